@@ -1,0 +1,58 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestGroupFirstErrorStopsTheRest(t *testing.T) {
+	boom := errors.New("boom")
+	g := New(t.Context())
+	g.Go("listener", func(context.Context) error { return boom })
+	g.Go("loop", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	err := g.Wait()
+	if !errors.Is(err, boom) || err.Error() != "listener: boom" {
+		t.Fatalf("Wait() = %v, want listener: boom", err)
+	}
+}
+
+func TestGroupStopsCleanly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		g := New(ctx)
+		g.Go("loop", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		if err := g.Wait(); err != nil {
+			t.Fatalf("a group told to stop reports %v", err)
+		}
+	})
+}
+
+func TestGroupReportsAPanicByName(t *testing.T) {
+	g := New(t.Context())
+	g.Go("loop", func(context.Context) error { panic("no such shard") })
+	err := g.Wait()
+	if err == nil || !strings.HasPrefix(err.Error(), "loop: panic: no such shard") {
+		t.Fatalf("Wait() = %v, want the panic of loop", err)
+	}
+}
+
+func TestEveryKeepsItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		start := time.Now()
+		var at []time.Duration
+		_ = Every(ctx, time.Minute, func(context.Context) {
+			if at = append(at, time.Since(start)); len(at) == 3 {
+				stop()
+			}
+		})
+		if at[0] != time.Minute || at[2] != 3*time.Minute {
+			t.Errorf("calls after %v, want 1m, 2m, 3m", at)
+		}
+	})
+}
