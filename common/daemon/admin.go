@@ -1,0 +1,128 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+
+	"falcon/common/stat"
+)
+
+// Admin is what a daemon shows of itself over HTTP.
+type Admin struct {
+	// Stats are its counters.
+	Stats *stat.Set
+	// Wrapped puts /counter/all into {"msg":"success","data":…}, as the stock
+	// daemon of that name does.
+	Wrapped bool
+	// Health returns nil when the daemon takes work, else why it does not.
+	// Nil means always.
+	Health func() error
+	// Config returns the configuration in force, with secrets that mask
+	// themselves.
+	Config func() any
+	// Reload reads the file again and applies it; nil when there is no file. The
+	// text says what happened, for example which keys wait for a restart.
+	Reload func() (string, error)
+	// Line ends the texts of /health, /version and /workdir with a line feed, as
+	// stock transfer and graph do; stock agent does not.
+	Line bool
+}
+
+// Mux returns a mux with the pages every daemon has: /health, /version, /workdir,
+// /config, /config/reload, /counter/all, /statistics/all, /metrics and, for this
+// machine only, /debug/pprof/. The daemon adds its own.
+func (a Admin) Mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	end := ""
+	if a.Line {
+		end = "\n"
+	}
+	text := func(s string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, s+end) }
+	}
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		if a.Health != nil {
+			if err := a.Health(); err != nil {
+				plain(w, http.StatusServiceUnavailable, err.Error()+"\n")
+				return
+			}
+		}
+		plain(w, http.StatusOK, "ok"+end)
+	})
+	mux.HandleFunc("GET /version", text(Version()))
+	mux.HandleFunc("GET /workdir", text(workdir()))
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, a.Config()) })
+	mux.HandleFunc("/config/reload", LocalOnly(a.reload))
+	mux.Handle("GET /counter/all", a.Stats.ServeCounters(a.Wrapped))
+	mux.Handle("GET /statistics/all", a.Stats.ServeCounters(true))
+	mux.Handle("GET /metrics", a.Stats.Metrics())
+	mux.HandleFunc("/debug/pprof/", LocalOnly(pprof.Index))
+	mux.HandleFunc("/debug/pprof/cmdline", LocalOnly(pprof.Cmdline))
+	mux.HandleFunc("/debug/pprof/profile", LocalOnly(pprof.Profile))
+	mux.HandleFunc("/debug/pprof/symbol", LocalOnly(pprof.Symbol))
+	mux.HandleFunc("/debug/pprof/trace", LocalOnly(pprof.Trace))
+	return mux
+}
+
+func (a Admin) reload(w http.ResponseWriter, _ *http.Request) {
+	if a.Reload == nil {
+		plain(w, http.StatusConflict, "there is no configuration file to read again\n")
+		return
+	}
+	said, err := a.Reload()
+	if err != nil {
+		plain(w, http.StatusBadRequest, "nothing changed: "+err.Error()+"\n")
+		return
+	}
+	plain(w, http.StatusOK, said+"\n")
+}
+
+// LocalOnly serves h to callers on this machine and answers everybody else with
+// 403.
+func LocalOnly(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !IsLocal(r) {
+			plain(w, http.StatusForbidden, "no privilege: this page is for callers on this machine\n")
+			return
+		}
+		h(w, r)
+	}
+}
+
+// IsLocal reports whether r came from this machine over the loopback.
+func IsLocal(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// WriteJSON answers with v.
+func WriteJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}
+
+func plain(w http.ResponseWriter, code int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(s))
+}
+
+// workdir returns the folder of the running program.
+func workdir() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(exe)
+}

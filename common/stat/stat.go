@@ -1,0 +1,234 @@
+// Package stat counts what a daemon does and shows it twice: in stock's shape on
+// /counter/all and for Prometheus on /metrics.
+package stat
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// A Set holds the counters of one daemon. Counters are made before the daemon
+// runs; counting is safe for concurrent use.
+type Set struct {
+	prefix string
+	reg    *prometheus.Registry
+	now    func() time.Time
+
+	mu   sync.Mutex // guards rows and what reading changes in them
+	rows []*row
+}
+
+// row is one line of /counter/all.
+type row struct {
+	name  string
+	value func() int64
+	gauge bool // stock shows no Qps for it
+
+	// Qps is the rate between two reads that are more than a second apart.
+	last   int64
+	lastAt time.Time
+	qps    int64
+}
+
+// New returns the counters of the named daemon; its Prometheus metrics are called
+// falcon_<daemon>_<name>.
+func New(daemon string) *Set {
+	s := &Set{prefix: "falcon_" + daemon + "_", reg: prometheus.NewRegistry(), now: time.Now}
+	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return s
+}
+
+// A Counter only grows. The zero Counter is ready and shown nowhere.
+type Counter struct{ n atomic.Int64 }
+
+// Add adds n, which must not be negative.
+func (c *Counter) Add(n int) { c.n.Add(int64(n)) }
+
+// Get returns what was counted so far.
+func (c *Counter) Get() int64 { return c.n.Load() }
+
+// Counter makes a counter. stock is its name on /counter/all, empty to leave it out
+// there; name is the one for Prometheus, without the prefix.
+func (s *Set) Counter(stock, name, help string) *Counter {
+	c := &Counter{}
+	s.CounterFunc(stock, name, help, c.Get)
+	return c
+}
+
+// CounterFunc shows a count that someone else keeps.
+func (s *Set) CounterFunc(stock, name, help string, value func() int64) {
+	s.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: s.prefix + name, Help: help},
+		func() float64 { return float64(value()) }))
+	s.show(stock, value, false)
+}
+
+// GaugeFunc shows a value that also falls, such as the length of a queue.
+func (s *Set) GaugeFunc(stock, name, help string, value func() float64) {
+	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: s.prefix + name, Help: help}, value))
+	s.show(stock, func() int64 { return int64(math.Round(value())) }, true)
+}
+
+// StockOnly shows a counter of stock that can only be zero here, because the thing
+// it counts does not exist; collectors expect the row.
+func (s *Set) StockOnly(name string) { s.show(name, func() int64 { return 0 }, false) }
+
+func (s *Set) show(stock string, value func() int64, gauge bool) {
+	if stock == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows = append(s.rows, &row{name: stock, value: value, gauge: gauge})
+}
+
+// Reasons counts points by the reason for which they were refused or dropped.
+type Reasons struct {
+	mu sync.RWMutex
+	by map[string]*Counter
+}
+
+// Reasons makes a counter with the label reason; stock is the name under which
+// the sum is shown on /counter/all.
+func (s *Set) Reasons(stock, name, help string) *Reasons {
+	r := &Reasons{by: map[string]*Counter{}}
+	s.reg.MustRegister(&reasonCollector{r, prometheus.NewDesc(s.prefix+name, help, []string{"reason"}, nil)})
+	s.show(stock, r.Sum, false)
+	return r
+}
+
+// Add counts n for reason. Reasons are few and fixed; never make one of input.
+func (r *Reasons) Add(reason string, n int) {
+	if n == 0 {
+		return
+	}
+	r.mu.RLock()
+	c := r.by[reason]
+	r.mu.RUnlock()
+	if c == nil {
+		r.mu.Lock()
+		if c = r.by[reason]; c == nil {
+			c = &Counter{}
+			r.by[reason] = c
+		}
+		r.mu.Unlock()
+	}
+	c.Add(n)
+}
+
+// Get returns what was counted for reason.
+func (r *Reasons) Get(reason string) int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if c := r.by[reason]; c != nil {
+		return c.Get()
+	}
+	return 0
+}
+
+// Sum returns what was counted for all reasons together.
+func (r *Reasons) Sum() (n int64) {
+	for _, v := range r.All() {
+		n += v
+	}
+	return n
+}
+
+// All returns the counts by reason; the map is the caller's.
+func (r *Reasons) All() map[string]int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	m := make(map[string]int64, len(r.by))
+	for k, c := range r.by {
+		m[k] = c.Get()
+	}
+	return m
+}
+
+type reasonCollector struct {
+	*Reasons
+	desc *prometheus.Desc
+}
+
+func (c *reasonCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+func (c *reasonCollector) Collect(ch chan<- prometheus.Metric) {
+	for reason, n := range c.All() {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), reason)
+	}
+}
+
+// Row is one counter in stock's shape (contract query 0.4). Qps is nil for what
+// stock shows without one.
+type Row struct {
+	Name  string
+	Cnt   int64
+	Qps   *int64 `json:",omitempty"`
+	Time  string
+	Other struct{}
+}
+
+// Rows returns the counters in the order in which they were made. Qps is the rate
+// since the last read that was more than a second ago.
+func (s *Set) Rows() []Row {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	out := make([]Row, 0, len(s.rows))
+	for _, r := range s.rows {
+		v := r.value()
+		row := Row{Name: r.name, Cnt: v, Time: now.Format(time.DateTime)}
+		if !r.gauge {
+			if d := now.Sub(r.lastAt); d > time.Second {
+				if !r.lastAt.IsZero() {
+					r.qps = int64(float64(v-r.last) / d.Seconds())
+				}
+				r.last, r.lastAt = v, now
+			}
+			row.Qps = new(r.qps)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// Value returns the counter with the given stock name, for tests and for the
+// accounting on /debug pages. It reports false when there is none.
+func (s *Set) Value(stock string) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.rows, func(r *row) bool { return r.name == stock })
+	if i < 0 {
+		return 0, false
+	}
+	return s.rows[i].value(), true
+}
+
+// ServeCounters writes Rows as JSON: bare as stock graph does, or wrapped in
+// {"msg":"success","data":…} as stock transfer does.
+func (s *Set) ServeCounters(wrapped bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var body any = s.Rows()
+		if wrapped {
+			body = struct {
+				Msg  string `json:"msg"`
+				Data any    `json:"data"`
+			}{"success", body}
+		}
+		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+		_ = json.NewEncoder(w).Encode(body)
+	})
+}
+
+// Metrics serves the Prometheus page.
+func (s *Set) Metrics() http.Handler {
+	return promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
