@@ -1,0 +1,342 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Conn is a peer's connection, as methods see it.
+type Conn struct {
+	s      *Server
+	nc     net.Conn
+	ctx    context.Context
+	cancel context.CancelFunc
+	codec  Codec
+	out    outqueue
+	slots  chan struct{} // one for each call in flight
+
+	readTimeout time.Duration // PeekTimeout, then IdleTimeout
+	stopping    atomic.Bool
+	stopped     chan struct{} // closed with stopping
+
+	mu      sync.Mutex
+	active  int           // calls begun and not answered, guarded by mu
+	idle    chan struct{} // closed when active is 0 and somebody waits, guarded by mu
+	onClose []func()
+	state   any
+}
+
+func newConn(ctx context.Context, s *Server, nc net.Conn) *Conn {
+	c := &Conn{
+		s:           s,
+		nc:          nc,
+		slots:       make(chan struct{}, s.opts.MaxInFlight),
+		readTimeout: s.opts.PeekTimeout,
+		stopped:     make(chan struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.out = outqueue{
+		conn:    nc,
+		timeout: s.opts.WriteTimeout,
+		written: func(n int) {
+			for range n {
+				<-c.slots
+			}
+		},
+		failed: func(error) { c.Close() },
+	}
+	return c
+}
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() string {
+	if a := c.nc.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// Codec returns what the peer speaks.
+func (c *Conn) Codec() Codec { return c.codec }
+
+// Context ends when the connection breaks or the server no longer waits for its
+// calls.
+func (c *Conn) Context() context.Context { return c.ctx }
+
+// State returns what SetState has left; ordered methods keep the state of a
+// connection there.
+func (c *Conn) State() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// SetState leaves v for later calls of the connection.
+func (c *Conn) SetState(v any) {
+	c.mu.Lock()
+	c.state = v
+	c.mu.Unlock()
+}
+
+// OnClose has fn called once when the connection is over and its calls have been
+// answered or given up. It must be called from a method.
+func (c *Conn) OnClose(fn func()) {
+	c.mu.Lock()
+	c.onClose = append(c.onClose, fn)
+	c.mu.Unlock()
+}
+
+// Close ends the connection at once: calls in flight run on, but their answers go
+// nowhere.
+func (c *Conn) Close() {
+	c.cancel()
+	c.out.fail(ErrClosed)
+	_ = c.nc.Close()
+}
+
+// stop ends the connection once the calls in flight are answered.
+func (c *Conn) stop() {
+	if c.stopping.CompareAndSwap(false, true) {
+		close(c.stopped)
+	}
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes Read
+}
+
+// Read reads from the peer under the connection's timeout. While a call is in
+// flight the peer has every reason to be silent.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		_ = c.nc.SetReadDeadline(time.Now().Add(c.readTimeout))
+		// The order matters: stop stores first and sets its deadline second, so
+		// one of the two deadlines is seen.
+		if c.stopping.Load() {
+			return 0, errStopping
+		}
+		n, err := c.nc.Read(p)
+		if n > 0 {
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		if c.stopping.Load() {
+			return 0, errStopping
+		}
+		if !c.busy() {
+			return 0, err
+		}
+	}
+}
+
+func (c *Conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active > 0
+}
+
+// serve reads calls until the connection is over, and then waits for the answers.
+func (c *Conn) serve() (err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errStopping) {
+			c.cancel() // the peer is gone; one that only closed its side may wait for answers
+		}
+		c.finish()
+	}()
+	in := newInbuf(c, c.s.opts.MaxMessage)
+	codec, err := c.open(in)
+	if err != nil {
+		return err
+	}
+	c.readTimeout = c.s.opts.IdleTimeout
+	for {
+		select {
+		case c.slots <- struct{}{}:
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+		if err := c.next(codec); err != nil {
+			return err
+		}
+	}
+}
+
+// open waits for the first bytes and chooses the codec.
+func (c *Conn) open(in *inbuf) (serverCodec, error) {
+	deadline := time.Now().Add(c.s.opts.PeekTimeout)
+	for {
+		d, skip := detect(in.unread())
+		in.consume(skip)
+		var codec serverCodec
+		switch d {
+		case detectMore:
+			if len(in.unread()) >= detectWindow || time.Now().After(deadline) {
+				return nil, errBadCodec
+			}
+			if err := in.fill(); err != nil {
+				return nil, err
+			}
+			continue
+		case detectJSON:
+			c.codec, codec = JSON, &jsonServer{in: in}
+		case detectGob:
+			c.codec, codec = Gob, newGobServer(in)
+		case detectGoRPC:
+			c.codec, codec = GoRPC, &gorpcServer{in: in, coder: c.s.msgpack}
+		case detectSpec:
+			c.codec, codec = Msgpack, &specServer{in: in, coder: c.s.msgpack}
+		default:
+			return nil, errBadCodec
+		}
+		c.s.stats.codecs[c.codec].Add(1)
+		return codec, nil
+	}
+}
+
+// next reads one call and begins it. The caller has taken a slot for it.
+func (c *Conn) next(codec serverCodec) error {
+	var h header
+	if err := codec.head(&h); err != nil {
+		return err
+	}
+	s := c.s
+	s.stats.Calls.Add(1)
+	c.begin()
+	refuse := func(err error) error {
+		// The body must be read even so: the next call begins behind it.
+		derr := codec.body(&h, nil)
+		s.stats.Errors.Add(1)
+		c.answer(codec, &h, nil, err)
+		return fatal(derr)
+	}
+	m := s.methods[h.method]
+	if m == nil {
+		s.stats.Missing.Add(1)
+		return refuse(errors.New(methodMissing(h.method)))
+	}
+	if s.opts.Authorize != nil {
+		if err := s.opts.Authorize(h.method, c); err != nil {
+			return refuse(err)
+		}
+	}
+	arg := m.newArg()
+	if err := c.decode(codec, &h, m, arg); err != nil {
+		s.stats.Errors.Add(1)
+		if fatal(err) != nil {
+			c.done() // no answer: what follows can not be understood either
+			return err
+		}
+		c.answer(codec, &h, nil, err)
+		return nil
+	}
+	done := func(r any, err error) {
+		if err != nil {
+			s.stats.Errors.Add(1)
+		}
+		c.answer(codec, &h, r, err)
+	}
+	if m.ordered {
+		s.run(c.ctx, c, m, arg, done)
+	} else {
+		go s.run(c.ctx, c, m, arg, done) // finish waits for its answer
+	}
+	return nil
+}
+
+// fatal returns err unless it is an argError, after which the connection is fine.
+func fatal(err error) error {
+	var a argError
+	if errors.As(err, &a) {
+		return nil
+	}
+	return err
+}
+
+// decode reads the argument; a decoder that panics has met a bug of ours, not a
+// reason to die.
+func (c *Conn) decode(codec serverCodec, h *header, m *method, arg any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.s.panicked(m, c, p)
+			err = protocolError("argument of %s broke its decoder", m.name)
+		}
+	}()
+	return codec.body(h, arg)
+}
+
+// answer sends the reply of a call that begin has counted.
+func (c *Conn) answer(codec serverCodec, h *header, r any, err error) {
+	text := ""
+	if err != nil {
+		if text = err.Error(); text == "" {
+			text = "error without a text"
+		}
+	}
+	encErr := codec.reply(&c.out, h, r, text)
+	if encErr != nil && !isQueueError(encErr) {
+		c.s.log.Error("reply not encoded", "method", h.method, "peer", c.RemoteAddr(), "err", encErr)
+	}
+	c.done()
+}
+
+func isQueueError(err error) bool { return isNetError(err) || errors.Is(err, ErrClosed) }
+
+func (c *Conn) begin() {
+	c.mu.Lock()
+	c.active++
+	c.mu.Unlock()
+}
+
+func (c *Conn) done() {
+	c.mu.Lock()
+	c.active--
+	if c.active == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
+	}
+	c.mu.Unlock()
+}
+
+// finish waits until the calls in flight are answered, closes the connection and
+// tells those who asked for it. The wait is bounded only once the server stops;
+// before that a call is as long as its method.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	var idle chan struct{}
+	if c.active > 0 {
+		idle = make(chan struct{})
+		c.idle = idle
+	}
+	c.mu.Unlock()
+	if idle != nil {
+		c.waitIdle(idle)
+	}
+	c.Close()
+	c.mu.Lock()
+	fns := c.onClose
+	c.onClose = nil
+	c.mu.Unlock()
+	for _, fn := range fns {
+		fn()
+	}
+}
+
+func (c *Conn) waitIdle(idle <-chan struct{}) {
+	select {
+	case <-idle:
+		return
+	case <-c.stopped:
+	}
+	t := time.NewTimer(c.s.opts.Drain)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+		c.s.log.Warn("calls given up", "peer", c.RemoteAddr(), "after", c.s.opts.Drain)
+	}
+}
