@@ -62,6 +62,7 @@ func Parse(b []byte, cfg Config) (warnings []string, err error) {
 	if err := errors.Join(w.errs...); err != nil {
 		return nil, err
 	}
+	clearNamed(raw, reflect.ValueOf(cfg))
 	if err := json.Unmarshal(std, cfg); err != nil {
 		return nil, explain(err)
 	}
@@ -157,6 +158,34 @@ func (w *walker) key(k string, v any, known map[string]reflect.Type, path string
 		return
 	}
 	w.errs = append(w.errs, fmt.Errorf("unknown key %q%s", path, suggest(k, known)))
+}
+
+// clearNamed empties the lists and maps that the file names, so that what it says
+// takes the place of the defaults instead of being merged into them.
+func clearNamed(raw any, v reflect.Value) {
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return
+		}
+		v = v.Elem()
+	}
+	m, ok := raw.(map[string]any)
+	if !ok || v.Kind() != reflect.Struct {
+		return
+	}
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		x, named := m[name]
+		if !named || f.Anonymous || !f.IsExported() {
+			continue
+		}
+		switch fv := v.FieldByIndex(f.Index); fv.Kind() {
+		case reflect.Map, reflect.Slice:
+			fv.SetZero()
+		default:
+			clearNamed(x, fv)
+		}
+	}
 }
 
 // fields collects the JSON keys of the struct t; embedded structs count as their

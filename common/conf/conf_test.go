@@ -105,6 +105,17 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// A map or list in the file takes the place of the default one.
+func TestMapsAndListsAreNotMerged(t *testing.T) {
+	c := cfg{Listen: ":1", Rings: map[string]hbs{"default": {}}, HBS: hbs{Servers: []string{"a", "b"}, Interval: 5}}
+	if _, err := Parse([]byte(`{"rings":{"bj":{}},"hbs":{"servers":["c"]}}`), &c); err != nil {
+		t.Fatal(err)
+	}
+	if _, old := c.Rings["default"]; old || len(c.Rings) != 1 || !slices.Equal(c.HBS.Servers, []string{"c"}) || c.HBS.Interval != 5 {
+		t.Errorf("read %+v: want only what the file names, and the default interval", c)
+	}
+}
+
 func TestSecretsAreMaskedWhenWritten(t *testing.T) {
 	for in, want := range map[string]string{
 		`root:pa:ss@tcp(127.0.0.1:3306)/graph`: `root:******@tcp(127.0.0.1:3306)/graph`,
