@@ -1,0 +1,291 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Endpoint is a row of endpoint.
+type Endpoint struct {
+	ID       int64  `db:"id"`
+	Endpoint string `db:"endpoint"`
+	Ts       int64  `db:"ts"` // Unix time of the newest report, 0 when it never did
+}
+
+const endpointColumns = "id, endpoint, COALESCE(ts, 0) AS ts"
+
+// EndpointIDs returns the ids of names, giving one to each that has none yet.
+// Names that the column can not hold are left out. Two names that differ only in
+// case are one endpoint and have one id.
+func (db *DB) EndpointIDs(ctx context.Context, names []string) (map[string]int64, error) {
+	want := map[string]int64{}
+	for _, name := range names {
+		if name != "" && fits(name, columnChars) == "" {
+			want[name] = 0
+		}
+	}
+	ids, missing, err := findEndpoints(ctx, db.Graph.read, sortedKeys(want))
+	if err != nil || len(missing) == 0 {
+		return ids, err
+	}
+	for chunk := range slices.Chunk(missing, indexChunk) {
+		var made map[string]int64
+		err := db.Graph.Tx(ctx, func(tx *sqlx.Tx) error {
+			made = map[string]int64{}
+			t := indexTx{ctx, tx, db.Graph.dialect}
+			return t.makeEndpoints(chunk, want, made)
+		})
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(ids, made)
+	}
+	return ids, nil
+}
+
+// EndpointsByID returns the endpoints with these ids; ids that are unknown are
+// left out.
+func (db *DB) EndpointsByID(ctx context.Context, ids []int64) (map[int64]Endpoint, error) {
+	found := make(map[int64]Endpoint, len(ids))
+	for chunk := range slices.Chunk(ids, maxMarks) {
+		var rows []Endpoint
+		err := db.Graph.read.SelectContext(ctx, &rows,
+			"SELECT "+endpointColumns+" FROM endpoint WHERE id IN ("+marks(len(chunk))+")", anys(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			found[r.ID] = r
+		}
+	}
+	return found, nil
+}
+
+// EndpointsByName returns the endpoints with these names that reported at since
+// (Unix seconds) or later, ordered by name.
+func (db *DB) EndpointsByName(ctx context.Context, names []string, since int64) ([]Endpoint, error) {
+	all := []Endpoint{}
+	for chunk := range slices.Chunk(names, maxMarks) {
+		var rows []Endpoint
+		err := db.Graph.read.SelectContext(ctx, &rows,
+			"SELECT "+endpointColumns+" FROM endpoint WHERE endpoint IN ("+marks(len(chunk))+") AND COALESCE(ts, 0) >= ?",
+			append(anys(chunk), since)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, func(a, b Endpoint) int {
+		return cmp.Or(strings.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.ID, b.ID))
+	})
+	return slices.Compact(all), nil
+}
+
+// An EndpointSearch selects endpoints by name, by tags, or both.
+type EndpointSearch struct {
+	Match []Pattern // all must hold
+	// Tags are substrings that must each occur in some counter of the endpoint.
+	Tags   []string
+	Since  int64 // reported at this Unix time or later
+	Limit  int   // at least 1
+	Offset int
+}
+
+// SearchEndpoints returns a page of the endpoints that s selects, ordered by
+// name, and how many there are in all. It reads whole tables: bound it by ctx. Only
+// fleets with stock graph nodes need it; ours search in memory.
+func (db *DB) SearchEndpoints(ctx context.Context, s EndpointSearch) (page []Endpoint, total int, err error) {
+	var where conditions
+	where.patterns("endpoint", s.Match)
+	for _, tag := range s.Tags {
+		where.add("id IN (SELECT endpoint_id FROM endpoint_counter WHERE INSTR(LOWER(counter), LOWER(?)) > 0)", tag)
+	}
+	if s.Since > 0 {
+		where.add("COALESCE(ts, 0) >= ?", s.Since)
+	}
+	page = []Endpoint{}
+	err = db.Graph.page(ctx, &page, &total, endpointColumns, "endpoint"+where.sql(), "endpoint", where.args, s.Limit, s.Offset)
+	return page, total, err
+}
+
+// page reads a page of rows into dst, and the number of all rows into total.
+func (h *Handle) page(ctx context.Context, dst any, total *int, columns, from, order string, args []any, limit, offset int) error {
+	if err := h.read.GetContext(ctx, total, h.limited(ctx, "SELECT COUNT(*) FROM "+from), args...); err != nil {
+		return err
+	}
+	if *total <= offset {
+		return nil
+	}
+	return h.read.SelectContext(ctx, dst,
+		h.limited(ctx, "SELECT "+columns+" FROM "+from+" ORDER BY "+order+" LIMIT ? OFFSET ?"),
+		append(slices.Clone(args), max(limit, 1), max(offset, 0))...)
+}
+
+// touchEndpoints gives every endpoint of seen its newer time, making those that
+// do not exist, and returns the ids of all. learnt are those that the cache did
+// not have. The rows stay locked, so none of them is deleted before their
+// counters are written.
+func (tx indexTx) touchEndpoints(cache *EndpointCache, seen map[string]int64) (ids, learnt map[string]int64, err error) {
+	ids, unknown := cache.get(seen)
+	ok, err := tx.touch(ids, seen)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ok { // some of them were deleted since
+		cache.forget(ids)
+		ids, unknown = map[string]int64{}, sortedKeys(seen)
+	}
+	slices.Sort(unknown)
+
+	learnt, missing, err := findEndpoints(tx.ctx, tx, unknown)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ok, err = tx.touch(learnt, seen); err != nil {
+		return nil, nil, err
+	}
+	if !ok { // deleted between the last two statements
+		learnt, missing = map[string]int64{}, unknown
+	}
+	if err := tx.makeEndpoints(missing, seen, learnt); err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(ids, learnt)
+	return ids, learnt, nil
+}
+
+// touch sets the time of known endpoints and says whether all of them are there.
+func (tx indexTx) touch(ids, seen map[string]int64) (all bool, err error) {
+	newest := make(map[int64]int64, len(ids)) // two spellings may be one row
+	for name, id := range ids {
+		newest[id] = max(newest[id], seen[name])
+	}
+	if len(ids) == 0 {
+		return true, nil
+	}
+	// By name too: after a restart MySQL may give the id of a deleted row to
+	// another one.
+	return tx.setTimes("endpoint", newest, " AND endpoint IN ("+marks(len(ids))+")", anys(sortedKeys(ids))...)
+}
+
+// setTimes raises the times of rows by id, in the order of ids. It says whether
+// every id has a row that meets the further condition.
+func (tx indexTx) setTimes(table string, newest map[int64]int64, and string, andArgs ...any) (all bool, err error) {
+	if len(newest) == 0 {
+		return true, nil
+	}
+	ids := slices.Sorted(maps.Keys(newest))
+	args := make([]any, 0, 3*len(ids))
+	for _, id := range ids {
+		args = append(args, id, newest[id])
+	}
+	query := "UPDATE " + table + " SET ts = " +
+		tx.dialect.greatest("COALESCE(ts, 0)", "CASE id"+strings.Repeat(" WHEN ? THEN ?", len(ids))+" END") +
+		", t_modify = CURRENT_TIMESTAMP WHERE id IN (" + marks(len(ids)) + ")" + and
+	n, err := tx.exec(query, append(append(args, anys(ids)...), andArgs...)...)
+	return n == int64(len(ids)), err
+}
+
+// makeEndpoints inserts names, which are sorted and were not there a moment ago,
+// and adds their ids to made.
+func (tx indexTx) makeEndpoints(names []string, seen, made map[string]int64) error {
+	if len(names) == 0 {
+		return nil
+	}
+	args := make([]any, 0, 2*len(names))
+	for _, name := range names {
+		args = append(args, name, seen[name])
+	}
+	const insert = "INSERT INTO endpoint (endpoint, ts, t_create) VALUES "
+	_, err := tx.exec(insert+strings.Repeat("(?, ?, CURRENT_TIMESTAMP), ", len(names)-1)+"(?, ?, CURRENT_TIMESTAMP)", args...)
+	if err == nil {
+		found, missing, err := findEndpoints(tx.ctx, tx, names)
+		if err == nil && len(missing) > 0 {
+			err = fmt.Errorf("endpoint %q is not there after it was inserted", missing[0])
+		}
+		maps.Copy(made, found)
+		return err
+	}
+	if !isDuplicate(err) {
+		return err
+	}
+	// Somebody else made one of them, or two of our names are one to the
+	// column's collation: one by one.
+	for _, name := range names {
+		for try := 0; ; try++ {
+			id, err := tx.oneEndpoint(name, seen[name])
+			if err == nil {
+				made[name] = id
+				break
+			}
+			if !isDuplicate(err) || try == 3 {
+				return fmt.Errorf("endpoint %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// oneEndpoint makes one endpoint or raises its time, and returns its id. A
+// duplicate error means that the row came or went meanwhile: try again.
+func (tx indexTx) oneEndpoint(name string, ts int64) (id int64, err error) {
+	n, err := tx.exec("UPDATE endpoint SET ts = "+tx.dialect.greatest("COALESCE(ts, 0)", "?")+
+		", t_modify = CURRENT_TIMESTAMP WHERE endpoint = ?", ts, name)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		if _, err := tx.exec("INSERT INTO endpoint (endpoint, ts, t_create) VALUES (?, ?, CURRENT_TIMESTAMP)", name, ts); err != nil {
+			return 0, err
+		}
+	}
+	err = tx.GetContext(tx.ctx, &id, "SELECT id FROM endpoint WHERE endpoint = ?", name)
+	return id, err
+}
+
+func (tx indexTx) exec(query string, args ...any) (n int64, err error) {
+	res, err := tx.ExecContext(tx.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// findEndpoints looks names up and returns those that have no row, in order.
+func findEndpoints(ctx context.Context, q sqlx.QueryerContext, names []string) (ids map[string]int64, missing []string, err error) {
+	ids = make(map[string]int64, len(names))
+	for chunk := range slices.Chunk(names, maxMarks) {
+		var rows []Endpoint
+		err := sqlx.SelectContext(ctx, q, &rows,
+			"SELECT "+endpointColumns+" FROM endpoint WHERE endpoint IN ("+marks(len(chunk))+")", anys(chunk)...)
+		if err != nil {
+			return nil, nil, err
+		}
+		// The row may be spelt in another case.
+		byFold := make(map[string]int64, len(rows))
+		for _, r := range rows {
+			byFold[fold(r.Endpoint)] = r.ID
+		}
+		for _, name := range chunk {
+			if id, ok := byFold[fold(name)]; ok {
+				ids[name] = id
+			} else {
+				missing = append(missing, name)
+			}
+		}
+	}
+	return ids, missing, nil
+}
+
+// fold maps names that the columns' collations take for equal to one string, as
+// far as that is case; what it misses (accents, blanks at the end) is found as a
+// duplicate at the INSERT.
+func fold(s string) string { return strings.ToLower(s) }
+
+func sortedKeys(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }

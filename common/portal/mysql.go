@@ -1,0 +1,120 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
+)
+
+// openMySQL prepares a pool for dsn without dialling.
+func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
+	my, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("%w: write user:password@tcp(host:3306)/%s?loc=Local&parseTime=true", err, name)
+	}
+	if my.DBName == "" {
+		return nil, fmt.Errorf("the DSN names no database: end it with /%s", name)
+	}
+	if strings.ContainsAny(my.DBName, "`\x00") {
+		return nil, fmt.Errorf("the database name %q can not be used", my.DBName)
+	}
+	my.ParseTime = true
+	// The number of rows that matched, not of those that changed: an UPDATE
+	// that finds its row unchanged must not be followed by an INSERT.
+	my.ClientFoundRows = true
+	// One round trip a statement instead of three.
+	my.InterpolateParams = true
+	my.Timeout = cmp.Or(my.Timeout, 5*time.Second)
+	my.ReadTimeout = cmp.Or(my.ReadTimeout, 60*time.Second)
+	my.WriteTimeout = cmp.Or(my.WriteTimeout, 60*time.Second)
+
+	conn, err := mysql.NewConnector(my)
+	if err != nil {
+		return nil, err
+	}
+	db := sqlx.NewDb(sql.OpenDB(readCommitted{conn}), "mysql")
+	db.SetMaxOpenConns(max(cfg.MaxConns, 2)) // a migration needs two
+	db.SetMaxIdleConns(cfg.MaxIdle)
+	// Shorter than what load balancers and wait_timeout allow.
+	db.SetConnMaxLifetime(3 * time.Minute)
+
+	bare := my.Clone()
+	bare.DBName = ""
+	return &Handle{
+		name: name, schema: my.DBName, dialect: mysqlDialect, read: db, write: db,
+		create: func(ctx context.Context) error { return createDatabase(ctx, bare, my.DBName) },
+	}, nil
+}
+
+// createDatabase makes a database as stock's scripts do.
+func createDatabase(ctx context.Context, bare *mysql.Config, name string) error {
+	conn, err := mysql.NewConnector(bare)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(conn)
+	defer db.Close()
+	_, err = db.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS `"+name+"` DEFAULT CHARACTER SET utf8 COLLATE utf8_general_ci")
+	if err != nil {
+		return fmt.Errorf("create database %s: %w (create it by hand, or let the user of the DSN create it)", name, err)
+	}
+	return nil
+}
+
+// readCommitted sets the isolation of each new connection. A DSN variable would
+// not do: its name differs between the servers and releases we support.
+type readCommitted struct{ driver.Connector }
+
+// Connect dials and sets READ COMMITTED for the session.
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	exec, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(errors.New("the MySQL driver can not execute on a bare connection"), conn.Close())
+	}
+	if _, err := exec.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("set isolation: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// limited returns the SELECT query so that the server gives it up after about as
+// long as the caller waits: a cancelled context closes our end of the connection,
+// but the server would go on scanning.
+func (h *Handle) limited(ctx context.Context, query string) string {
+	deadline, ok := ctx.Deadline()
+	rest, isSelect := strings.CutPrefix(query, "SELECT ")
+	if h.SQLite() || !ok || !isSelect {
+		return query
+	}
+	left := max(time.Until(deadline), time.Millisecond)
+	if h.isMariaDB(ctx) {
+		return fmt.Sprintf("SET STATEMENT max_statement_time=%.3f FOR %s", left.Seconds(), query)
+	}
+	return fmt.Sprintf("SELECT /*+ MAX_EXECUTION_TIME(%d) */ %s", left.Milliseconds(), rest)
+}
+
+func (h *Handle) isMariaDB(ctx context.Context) bool {
+	if h.mariadb.Load() == 0 {
+		var version string
+		if err := h.read.GetContext(ctx, &version, "SELECT VERSION()"); err != nil {
+			return false // the query itself will meet the same error
+		}
+		h.mariadb.Store(1)
+		if strings.Contains(version, "MariaDB") {
+			h.mariadb.Store(2)
+		}
+	}
+	return h.mariadb.Load() == 2
+}

@@ -1,0 +1,131 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Names of stock's databases. A MySQL DSN may name its database differently;
+// these are the names of the SQLite files and the ones that errors and logs use.
+const (
+	Graph     = "graph"
+	UIC       = "uic"
+	Portal    = "falcon_portal"
+	Alarms    = "alarms"    // not opened yet
+	Dashboard = "dashboard" // not opened yet
+)
+
+// Config says where the databases are. A DSN that is set means MySQL; one that is
+// empty means the SQLite file Dir/<database>.db. The two may be mixed.
+type Config struct {
+	// DSNs as stock writes them: user:password@tcp(host:port)/database?loc=Local&parseTime=true.
+	// parseTime and clientFoundRows are forced on, whatever the DSN says.
+	GraphDSN  string
+	UICDSN    string
+	PortalDSN string
+	// AlarmsDSN and DashboardDSN are accepted and not used yet.
+	AlarmsDSN    string
+	DashboardDSN string
+	// Dir is the folder of the SQLite files. It is made when it is missing.
+	Dir string
+	// MaxConns bounds the open connections to each MySQL database. Default 32.
+	MaxConns int
+	// MaxIdle bounds those that are kept open unused. Default 8.
+	MaxIdle int
+}
+
+// DB is the portal: one Handle a database.
+type DB struct {
+	Graph  *Handle
+	UIC    *Handle
+	Portal *Handle
+
+	log *slog.Logger
+}
+
+// Open prepares the databases of cfg. SQLite files are opened at once, so a
+// folder that can not be written is an error here; MySQL is first dialled when a
+// statement needs it, so a daemon starts while its database is away (Ping tells).
+// The caller closes the DB.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, 32)
+	cfg.MaxIdle = cmp.Or(cfg.MaxIdle, 8)
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Dir == "" && (cfg.GraphDSN == "" || cfg.UICDSN == "" || cfg.PortalDSN == "") {
+		return nil, errors.New("portal: a database without a DSN needs Dir, the folder of the SQLite files")
+	}
+	db := &DB{log: log}
+	for _, d := range []struct {
+		name, dsn string
+		to        **Handle
+	}{
+		{Graph, cfg.GraphDSN, &db.Graph},
+		{UIC, cfg.UICDSN, &db.UIC},
+		{Portal, cfg.PortalDSN, &db.Portal},
+	} {
+		h, err := open(ctx, d.name, d.dsn, cfg)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open database %s: %w", d.name, err), db.Close())
+		}
+		*d.to = h
+	}
+	return db, nil
+}
+
+func open(ctx context.Context, name, dsn string, cfg Config) (*Handle, error) {
+	if dsn != "" {
+		return openMySQL(name, dsn, cfg)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	return openSQLite(ctx, name, cfg.Dir)
+}
+
+// handles lists the databases in a fixed order.
+func (db *DB) handles() []*Handle { return []*Handle{db.UIC, db.Portal, db.Graph} }
+
+// Ping says whether every database answers, within a second each or by ctx's end.
+// The error names the ones that do not.
+func (db *DB) Ping(ctx context.Context) error {
+	var errs []error
+	for _, h := range db.handles() {
+		c, cancel := context.WithTimeout(ctx, time.Second)
+		if err := h.read.PingContext(c); err != nil {
+			errs = append(errs, fmt.Errorf("database %s: %w", h.name, err))
+		}
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+// Migrate brings every database to the schema of this release; see schema/. It
+// only ever adds: tables of a stock or fork database are recognised and left as
+// they are, with their rows. A MySQL database that does not exist is created.
+// Running it twice, or from several daemons at once, is harmless.
+func (db *DB) Migrate(ctx context.Context) error {
+	for _, h := range db.handles() {
+		if err := h.migrate(ctx, db.log); err != nil {
+			return fmt.Errorf("migrate database %s: %w", h.name, err)
+		}
+	}
+	return nil
+}
+
+// Close closes all connections.
+func (db *DB) Close() error {
+	var errs []error
+	for _, h := range db.handles() {
+		if h != nil {
+			errs = append(errs, h.close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,15 @@
+-- Alarm rules that need no template.
+-- unless table expression
+CREATE TABLE "expression" (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  expression  VARCHAR(1024) COLLATE NOCASE NOT NULL,
+  func        VARCHAR(16) COLLATE NOCASE NOT NULL DEFAULT 'all(#1)',
+  op          VARCHAR(8) COLLATE NOCASE NOT NULL DEFAULT '',
+  right_value VARCHAR(16) COLLATE NOCASE NOT NULL DEFAULT '',
+  max_step    INTEGER NOT NULL DEFAULT 1,
+  priority    INTEGER NOT NULL DEFAULT 0,
+  note        VARCHAR(1024) COLLATE NOCASE NOT NULL DEFAULT '',
+  action_id   INTEGER NOT NULL DEFAULT 0,
+  create_user VARCHAR(64) COLLATE NOCASE NOT NULL DEFAULT '',
+  pause       INTEGER NOT NULL DEFAULT 0
+);

@@ -1,0 +1,14 @@
+-- Who changed what, when, and from where.
+-- unless table oper_log
+CREATE TABLE "oper_log" (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts          DATETIME NOT NULL,
+  user_name   VARCHAR(64) COLLATE NOCASE NOT NULL,
+  source      VARCHAR(16) COLLATE NOCASE NOT NULL DEFAULT '',
+  remote_ip   VARCHAR(64) COLLATE NOCASE NOT NULL DEFAULT '',
+  object      VARCHAR(32) COLLATE NOCASE NOT NULL,
+  object_id   VARCHAR(64) COLLATE NOCASE NOT NULL DEFAULT '',
+  op          VARCHAR(16) COLLATE NOCASE NOT NULL,
+  before_json MEDIUMTEXT COLLATE NOCASE NULL,
+  after_json  MEDIUMTEXT COLLATE NOCASE NULL
+);
