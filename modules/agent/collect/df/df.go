@@ -1,0 +1,209 @@
+// Package df collects df.*: room and inodes of mounted filesystems. Each mount is
+// asked on its own, so that one that hangs keeps no other back.
+package df
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
+
+	"falcon/modules/agent/collect"
+)
+
+// mountTimeout is how long one mount may take to answer.
+const mountTimeout = 3 * time.Second
+
+// Collector reads /proc/self/mountinfo and asks each mount.
+type Collector struct {
+	root   collect.Root
+	only   []string
+	statfs func(path string) (unix.Statfs_t, error)
+
+	mu      sync.Mutex
+	hanging map[string]bool // mounts that were asked and have not answered
+}
+
+// New returns a collector. With mount points given it reports these only.
+func New(root collect.Root, only []string) *Collector {
+	return &Collector{root: root, only: slices.Clone(only), hanging: map[string]bool{}, statfs: func(path string) (st unix.Statfs_t, err error) {
+		err = unix.Statfs(path, &st)
+		return st, err
+	}}
+}
+
+type answer struct {
+	mount *procfs.MountInfo
+	st    unix.Statfs_t
+	err   error
+}
+
+// Collect returns the values of all mounts that answer in time. Those that do not
+// are named in the error, and are not asked again before they have answered.
+func (c *Collector) Collect(ctx context.Context) ([]collect.Item, error) {
+	mounts, err := c.mounts()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
+	defer cancel()
+	answers := make(chan answer, len(mounts))
+	asked := map[string]bool{}
+	var errs []error
+	for _, m := range mounts {
+		if !c.ask(m, answers) {
+			errs = append(errs, fmt.Errorf("mount %s still hangs", m.MountPoint))
+			continue
+		}
+		asked[m.MountPoint] = true
+	}
+	got := map[string]answer{}
+	for range len(asked) {
+		select {
+		case a := <-answers:
+			got[a.mount.MountPoint] = a
+			if a.err != nil {
+				errs = append(errs, fmt.Errorf("mount %s: %w", a.mount.MountPoint, a.err))
+			}
+			continue
+		case <-ctx.Done():
+		}
+		for _, m := range mounts {
+			if _, ok := got[m.MountPoint]; asked[m.MountPoint] && !ok {
+				errs = append(errs, fmt.Errorf("mount %s does not answer", m.MountPoint))
+			}
+		}
+		break
+	}
+	return items(mounts, got), errors.Join(errs...)
+}
+
+// ask starts the question to m, unless an earlier one still waits for its answer.
+// The goroutine ends when the kernel answers, which nobody can hurry.
+func (c *Collector) ask(m *procfs.MountInfo, answers chan<- answer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hanging[m.MountPoint] {
+		return false
+	}
+	c.hanging[m.MountPoint] = true
+	go func() {
+		st, err := c.statfs(c.root.Path(m.MountPoint))
+		c.mu.Lock()
+		delete(c.hanging, m.MountPoint)
+		c.mu.Unlock()
+		answers <- answer{m, st, err}
+	}()
+	return true
+}
+
+func items(mounts []*procfs.MountInfo, got map[string]answer) []collect.Item {
+	var out []collect.Item
+	var total, used float64
+	for _, m := range mounts {
+		a, ok := got[m.MountPoint]
+		if !ok || a.err != nil || a.st.Blocks == 0 {
+			continue
+		}
+		size := float64(a.st.Frsize)
+		all, inUse, free := size*float64(a.st.Blocks), size*float64(a.st.Blocks-a.st.Bfree), size*float64(a.st.Bavail)
+		total += all
+		used += inUse
+		gauge := func(metric string, v float64) collect.Item {
+			return collect.G(metric, v, "fstype", m.FSType, "mount", m.MountPoint)
+		}
+		usedPercent := 100.0
+		if inUse+free > 0 {
+			usedPercent = inUse * 100 / (inUse + free)
+		}
+		out = append(out,
+			gauge("df.bytes.total", all),
+			gauge("df.bytes.used", inUse),
+			gauge("df.bytes.free", free),
+			gauge("df.bytes.used.percent", usedPercent),
+			gauge("df.bytes.free.percent", 100-usedPercent),
+		)
+		if files := float64(a.st.Files); files > 0 {
+			left := float64(a.st.Ffree)
+			out = append(out,
+				gauge("df.inodes.total", files),
+				gauge("df.inodes.used", files-left),
+				gauge("df.inodes.free", left),
+				gauge("df.inodes.used.percent", (files-left)*100/files),
+				gauge("df.inodes.free.percent", left*100/files),
+			)
+		}
+	}
+	if total > 0 {
+		out = append(out,
+			collect.G("df.statistics.total", total),
+			collect.G("df.statistics.used", used),
+			collect.G("df.statistics.used.percent", used*100/total),
+		)
+	}
+	return out
+}
+
+// mounts returns what is to be reported, ordered by mount point: the filters of
+// stock, and a device that is mounted several times at its shortest path only.
+func (c *Collector) mounts() ([]*procfs.MountInfo, error) {
+	fs, err := procfs.NewFS(c.root.Path("proc"))
+	if err != nil {
+		return nil, err
+	}
+	// The mounts of process 1 are the host's, also when the agent is in a container.
+	all, err := fs.GetProcMounts(1)
+	if err != nil {
+		if all, err = fs.GetMounts(); err != nil {
+			return nil, err
+		}
+	}
+	byPoint := map[string]*procfs.MountInfo{}
+	byDevice := map[string]*procfs.MountInfo{}
+	for _, m := range all {
+		if c.skip(m) {
+			continue
+		}
+		if strings.HasPrefix(m.Source, "/dev") {
+			if other := byDevice[m.Source]; other != nil {
+				if len(other.MountPoint) <= len(m.MountPoint) {
+					continue
+				}
+				delete(byPoint, other.MountPoint)
+			}
+			byDevice[m.Source] = m
+		}
+		byPoint[m.MountPoint] = m // a later mount hides the earlier one there
+	}
+	out := make([]*procfs.MountInfo, 0, len(byPoint))
+	for _, m := range byPoint {
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b *procfs.MountInfo) int { return strings.Compare(a.MountPoint, b.MountPoint) })
+	return out, nil
+}
+
+var (
+	skipSource = []string{"none", "nodev", "proc", "hugetlbfs", "mqueue"}
+	skipType   = []string{"cgroup", "cgroup2", "debugfs", "devpts", "devtmpfs", "iso9660", "rpc_pipefs", "rootfs", "overlay", "tmpfs", "squashfs", "autofs"}
+	skipBelow  = []string{"/sys", "/net", "/misc", "/proc", "/lib"}
+)
+
+func (c *Collector) skip(m *procfs.MountInfo) bool {
+	if len(c.only) > 0 {
+		return !slices.Contains(c.only, m.MountPoint)
+	}
+	if slices.Contains(skipSource, m.Source) || slices.Contains(skipType, m.FSType) || strings.HasPrefix(m.FSType, "fuse") {
+		return true
+	}
+	return slices.ContainsFunc(skipBelow, func(p string) bool {
+		return m.MountPoint == p || strings.HasPrefix(filepath.Clean(m.MountPoint)+"/", p+"/")
+	})
+}

@@ -1,0 +1,33 @@
+// Package load collects load.1min, load.5min and load.15min.
+package load
+
+import (
+	"context"
+
+	"github.com/prometheus/procfs"
+
+	"falcon/modules/agent/collect"
+)
+
+// Collector reads /proc/loadavg.
+type Collector struct{ root collect.Root }
+
+// New returns a collector.
+func New(root collect.Root) *Collector { return &Collector{root} }
+
+// Collect returns the three averages.
+func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
+	fs, err := procfs.NewFS(c.root.Path("proc"))
+	if err != nil {
+		return nil, err
+	}
+	l, err := fs.LoadAvg()
+	if err != nil {
+		return nil, err
+	}
+	return []collect.Item{
+		collect.G("load.1min", l.Load1),
+		collect.G("load.5min", l.Load5),
+		collect.G("load.15min", l.Load15),
+	}, nil
+}
