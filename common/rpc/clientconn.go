@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -206,8 +207,12 @@ func (c *ClientConn) take(cl *call) bool {
 func (c *ClientConn) read() {
 	defer close(c.done)
 	err := c.receive()
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = ErrPeerClosed
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		// A peer that closes with bytes of ours unread is seen as a reset.
+		err = fmt.Errorf("%w: %w", ErrPeerClosed, err)
 	}
 	c.abort(err)
 	c.failPending()
