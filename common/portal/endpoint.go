@@ -31,20 +31,57 @@ func (db *DB) EndpointIDs(ctx context.Context, names []string) (map[string]int64
 		}
 	}
 	ids, missing, err := findEndpoints(ctx, db.Graph.read, sortedKeys(want))
-	if err != nil || len(missing) == 0 {
-		return ids, err
+	if err != nil {
+		return nil, err
 	}
 	for chunk := range slices.Chunk(missing, indexChunk) {
-		var made map[string]int64
-		err := db.Graph.Tx(ctx, func(tx *sqlx.Tx) error {
-			made = map[string]int64{}
-			t := indexTx{ctx, tx, db.Graph.dialect}
-			return t.makeEndpoints(chunk, want, made)
-		})
+		made, err := db.makeEndpoints(ctx, chunk)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(ids, made)
+	}
+	return ids, nil
+}
+
+// makeEndpoints inserts names, which are sorted and were not there a moment ago,
+// and returns their ids. Its transactions do nothing else, so that a writer who
+// waits for another one's new name holds nothing that the other may want.
+func (db *DB) makeEndpoints(ctx context.Context, names []string) (ids map[string]int64, err error) {
+	const head, tuple = "INSERT INTO endpoint (endpoint, ts, t_create) VALUES ", "(?, 0, CURRENT_TIMESTAMP)"
+	insert := func(names []string) error {
+		return db.Graph.Tx(ctx, func(tx *sqlx.Tx) error {
+			_, err := tx.ExecContext(ctx, head+strings.Repeat(tuple+", ", len(names)-1)+tuple, anys(names)...)
+			return err
+		})
+	}
+	err = insert(names)
+	if isDuplicate(err) {
+		// Somebody else made one of them, or two of our names are one to the
+		// column's collation: one by one, and a duplicate is what we want.
+		for i := range names {
+			if err = insert(names[i : i+1]); err != nil && !isDuplicate(err) {
+				break
+			}
+		}
+		if isDuplicate(err) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	ids, missing, err := findEndpoints(ctx, db.Graph.write, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range missing { // spelt in a way that fold does not know
+		var id int64
+		err := db.Graph.write.GetContext(ctx, &id, "SELECT id FROM endpoint WHERE endpoint = ?", name)
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %q after it was inserted: %w", name, notFound(err))
+		}
+		ids[name] = id
 	}
 	return ids, nil
 }
@@ -127,51 +164,23 @@ func (h *Handle) page(ctx context.Context, dst any, total *int, columns, from, o
 		append(slices.Clone(args), max(limit, 1), max(offset, 0))...)
 }
 
-// touchEndpoints gives every endpoint of seen its newer time, making those that
-// do not exist, and returns the ids of all. learnt are those that the cache did
-// not have. The rows stay locked, so none of them is deleted before their
-// counters are written.
-func (tx indexTx) touchEndpoints(cache *EndpointCache, seen map[string]int64) (ids, learnt map[string]int64, err error) {
-	ids, unknown := cache.get(seen)
-	ok, err := tx.touch(ids, seen)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !ok { // some of them were deleted since
-		cache.forget(ids)
-		ids, unknown = map[string]int64{}, sortedKeys(seen)
-	}
-	slices.Sort(unknown)
-
-	learnt, missing, err := findEndpoints(tx.ctx, tx, unknown)
-	if err != nil {
-		return nil, nil, err
-	}
-	if ok, err = tx.touch(learnt, seen); err != nil {
-		return nil, nil, err
-	}
-	if !ok { // deleted between the last two statements
-		learnt, missing = map[string]int64{}, unknown
-	}
-	if err := tx.makeEndpoints(missing, seen, learnt); err != nil {
-		return nil, nil, err
-	}
-	maps.Copy(ids, learnt)
-	return ids, learnt, nil
-}
-
-// touch sets the time of known endpoints and says whether all of them are there.
+// touch gives endpoints their newer times and locks their rows, in one statement
+// and the order of their ids, so that two writers never wait for each other. It
+// says whether all of them are there.
 func (tx indexTx) touch(ids, seen map[string]int64) (all bool, err error) {
 	newest := make(map[int64]int64, len(ids)) // two spellings may be one row
 	for name, id := range ids {
 		newest[id] = max(newest[id], seen[name])
 	}
-	if len(ids) == 0 {
-		return true, nil
-	}
 	// By name too: after a restart MySQL may give the id of a deleted row to
-	// another one.
-	return tx.setTimes("endpoint", newest, " AND endpoint IN ("+marks(len(ids))+")", anys(sortedKeys(ids))...)
+	// another one. The function keeps MySQL from reading the rows, and so
+	// locking them, in the order of their names; the comparison is still the
+	// column's.
+	column := "LOWER(endpoint)"
+	if tx.dialect == sqliteDialect {
+		column = "endpoint"
+	}
+	return tx.setTimes("endpoint", newest, " AND "+column+" IN ("+marks(len(ids))+")", anys(sortedKeys(ids))...)
 }
 
 // setTimes raises the times of rows by id, in the order of ids. It says whether
@@ -190,63 +199,6 @@ func (tx indexTx) setTimes(table string, newest map[int64]int64, and string, and
 		", t_modify = CURRENT_TIMESTAMP WHERE id IN (" + marks(len(ids)) + ")" + and
 	n, err := tx.exec(query, append(append(args, anys(ids)...), andArgs...)...)
 	return n == int64(len(ids)), err
-}
-
-// makeEndpoints inserts names, which are sorted and were not there a moment ago,
-// and adds their ids to made.
-func (tx indexTx) makeEndpoints(names []string, seen, made map[string]int64) error {
-	if len(names) == 0 {
-		return nil
-	}
-	args := make([]any, 0, 2*len(names))
-	for _, name := range names {
-		args = append(args, name, seen[name])
-	}
-	const insert = "INSERT INTO endpoint (endpoint, ts, t_create) VALUES "
-	_, err := tx.exec(insert+strings.Repeat("(?, ?, CURRENT_TIMESTAMP), ", len(names)-1)+"(?, ?, CURRENT_TIMESTAMP)", args...)
-	if err == nil {
-		found, missing, err := findEndpoints(tx.ctx, tx, names)
-		if err == nil && len(missing) > 0 {
-			err = fmt.Errorf("endpoint %q is not there after it was inserted", missing[0])
-		}
-		maps.Copy(made, found)
-		return err
-	}
-	if !isDuplicate(err) {
-		return err
-	}
-	// Somebody else made one of them, or two of our names are one to the
-	// column's collation: one by one.
-	for _, name := range names {
-		for try := 0; ; try++ {
-			id, err := tx.oneEndpoint(name, seen[name])
-			if err == nil {
-				made[name] = id
-				break
-			}
-			if !isDuplicate(err) || try == 3 {
-				return fmt.Errorf("endpoint %q: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// oneEndpoint makes one endpoint or raises its time, and returns its id. A
-// duplicate error means that the row came or went meanwhile: try again.
-func (tx indexTx) oneEndpoint(name string, ts int64) (id int64, err error) {
-	n, err := tx.exec("UPDATE endpoint SET ts = "+tx.dialect.greatest("COALESCE(ts, 0)", "?")+
-		", t_modify = CURRENT_TIMESTAMP WHERE endpoint = ?", ts, name)
-	if err != nil {
-		return 0, err
-	}
-	if n == 0 {
-		if _, err := tx.exec("INSERT INTO endpoint (endpoint, ts, t_create) VALUES (?, ?, CURRENT_TIMESTAMP)", name, ts); err != nil {
-			return 0, err
-		}
-	}
-	err = tx.GetContext(tx.ctx, &id, "SELECT id FROM endpoint WHERE endpoint = ?", name)
-	return id, err
 }
 
 func (tx indexTx) exec(query string, args ...any) (n int64, err error) {
@@ -284,8 +236,15 @@ func findEndpoints(ctx context.Context, q sqlx.QueryerContext, names []string) (
 }
 
 // fold maps names that the columns' collations take for equal to one string, as
-// far as that is case; what it misses (accents, blanks at the end) is found as a
-// duplicate at the INSERT.
-func fold(s string) string { return strings.ToLower(s) }
+// far as that is the case of ASCII letters. What it misses on MySQL (other case,
+// accents, blanks at the end) is found as a duplicate at the INSERT.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}
 
 func sortedKeys(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -65,18 +66,41 @@ func (db *DB) IndexWrite(ctx context.Context, cache *EndpointCache, rows []Index
 	}
 	good = newestOfEach(good)
 	for chunk := range slices.Chunk(good, indexChunk) {
-		var learnt map[string]int64
-		err := db.Graph.Tx(ctx, func(tx *sqlx.Tx) error {
-			var err error
-			learnt, err = indexTx{ctx, tx, db.Graph.dialect}.write(cache, chunk)
-			return err
-		})
-		if err != nil {
+		if err := db.writeIndex(ctx, cache, chunk); err != nil {
 			return refused, err
 		}
-		cache.put(learnt) // only what is committed
 	}
 	return refused, nil
+}
+
+// errStale says that an endpoint's row is gone, or belongs to another endpoint.
+var errStale = errors.New("an endpoint was deleted meanwhile")
+
+// writeIndex enters sorted rows in one transaction, after it has made the
+// endpoints that are missing.
+func (db *DB) writeIndex(ctx context.Context, cache *EndpointCache, rows []IndexRow) error {
+	seen := map[string]int64{} // endpoint -> newest ts
+	for _, r := range rows {
+		seen[r.Endpoint] = max(seen[r.Endpoint], r.Ts)
+	}
+	for try := 1; ; try++ {
+		ids, unknown := cache.get(seen)
+		if len(unknown) > 0 {
+			made, err := db.EndpointIDs(ctx, unknown)
+			if err != nil {
+				return err
+			}
+			cache.put(made)
+			maps.Copy(ids, made)
+		}
+		err := db.Graph.Tx(ctx, func(tx *sqlx.Tx) error {
+			return indexTx{ctx, tx, db.Graph.dialect}.write(ids, seen, rows)
+		})
+		if !errors.Is(err, errStale) || try == 3 {
+			return err
+		}
+		cache.forget(seen)
+	}
 }
 
 // refuse says why a row can not be stored, or "".
@@ -120,15 +144,17 @@ type indexTx struct {
 	dialect dialect
 }
 
-// write enters sorted rows and returns the endpoint ids it had to look up.
-func (tx indexTx) write(cache *EndpointCache, rows []IndexRow) (learnt map[string]int64, err error) {
-	seen := map[string]int64{} // endpoint -> newest ts
-	for _, r := range rows {
-		seen[r.Endpoint] = max(seen[r.Endpoint], r.Ts)
-	}
-	ids, learnt, err := tx.touchEndpoints(cache, seen)
+// write enters rows whose endpoints have these ids.
+func (tx indexTx) write(ids, seen map[string]int64, rows []IndexRow) error {
+	// First, and for every endpoint: while its row is locked nobody deletes it,
+	// and nobody else writes below it, so what follows meets no other writer of
+	// ours. Stock's writers lock nothing; they are met by the duplicates.
+	all, err := tx.touch(ids, seen)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if !all {
+		return errStale
 	}
 
 	tags := map[entryKey]indexEntry{}
@@ -145,9 +171,9 @@ func (tx indexTx) write(cache *EndpointCache, rows []IndexRow) (learnt map[strin
 		}
 	}
 	if err := tx.writeEntries(tagTable, slices.Collect(maps.Values(tags))); err != nil {
-		return nil, err
+		return err
 	}
-	return learnt, tx.writeEntries(counterTable, counters)
+	return tx.writeEntries(counterTable, counters)
 }
 
 // An EndpointCache remembers ids of endpoints for IndexWrite. It is bounded, and

@@ -11,40 +11,85 @@ import (
 	_ "github.com/go-sql-driver/mysql" // the driver that testMySQL opens by name
 )
 
-// eachStore runs a test on SQLite, and on MariaDB when there is one.
+// eachStore runs a test on SQLite, and on MariaDB when there is one; there the
+// tests share their databases, since making them takes a second, and each finds
+// them empty.
 func eachStore(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Run("sqlite", func(t *testing.T) {
 		test(t, openTest(t, Config{Dir: t.TempDir()}))
 	})
 	t.Run("mysql", func(t *testing.T) {
-		test(t, openTest(t, testMySQL(t)))
+		needMySQL(t)
+		db := openTest(t, mysqlConfig(sharedPrefix))
+		for _, h := range db.handles() {
+			var tables []string
+			if err := h.read.Select(&tables, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name <> 'goose_db_version'"); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range tables {
+				execSQL(t, h, "DELETE FROM `"+name+"`")
+			}
+		}
+		test(t, db)
 	})
+}
+
+const mysqlEnv = "FALCON_TEST_MYSQL"
+
+// sharedPrefix begins the names of the databases that eachStore uses.
+var sharedPrefix = fmt.Sprintf("falcon_test_%08x_", rand.Uint32())
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if os.Getenv(mysqlEnv) != "" && os.Getenv(writersEnv) == "" {
+		if err := dropDatabases(sharedPrefix); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func needMySQL(t testing.TB) {
+	t.Helper()
+	if os.Getenv(mysqlEnv) == "" {
+		t.Skip(mysqlEnv + " is not set: run scripts/services.sh up")
+	}
 }
 
 // testMySQL returns a Config with databases of this test's own, which do not
 // exist yet and are dropped at its end.
 func testMySQL(t testing.TB) Config {
 	t.Helper()
-	prefix := os.Getenv("FALCON_TEST_MYSQL")
-	if prefix == "" {
-		t.Skip("FALCON_TEST_MYSQL is not set: run scripts/services.sh up")
-	}
-	id := fmt.Sprintf("falcon_test_%08x_", rand.Uint32())
+	needMySQL(t)
+	prefix := fmt.Sprintf("falcon_test_%08x_", rand.Uint32())
 	t.Cleanup(func() {
-		db, err := sql.Open("mysql", prefix)
-		if err != nil {
+		if err := dropDatabases(prefix); err != nil {
 			t.Error(err)
-			return
-		}
-		defer db.Close()
-		for _, name := range []string{Graph, UIC, Portal} {
-			if _, err := db.Exec("DROP DATABASE IF EXISTS " + id + name); err != nil {
-				t.Error(err)
-			}
 		}
 	})
-	dsn := func(name string) string { return prefix + id + name + "?loc=Local&parseTime=true" }
+	return mysqlConfig(prefix)
+}
+
+func mysqlConfig(prefix string) Config {
+	dsn := func(name string) string {
+		return os.Getenv(mysqlEnv) + prefix + name + "?loc=Local&parseTime=true"
+	}
 	return Config{GraphDSN: dsn(Graph), UICDSN: dsn(UIC), PortalDSN: dsn(Portal)}
+}
+
+func dropDatabases(prefix string) error {
+	db, err := sql.Open("mysql", os.Getenv(mysqlEnv))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for _, name := range []string{Graph, UIC, Portal} {
+		if _, err := db.Exec("DROP DATABASE IF EXISTS " + prefix + name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openTest opens and migrates cfg for the time of a test.
@@ -76,7 +121,7 @@ func must[T any](t testing.TB) func(v T, err error) T {
 	}
 }
 
-func exec(t testing.TB, h *Handle, query string, args ...any) {
+func execSQL(t testing.TB, h *Handle, query string, args ...any) {
 	t.Helper()
 	if _, err := h.write.Exec(query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)

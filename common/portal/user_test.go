@@ -203,8 +203,8 @@ func TestDeleteUserLeavesNothingForTheNextOne(t *testing.T) {
 		ctx, now := t.Context(), time.Unix(1_795_000_000, 0)
 		uid := must[int64](t)(db.CreateUser(ctx, User{Name: "u"}))
 		must[string](t)(db.CreateSession(ctx, uid, now, now.Add(time.Hour)))
-		exec(t, db.UIC, "INSERT INTO team (id, name, resume) VALUES (3, 'ops', 'r')")
-		exec(t, db.UIC, "INSERT INTO rel_team_user (tid, uid) VALUES (3, ?)", uid)
+		execSQL(t, db.UIC, "INSERT INTO team (id, name, resume) VALUES (3, 'ops', 'r')")
+		execSQL(t, db.UIC, "INSERT INTO rel_team_user (tid, uid) VALUES (3, ?)", uid)
 		if teams := must[[]Team](t)(db.TeamsOfUser(ctx, uid)); len(teams) != 1 || teams[0] != (Team{3, "ops", "r", 0}) {
 			t.Errorf("TeamsOfUser = %+v", teams)
 		}
