@@ -242,19 +242,16 @@ func (l *Log) fail(err error) error {
 }
 
 // Drop removes the finished files below seq whose points are all in windows
-// before window.
+// before window, from the oldest up to the first that must stay: what a replay
+// finds is always an unbroken end of history, so that it comes to the right state.
 func (l *Log) Drop(seq uint64, window uint32) error {
 	l.io.Lock()
-	var gone []File
-	keep := l.old[:0:0]
-	for _, f := range l.old {
-		if f.Seq < seq && f.Newest < window {
-			gone = append(gone, f)
-		} else {
-			keep = append(keep, f)
-		}
+	n := 0
+	for n < len(l.old) && l.old[n].Seq < seq && l.old[n].Newest < window {
+		n++
 	}
-	l.old = keep
+	gone := l.old[:n]
+	l.old = append([]File(nil), l.old[n:]...)
 	l.io.Unlock()
 	var err error
 	for _, f := range gone {

@@ -1,0 +1,303 @@
+package tsdb
+
+import (
+	"falcon/common/model"
+	"falcon/modules/graph/tsdb/record"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// An outcome of one sample.
+const (
+	taken = iota
+	duplicate
+	late
+	future
+	badTime
+	badValue
+	unknownRef
+	outcomeCount
+)
+
+var reasons = [outcomeCount]string{
+	duplicate:  model.ReasonDuplicate,
+	late:       model.ReasonLate,
+	future:     model.ReasonFuture,
+	badTime:    model.ReasonTimestamp,
+	badValue:   model.ReasonValue,
+	unknownRef: model.ReasonUnknown,
+}
+
+const (
+	// maxRecord is how many samples go into one record of the log.
+	maxRecord = 16384
+	// backfill is how many hours back a new window may be opened.
+	backfill = 12
+	// futureSlack is how far ahead of the clock a point may always be.
+	futureSlack = 3600
+	// maxWindows bounds the open windows of a shard against points that creep
+	// ahead of the clock.
+	maxWindows = 64
+)
+
+type refusal struct {
+	at      int32
+	outcome uint8
+}
+
+// appendScratch is the memory of one Append.
+type appendScratch struct {
+	order   []uint16
+	rec     []byte
+	packed  []byte
+	refused []refusal
+}
+
+// Append stores a batch and returns how many samples it took, after the log has
+// them. Samples that are not taken are reported to refuse, which may be nil, with
+// the index in batch and one of model.Reason…: a duplicate (the first value of a
+// series and time wins), which is no fault of the sender; late, for a window that
+// is sealed; future; unknown_ref, for a series deleted meanwhile; bad_time and
+// bad_value. An error says that the log took nothing of the batch, or of a rest of
+// it: it must not be acknowledged. After nil, everything in the batch that is in
+// the head is in the log, also when an earlier call brought it.
+func (db *DB) Append(batch []Sample, refuse func(i int, reason string)) (int, error) {
+	total := 0
+	for at := 0; at < len(batch); at += maxRecord {
+		n, err := db.appendRecord(batch[at:min(at+maxRecord, len(batch))], at, refuse)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (db *DB) appendRecord(batch []Sample, offset int, refuse func(int, string)) (int, error) {
+	if err := db.ReadOnly(); err != nil {
+		return 0, err
+	}
+	sc, _ := db.appends.Get().(*appendScratch)
+	if sc == nil {
+		sc = &appendScratch{}
+	}
+	defer db.appends.Put(sc)
+	sc.refused = sc.refused[:0]
+	now := db.now().Unix()
+
+	ticket := db.gate.enter()
+	newest, n := db.fill(sc, batch, now)
+	err := db.logPoints(sc, newest, n)
+	db.gate.leave(ticket)
+	if err != nil {
+		db.fail(err)
+		return 0, err
+	}
+	resent := false
+	for _, r := range sc.refused {
+		if r.outcome == late && db.sealedAlready(&batch[r.at]) {
+			r.outcome = duplicate
+		}
+		resent = resent || r.outcome == duplicate
+		if refuse != nil {
+			refuse(offset+int(r.at), reasons[r.outcome])
+		}
+	}
+	if resent {
+		// The first copy may be on its way to the log in another Append.
+		db.gate.wait()
+		if err := db.ReadOnly(); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// sealedAlready tells whether a segment has a value in the slot of a late sample:
+// then it is the resend of a batch whose answer was lost, and nothing is missing.
+// The counters move from late to duplicate.
+func (db *DB) sealedAlready(p *Sample) bool {
+	r := db.reader()
+	defer db.readers.Put(r)
+	s := &db.shards[p.Ref.shard()]
+	s.mu.Lock()
+	if p.Ref.id() >= s.n || uint64(s.at(p.Ref.id()).gen) != p.Ref.gen() {
+		s.mu.Unlock()
+		return false
+	}
+	m := s.meta(p.Ref.id())
+	slot := uint32(p.Ts) / m.step
+	w := windowOf(slot, m.step)
+	r.hold(s, m.bornWin, w, w)
+	s.mu.Unlock()
+	if len(r.segs) == 0 {
+		return false
+	}
+	r.span.reset(slot, 1)
+	db.readSegments(r, s.index, m)
+	if v := r.span.out[0]; v != v {
+		return false
+	}
+	s.mu.Lock()
+	s.outcomes[late]--
+	s.outcomes[duplicate]++
+	s.mu.Unlock()
+	return true
+}
+
+// fill puts the samples into the head and those it took into the record sc.rec.
+func (db *DB) fill(sc *appendScratch, batch []Sample, now int64) (newest uint32, n int) {
+	if cap(sc.order) < len(batch) {
+		sc.order = make([]uint16, maxRecord)
+	}
+	order := sc.order[:len(batch)]
+	var ends [numShards + 1]int
+	for i := range batch {
+		ends[batch[i].Ref.shard()+1]++
+	}
+	for k := range numShards {
+		ends[k+1] += ends[k]
+	}
+	at := ends
+	for i := range batch {
+		k := batch[i].Ref.shard()
+		order[at[k]] = uint16(i)
+		at[k]++
+	}
+	rec := record.Begin(sc.rec[:0], record.Points)
+	// Batches start at different shards, so that they do not queue behind each
+	// other.
+	start := 0
+	if len(batch) > 0 {
+		start = batch[0].Ref.shard()
+	}
+	for j := range numShards {
+		k := (start + j) % numShards
+		group := order[ends[k]:ends[k+1]]
+		if len(group) == 0 {
+			continue
+		}
+		var g record.GroupWriter
+		rec, g = record.BeginGroup(rec, uint8(k), len(group))
+		s := &db.shards[k]
+		s.mu.Lock()
+		lo, hi := s.accepts(now)
+		s.touch(batch, group)
+		for _, i := range group {
+			p := &batch[i]
+			outcome := s.take(p, now, lo, hi)
+			if outcome != taken {
+				s.outcomes[outcome]++
+				sc.refused = append(sc.refused, refusal{int32(i), outcome})
+				continue
+			}
+			g.Add(rec, p.Ref.id(), uint32(p.Ts), p.Value)
+			newest = max(newest, s.cur.w)
+			n++
+		}
+		s.mu.Unlock()
+		rec = g.End(rec)
+	}
+	sc.rec = rec
+	return newest, n
+}
+
+// touch loads what take will need of each series, so that the cache misses
+// overlap instead of following each other.
+func (s *shard) touch(batch []Sample, group []uint16) {
+	var x uint32
+	for _, i := range group {
+		if id := batch[i].Ref.id(); id < s.n {
+			r := s.at(id)
+			x += r.base + uint32(r.gen)
+			if r.open[6] > 0 {
+				x++
+			}
+		}
+	}
+	s.sink += x
+}
+
+// accepts returns the windows that take points at a time. A window is never
+// closed by the clock, but only by a seal; the clock only bounds which ones may
+// be opened, so that a point of long ago can not cost a file.
+func (s *shard) accepts(now int64) (lo, hi uint32) {
+	lo = windowAt(now)
+	lo -= min(lo, backfill)
+	if len(s.windows) > 0 {
+		lo = min(lo, s.windows[0].w)
+	}
+	hi = windowAt(now + futureSlack)
+	if len(s.windows) < maxWindows {
+		// When the clock jumped back, time goes on where it was.
+		hi = max(hi, s.newest+1)
+	}
+	return max(lo, s.floor), hi
+}
+
+// take stores one sample; its window is then s.cur.
+func (s *shard) take(p *Sample, now int64, lo, hi uint32) uint8 {
+	id := p.Ref.id()
+	if id >= s.n {
+		return unknownRef
+	}
+	x := s.at(id)
+	if p.Ref.gen() != uint64(x.gen) || x.flags&flagAlive == 0 {
+		return unknownRef
+	}
+	if !bounded(p.Value) {
+		return badValue
+	}
+	if p.Ts < int64(x.step) || p.Ts > maxTime {
+		return badTime
+	}
+	slot := uint32(p.Ts) / x.step
+	w := windowOf(slot, x.step)
+	if w < lo {
+		return late
+	}
+	if w > hi && p.Ts > now+3*int64(x.step) {
+		return future
+	}
+	return s.store(id, x, slot, w, p.Value)
+}
+
+// store puts a value into window w, which is open.
+func (s *shard) store(id uint32, x *series, slot, w uint32, v float64) uint8 {
+	win := s.cur
+	if win == nil || win.w != w {
+		win = s.window(w)
+		s.cur = win
+	}
+	if !s.put(win, id, x, slot, v) {
+		return duplicate
+	}
+	if x.flags&flagFresh != 0 {
+		x.flags &^= flagFresh
+		x.since = slot * x.step
+		s.mark(id)
+	}
+	win.taken++
+	s.appended++
+	return taken
+}
+
+// logPoints writes the record of a batch, when it has points, and makes it as
+// durable as the DB promises.
+func (db *DB) logPoints(sc *appendScratch, newest uint32, n int) error {
+	if n == 0 {
+		return nil
+	}
+	raw := sc.rec[record.HeaderLen:]
+	if need := record.HeaderLen + s2.MaxEncodedLen(len(raw)); cap(sc.packed) < need {
+		sc.packed = make([]byte, 2*need)
+	}
+	out := record.Begin(sc.packed[:0], record.PointsS2)
+	packed := s2.Encode(out[record.HeaderLen:cap(out)], raw)
+	out = record.End(out[:record.HeaderLen+len(packed)], 0)
+	pos, err := db.wal.Write(out, newest)
+	if err == nil && db.opt.Durability == Group {
+		err = db.wal.Sync(pos)
+	}
+	return err
+}
