@@ -61,7 +61,8 @@ type JSONAppender interface{ AppendJSON(dst []byte) []byte }
 
 // A MsgpackDecoder is an argument or reply that reads its own msgpack. b begins
 // with a complete value; what follows it belongs to somebody else. b is
-// overwritten after DecodeMsgpack returns.
+// overwritten after DecodeMsgpack returns; for an argument of an ordered or async
+// method, which runs before more is read, only after the method has returned.
 type MsgpackDecoder interface{ DecodeMsgpack(b []byte) error }
 
 // A MsgpackAppender is an argument or reply that writes its own msgpack.

@@ -29,9 +29,8 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	var log bytes.Buffer
 	s := NewServer(ServerOptions{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	HandleOrdered(s, "T.Panic", func(context.Context, *Conn, *model.NullRpcRequest) (*model.SimpleRpcResponse, error) {
-		var m map[string]int
-		m["x"]++
-		return nil, nil
+		var none []int
+		return &model.SimpleRpcResponse{Code: none[len(s.methods)]}, nil
 	})
 	HandleAsync(s, "T.Late", func(_ context.Context, _ *Conn, _ *model.NullRpcRequest, done func(*model.SimpleRpcResponse, error)) {
 		done(nil, nil)
