@@ -90,6 +90,14 @@ func (db *DB) Users(ctx context.Context, match []Pattern, limit, offset int) ([]
 	return all, err
 }
 
+// UserCounts returns how many users there are, and how many of them have a
+// password hash in stock's form (32 hexadecimal digits).
+func (db *DB) UserCounts(ctx context.Context) (all, stock int, err error) {
+	err = db.UIC.read.QueryRowxContext(ctx,
+		"SELECT COUNT(*), COALESCE(SUM(CASE WHEN LENGTH(passwd) = 32 THEN 1 ELSE 0 END), 0) FROM user").Scan(&all, &stock)
+	return all, stock, err
+}
+
 // CreateUser adds a user with the password hash of u and returns the new id. A
 // name that is taken is ErrExists.
 func (db *DB) CreateUser(ctx context.Context, u User) (int64, error) {

@@ -25,6 +25,12 @@ func TestUsers(t *testing.T) {
 			t.Errorf("user as JSON\n got %s\nwant %s", body, want)
 		}
 
+		if err := db.SetUserPassword(ctx, root, "900150983cd24fb0d6963f7d28e17f72"); err != nil {
+			t.Fatal(err)
+		}
+		if all, stock, err := db.UserCounts(ctx); all != 2 || stock != 1 || err != nil {
+			t.Errorf("UserCounts = %d, %d, %v, want 2, 1", all, stock, err)
+		}
 		for _, name := range []string{"root", "ROOT"} {
 			if _, err := db.CreateUser(ctx, User{Name: name}); !errors.Is(err, ErrExists) {
 				t.Errorf("CreateUser(%q) again: got %v, want ErrExists", name, err)
