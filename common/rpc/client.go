@@ -73,14 +73,15 @@ type Client struct {
 	opts  ClientOptions
 	coder *mpCoder
 
-	mu      sync.Mutex
-	closed  bool
-	conns   []*ClientConn
-	dialing int
-	changed chan struct{}        // closed and replaced when a dial has ended
-	speaks  Codec                // of an Auto client: Auto until known, cleared when the last connection is gone
-	missing map[string]time.Time // methods the peer does not have, and when it said so
-	closers sync.WaitGroup
+	mu       sync.Mutex
+	closed   bool
+	conns    []*ClientConn
+	dialing  int
+	changed  chan struct{}        // closed and replaced when a dial has ended
+	speaks   Codec                // of an Auto client: Auto until known, cleared when the last connection is gone
+	connects int64                // how often the pool has stopped being empty
+	missing  map[string]time.Time // methods the peer does not have, and when it said so
+	closers  sync.WaitGroup
 }
 
 // NewClient returns a client; it opens nothing. The owner calls Close.
@@ -102,6 +103,14 @@ func (c *Client) Speaks() Codec {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.speaks
+}
+
+// Connects counts how often the client has connected when it had no connection. A
+// change says that the peer may be another program by now.
+func (c *Client) Connects() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connects
 }
 
 // Close ends every connection and fails the calls in flight with ErrClosed.
@@ -251,7 +260,9 @@ func (c *Client) conn(ctx context.Context) (*ClientConn, error) {
 			err = ErrClosed
 		}
 		if err == nil {
-			cc.users++
+			if cc.users++; len(c.conns) == 0 {
+				c.connects++
+			}
 			c.conns = append(c.conns, cc)
 			if learnt != Auto {
 				c.speaks = learnt
