@@ -73,13 +73,11 @@ func (s *Sender) Run(ctx context.Context) error {
 			defer cancel()
 			work, stop = drain, nil
 		}
-		var gone <-chan struct{}
 		if l.conn != nil {
 			select {
 			case <-l.conn.Done():
 				s.drop()
 			default:
-				gone = l.conn.Done()
 			}
 		}
 		s.settle()
@@ -89,10 +87,9 @@ func (s *Sender) Run(ctx context.Context) error {
 		if !deadline.IsZero() && (s.finished() || !time.Now().Before(deadline)) {
 			break
 		}
-		if l.conn == nil {
-			gone = nil
-		} else {
-			gone = l.conn.Done() // send may have opened it
+		var gone <-chan struct{}
+		if l.conn != nil {
+			gone = l.conn.Done()
 		}
 		timer.Reset(s.nextLook(deadline))
 		select {
