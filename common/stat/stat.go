@@ -20,7 +20,8 @@ import (
 // runs; counting is safe for concurrent use.
 type Set struct {
 	prefix string
-	reg    *prometheus.Registry
+	reg    prometheus.Registerer
+	all    prometheus.Gatherer
 	now    func() time.Time
 
 	mu   sync.Mutex // guards rows and what reading changes in them
@@ -42,9 +43,17 @@ type row struct {
 // New returns the counters of the named daemon; its Prometheus metrics are called
 // falcon_<daemon>_<name>.
 func New(daemon string) *Set {
-	s := &Set{prefix: "falcon_" + daemon + "_", reg: prometheus.NewRegistry(), now: time.Now}
+	reg := prometheus.NewRegistry()
+	s := &Set{prefix: "falcon_" + daemon + "_", reg: reg, all: reg, now: time.Now}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s
+}
+
+// Labeled returns a Set whose counters are shown on s's /metrics with labels, for
+// things of which there are several, such as peers. They have no place on
+// /counter/all; their stock name is to be empty.
+func (s *Set) Labeled(labels map[string]string) *Set {
+	return &Set{prefix: s.prefix, reg: prometheus.WrapRegistererWith(labels, s.reg), all: s.all, now: s.now}
 }
 
 // A Counter only grows. The zero Counter is ready and shown nowhere.
@@ -230,5 +239,5 @@ func (s *Set) ServeCounters(wrapped bool) http.Handler {
 
 // Metrics serves the Prometheus page.
 func (s *Set) Metrics() http.Handler {
-	return promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	return promhttp.HandlerFor(s.all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

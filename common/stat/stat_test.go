@@ -61,11 +61,15 @@ func TestReasonsAreALabel(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	for _, node := range []string{"graph-00", "graph-01"} {
+		s.Labeled(map[string]string{"node": node}).Counter("", "delivered_points_total", "Points delivered.").Add(3)
+	}
 	rec := httptest.NewRecorder()
 	s.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		`falcon_transfer_refused_points_total{reason="bad_value"} 800`,
 		`falcon_transfer_refused_points_total{reason="late"} 1600`,
+		`falcon_transfer_delivered_points_total{node="graph-01"} 3`,
 	} {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("/metrics lacks %s", want)

@@ -36,6 +36,9 @@ type Options struct {
 	// FileBytes is the size at which the next file is begun; 0 means 16 MiB. It is
 	// at most a quarter of MaxBytes, since room is freed file by file.
 	FileBytes int64
+	// DropOldest makes room in a full spool by letting its oldest file go, counted
+	// as dropped, where the new record would else be refused.
+	DropOldest bool
 	// Now tells the time a record is stamped with; nil means time.Now.
 	Now func() time.Time
 }
@@ -47,7 +50,7 @@ type Stats struct {
 	In      int64 // appended since
 	Refused int64 // not taken: full, or the disk failed
 	Out     int64 // committed
-	Dropped int64 // let go by Drop
+	Dropped int64 // let go, by Drop or to make room
 	Damaged int64 // unreadable
 	Held    int64
 	Bytes   int64 // size of the files now
@@ -315,8 +318,13 @@ func (s *Spool) append(payload []byte, points int) error {
 		return fmt.Errorf("a record of %d bytes is larger than %d", len(payload), maxPayload)
 	}
 	size := int64(recordHead + len(payload))
-	if s.bytes+size > s.opts.MaxBytes {
-		return ErrFull
+	for s.bytes+size > s.opts.MaxBytes {
+		if !s.opts.DropOldest || len(s.files) == 1 {
+			return ErrFull
+		}
+		if err := s.dropFirst(); err != nil {
+			return err
+		}
 	}
 	last := s.files[len(s.files)-1]
 	if last.records > 0 && last.size+size > s.opts.FileBytes {
@@ -415,23 +423,40 @@ func (s *Spool) skipDamaged(f *file) {
 	s.cursor.offset = f.size
 }
 
-// Commit says that rec and all before it are delivered, and frees their room.
-func (s *Spool) Commit(rec Record) error {
+// Commit says that rec and all before it are delivered, and frees their room. It
+// returns how many points left the spool by this: fewer than were read when some
+// were dropped to make room meanwhile.
+func (s *Spool) Commit(rec Record) (points int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, err := s.advance(rec)
 	s.stats.Out += n
-	return err
+	return n, err
 }
 
-// Drop lets rec, the last record read, go together with all before it that were
-// not committed, and counts them as dropped.
-func (s *Spool) Drop(rec Record) error {
+// Drop lets rec go together with all before it that were not committed, counts them
+// as dropped and returns how many points that were.
+func (s *Spool) Drop(rec Record) (points int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, err := s.advance(rec)
 	s.stats.Dropped += n
-	return err
+	return n, err
+}
+
+// dropFirst lets the oldest file go to make room.
+func (s *Spool) dropFirst() error {
+	f, next := s.files[0], place{s.files[1].number, headerSize}
+	if err := s.position.write(next); err != nil {
+		return fmt.Errorf("write the position of the spool: %w", err)
+	}
+	s.stats.Dropped += f.points - f.done
+	s.committed = next
+	if s.cursor.file == f.number {
+		s.cursor = next
+		s.closeReader()
+	}
+	return s.removeFirst()
 }
 
 // advance moves the committed position behind rec, removes the files before it and

@@ -58,7 +58,7 @@ func TestRecordsComeBackInOrderAfterReopening(t *testing.T) {
 	if !ok || string(r.Payload) != "one" || r.Points != 1 || !r.At.Equal(at) {
 		t.Fatalf("Read = %+v, %v", r, ok)
 	}
-	if err := s.Commit(r); err != nil {
+	if _, err := s.Commit(r); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := s.Read(); !ok { // read, not committed
@@ -100,7 +100,7 @@ func TestFullRefusesAndRoomComesBack(t *testing.T) {
 		t.Errorf("after %d records: %+v", n, st)
 	}
 	for r, ok := s.Read(); ok; r, ok = s.Read() {
-		if err := s.Commit(r); err != nil {
+		if _, err := s.Commit(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,12 +120,35 @@ func TestDropCounts(t *testing.T) {
 	mustAppend(t, s, "old", 7)
 	mustAppend(t, s, "new", 1)
 	r, _ := s.Read()
-	if err := s.Drop(r); err != nil {
+	if _, err := s.Drop(r); err != nil {
 		t.Fatal(err)
 	}
 	if st := balance(t, s); st.Dropped != 7 || st.Held != 1 || s.Empty() {
 		t.Errorf("Stats = %+v", st)
 	}
+}
+
+// A spool that may let old records go never refuses a new one, and a commit of what
+// was let go counts nothing.
+func TestDropOldestMakesRoom(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 4096, DropOldest: true})
+	defer s.Close()
+	mustAppend(t, s, "first", 1)
+	first, _ := s.Read()
+	for i := range 200 {
+		mustAppend(t, s, fmt.Sprintf("%0100d", i), 1)
+	}
+	if st := balance(t, s); st.Dropped == 0 || st.Refused != 0 || st.Bytes > 4096 {
+		t.Errorf("Stats = %+v: want some dropped, none refused, no more than 4096 bytes", st)
+	}
+	if n, err := s.Commit(first); n != 0 || err != nil {
+		t.Errorf("Commit of a dropped record = %d, %v; want 0", n, err)
+	}
+	got := readAll(s)
+	if last := got[len(got)-1]; last != fmt.Sprintf("%0100d", 199) {
+		t.Errorf("the newest record read is %q", last)
+	}
+	balance(t, s)
 }
 
 // Whatever a crash leaves of the last record, all before it is intact and the
@@ -222,7 +245,7 @@ func TestRandomLife(t *testing.T) {
 					last = r
 				}
 			case k < 18 && cursor > 0:
-				if err := s.Commit(last); err != nil {
+				if _, err := s.Commit(last); err != nil {
 					t.Fatal(err)
 				}
 				model, cursor = model[cursor:], 0
@@ -290,7 +313,7 @@ func TestKill(t *testing.T) {
 				t.Fatalf("round %d: record %s where %d was due", round, got, next)
 			}
 			next++
-			if err := s.Commit(r); err != nil {
+			if _, err := s.Commit(r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"falcon/common/daemon"
+	"falcon/common/httpx"
+	"falcon/common/model"
+	"falcon/common/rpc"
+	"falcon/common/run"
+	"falcon/common/stat"
+	"falcon/common/stream"
+	"falcon/modules/agent/collect"
+)
+
+// stockBatch is how many items a call to a stock transfer carries.
+const stockBatch = 5000
+
+// Deps are the neighbours of an agent; transfers are named by the configuration.
+type Deps struct {
+	Log *slog.Logger
+	// HTTP is an open listener; nil makes Run listen as configured.
+	HTTP net.Listener
+	// Root is where the host's files are found; empty means "/", or where
+	// FALCON_ROOTFS (or stock's NUX_ROOTFS) says.
+	Root string
+	// Reload reads the configuration file again; nil when there is none.
+	Reload func() (Config, error)
+	// Ready is called once the agent serves; may be nil.
+	Ready func()
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// An Agent is ready to Run.
+type Agent struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	now      func() time.Time
+	endpoint string
+	slots    []*slot
+	series   *seriesMap
+	out      *outbox
+	stocks   []*rpc.Client
+
+	lastFailure map[string]string // by collector; touched by look only
+
+	stats                       *stat.Set
+	collectedPoints, pushPoints *stat.Counter
+	refused, collectErrors      *stat.Reasons
+}
+
+// New checks cfg and deps. It opens nothing and starts nothing.
+func New(cfg Config, deps Deps) (*Agent, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if deps.Log == nil {
+		return nil, errors.New("agent: Deps.Log is required")
+	}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, lastFailure: map[string]string{}}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	var err error
+	if a.endpoint, err = endpoint(&cfg, os.Getenv); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	root := deps.Root
+	for _, env := range []string{"FALCON_ROOTFS", "NUX_ROOTFS"} {
+		if root == "" {
+			root = os.Getenv(env)
+		}
+	}
+	if root == "" {
+		root = "/"
+	}
+	a.slots = collectors(&cfg, collect.Root(root))
+	if err := a.connect(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a.count()
+	return a, nil
+}
+
+// connect makes a sender for each transfer, in a random order so that a fleet of
+// agents spreads over them. It dials nothing.
+func (a *Agent) connect() error {
+	var senders []*stream.Sender
+	addrs := slices.Clone(a.cfg.Transfer.Addrs)
+	if !a.cfg.Transfer.Enabled {
+		addrs = nil
+	}
+	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+	for _, addr := range addrs {
+		client := rpc.NewClient(rpc.ClientOptions{
+			Addr: addr, Codec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, MaxConns: 1,
+		})
+		var snd *stream.Sender
+		snd, err := stream.NewSender(stream.SenderOptions{
+			Addr: addr, Log: a.log, Kind: stream.KindPoints, Sender: "agent " + a.endpoint,
+			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, Drain: a.cfg.Drain.D(),
+			StockConnects: client.Connects,
+			Stock: func(ctx context.Context, points []stream.Point) error {
+				for part := range slices.Chunk(points, stockBatch) {
+					items := metricValues(snd, part)
+					var resp model.TransferResponse
+					if err := client.Call(ctx, "Transfer.Update", &items, &resp); err != nil {
+						return fmt.Errorf("send %d points to stock transfer %s: %w", len(items), addr, err)
+					}
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			return err
+		}
+		senders = append(senders, snd)
+		a.stocks = append(a.stocks, client)
+	}
+	a.series = &seriesMap{senders: senders, now: a.now, m: map[name]*series{}}
+	a.out = &outbox{limit: a.cfg.Queue.Size, senders: senders, log: a.log, wake: make(chan struct{}, 1)}
+	return nil
+}
+
+// count makes the counters (contract ingest 7.1, the agent's extra names).
+func (a *Agent) count() {
+	s := stat.New("agent")
+	a.stats = s
+	a.pushPoints = s.Counter("PushRecvCnt", "pushed_points_total", "Points pushed by programs of this host.")
+	a.collectedPoints = s.Counter("CollectCnt", "collected_points_total", "Points collected from this host.")
+	a.out.taken = s.Counter("", "queued_points_total", "Points queued for transfer.")
+	a.out.delivered = s.Counter("SendCnt", "sent_points_total", "Points a transfer has taken.")
+	a.out.refused = s.Reasons("SendFailCnt", "send_refused_points_total", "Points a transfer has refused, by reason.")
+	a.out.dropped = s.Counter("SendDropCnt", "dropped_points_total", "Points that went because the queue was full.")
+	s.GaugeFunc("QueueLen", "queue_points", "Points not acknowledged yet.", func() float64 { return float64(a.out.waiting()) })
+	s.GaugeFunc("SeriesCnt", "series", "Series this agent has points of.", func() float64 { return float64(a.series.size()) })
+	a.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused here, by reason.")
+	a.collectErrors = s.Reasons("CollectErrorCnt", "collect_errors_total", "Rounds in which a collector failed; the label is its name.")
+}
+
+// Run serves until ctx ends, then gives a transfer the time of Drain to take what is
+// queued.
+func (a *Agent) Run(ctx context.Context) error {
+	ln := a.deps.HTTP
+	if ln == nil && a.cfg.HTTP.Enabled {
+		var err error
+		if ln, err = daemon.Listen("http.listen", a.cfg.HTTP.Listen); err != nil {
+			return err
+		}
+	}
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	g := run.New(ctx)
+	g.Go("sources", func(ctx context.Context) error {
+		defer stopSending()
+		err := a.sources(ctx, ln)
+		drain, cancel := context.WithTimeout(sending, a.cfg.Drain.D())
+		defer cancel()
+		a.out.drain(drain)
+		return err
+	})
+	if len(a.out.senders) > 0 {
+		g.Go("feed", func(context.Context) error { return a.out.feed(sending) })
+	}
+	for _, snd := range a.out.senders {
+		g.Go("send", func(context.Context) error { return snd.Run(sending) })
+	}
+	err := g.Wait()
+	for _, c := range a.stocks {
+		c.Close()
+	}
+	if n := a.out.waiting(); n > 0 {
+		a.log.Warn("stopped with points that no transfer has taken; they are lost", "n", n)
+	}
+	return err
+}
+
+// sources runs what makes points until ctx ends.
+func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
+	g := run.New(ctx)
+	if ln != nil {
+		g.Go("http", func(ctx context.Context) error {
+			return httpx.Serve(ctx, ln, a.handler(), a.cfg.Drain.D(), a.log)
+		})
+	}
+	if a.cfg.Transfer.Enabled {
+		g.Go("collect", a.look)
+	}
+	g.Go("forget", func(ctx context.Context) error {
+		return run.Every(ctx, time.Hour, func(context.Context) { a.series.forget() })
+	})
+	a.log.Info("serving", "endpoint", a.endpoint, "http", listenAddr(ln), "transfers", a.cfg.Transfer.Addrs)
+	if a.deps.Ready != nil {
+		a.deps.Ready()
+	}
+	return g.Wait()
+}
+
+func listenAddr(ln net.Listener) string {
+	if ln == nil {
+		return "off"
+	}
+	return ln.Addr().String()
+}

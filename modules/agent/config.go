@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/daemon"
+)
+
+// Config is the configuration of an agent. Keys of stock and its fork keep their
+// names and units.
+type Config struct {
+	daemon.Base
+	// Hostname is the endpoint of everything the agent collects. Empty: see
+	// hostname.go for where it then comes from.
+	Hostname string `json:"hostname"`
+	// HostnameFile is read when Hostname and FALCON_ENDPOINT are empty: a line
+	// HOSTNAME=x, or the bare name.
+	HostnameFile string `json:"hostname_file"`
+	// IP is the address that is reported; empty takes the one that leads to transfer.
+	IP string `json:"ip"`
+
+	Transfer  Transfer  `json:"transfer"`
+	HTTP      HTTP      `json:"http"`
+	Collector Collector `json:"collector"`
+	// DefaultTags are added to the tags of every item that has not a tag of that
+	// name itself.
+	DefaultTags map[string]string `json:"default_tags"`
+	// Ignore names metrics that are not collected: true drops the metric.
+	Ignore map[string]bool `json:"ignore"`
+	Queue  Queue           `json:"queue"`
+
+	Heartbeat Heartbeat `json:"heartbeat"`
+	Plugin    Plugin    `json:"plugin"`
+	// The fork's keys.
+	Level       map[string]int `json:"metric_level_interval"`
+	AppBaseDir  string         `json:"app_base_dir"`
+	SelfUpgrade bool           `json:"self_upgrade"`
+	PerCore     bool           `json:"cpu_per_core_collect"`
+}
+
+// Transfer says where points go.
+type Transfer struct {
+	Enabled bool     `json:"enabled"`
+	Addrs   []string `json:"addrs"`
+	// Interval is how often the host is looked at, and the step of what is found:
+	// whole seconds.
+	Interval conf.Seconds `json:"interval"`
+	// Timeout bounds dialling a transfer.
+	Timeout conf.Millis `json:"timeout"`
+}
+
+// HTTP is the local interface that programs push to.
+type HTTP struct {
+	Enabled bool   `json:"enabled"`
+	Listen  string `json:"listen"`
+	// Backdoor is stock's /run, which runs commands; it is not there.
+	Backdoor bool `json:"backdoor"`
+}
+
+// Collector picks what is looked at.
+type Collector struct {
+	// IfacePrefix picks network interfaces by the start of their name; an empty list
+	// takes all.
+	IfacePrefix []string `json:"ifacePrefix"`
+	// MountPoint picks mounts; an empty list takes those of disks and networks.
+	MountPoint []string `json:"mountPoint"`
+	// Timeout is how long one collector may take.
+	Timeout conf.Duration `json:"timeout"`
+}
+
+// Queue is where points wait for a transfer.
+type Queue struct {
+	// Size bounds the points in memory; when it is full the oldest go, and are
+	// counted.
+	Size int `json:"size"`
+}
+
+// Heartbeat has stock's keys; there is no hbs yet.
+type Heartbeat struct {
+	Enabled  bool         `json:"enabled"`
+	Addr     string       `json:"addr"`
+	Interval conf.Seconds `json:"interval"`
+	Timeout  conf.Millis  `json:"timeout"`
+}
+
+// Plugin has stock's keys; there are no plugins yet.
+type Plugin struct {
+	Enabled bool   `json:"enabled"`
+	Dir     string `json:"dir"`
+	Git     string `json:"git"`
+	Logs    string `json:"logs"`
+}
+
+// DefaultConfig returns the configuration of an agent whose file is empty.
+func DefaultConfig() Config {
+	return Config{
+		Base:      daemon.DefaultBase(),
+		Transfer:  Transfer{Enabled: true, Addrs: []string{"127.0.0.1:8433"}, Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
+		HTTP:      HTTP{Enabled: true, Listen: ":1988"},
+		Collector: Collector{IfacePrefix: []string{"eth", "em", "en", "wl", "bond"}, Timeout: conf.Duration(5 * time.Second)},
+		// Stock's file, too, leaves out what can be computed from the rest.
+		Ignore: map[string]bool{
+			"cpu.busy":      true,
+			"df.bytes.free": true, "df.bytes.total": true, "df.bytes.used": true, "df.bytes.used.percent": true,
+			"df.inodes.total": true, "df.inodes.free": true, "df.inodes.used": true, "df.inodes.used.percent": true,
+			"mem.memtotal": true, "mem.memused": true, "mem.memused.percent": true, "mem.memfree": true,
+			"mem.swaptotal": true, "mem.swapused": true, "mem.swapfree": true,
+		},
+		Queue:     Queue{Size: 1_000_000},
+		Heartbeat: Heartbeat{Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
+		Plugin:    Plugin{Dir: "./plugin", Logs: "./logs"},
+	}
+}
+
+// Validate reports every setting that can not work.
+func (c *Config) Validate() error {
+	errs := []error{c.Base.Validate()}
+	if c.Transfer.Enabled {
+		if len(c.Transfer.Addrs) == 0 {
+			errs = append(errs, errors.New(`transfer.addrs: name at least one transfer, such as "127.0.0.1:8433"`))
+		}
+		for _, a := range c.Transfer.Addrs {
+			if _, _, err := net.SplitHostPort(a); err != nil {
+				errs = append(errs, fmt.Errorf("transfer.addrs: %q is no address, write host:port", a))
+			}
+		}
+	}
+	if i := c.Transfer.Interval.D(); i < time.Second || i%time.Second != 0 {
+		errs = append(errs, fmt.Errorf("transfer.interval: %v is not a whole number of seconds, at least 1", i))
+	}
+	if c.Transfer.Timeout <= 0 || c.Collector.Timeout <= 0 {
+		errs = append(errs, errors.New("transfer.timeout and collector.timeout must be greater than zero"))
+	}
+	if c.Queue.Size < 1 {
+		errs = append(errs, errors.New("queue.size: a queue holds at least one point"))
+	}
+	if c.HTTP.Backdoor {
+		errs = append(errs, errors.New("http.backdoor: running commands over HTTP is not there; set it to false"))
+	}
+	return errors.Join(errs...)
+}
+
+// Retired lists keys that we do not need.
+func (c *Config) Retired() map[string]string { return nil }

@@ -1,0 +1,21 @@
+// Package agent is the daemon on every host: it looks at the host, takes what local
+// programs push, and hands both to a transfer.
+//
+//	/proc, /sys ── collectors ──┐
+//	                            ├─> queue in memory ── stream ──> a transfer
+//	POST /v1/push ──────────────┘    kept until acked     JSON-RPC to a stock one
+//
+// Ports: HTTP 1988.
+//
+// A batch leaves the queue when a transfer has acknowledged it; until then it is
+// tried again, at another transfer when there is one. When the queue is full the
+// oldest points go, and are counted.
+//
+// What is lost when it dies: what no transfer has acknowledged yet, at most what
+// was collected and pushed in the last seconds while a transfer is there. A push
+// with ?wait=1 is answered only after the acknowledgement.
+//
+// Not there yet: a queue on disk, heartbeats to hbs and what comes of them (plugins,
+// ports, processes, urls and directories on demand, upgrades), GPU metrics, the
+// fork's tiers and service metrics, and the pages below /page and /proc.
+package agent

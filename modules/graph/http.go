@@ -1,0 +1,142 @@
+package graph
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"falcon/common/daemon"
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/stat"
+	"falcon/modules/graph/tsdb"
+)
+
+// count makes the counters: stock's rows of contract query 1.13, in its order, and
+// ours behind them.
+func (g *Graph) count() {
+	s := stat.New("graph")
+	g.stats = s
+	g.received = s.Counter("GraphRpcRecvCnt", "received_points_total", "Points that arrived, refused ones included.")
+	g.queries = s.Counter("GraphQueryCnt", "queries_total", "Series asked for.")
+	g.queryItems = s.Counter("GraphQueryItemCnt", "query_points_total", "Points answered.")
+	g.infos = s.Counter("GraphInfoCnt", "infos_total", "Calls of Graph.Info.")
+	g.lasts = s.Counter("GraphLastCnt", "lasts_total", "Newest points asked for.")
+	g.lastRaws = s.Counter("GraphLastRawCnt", "last_raws_total", "Newest received values asked for.")
+	s.StockOnly("GraphLoadDbCnt")
+	s.StockOnly("IndexUpdateAll")
+	s.StockOnly("IndexUpdateAllErrorCnt")
+	if g.cfg.Index.Enabled {
+		w := &writeBehind{
+			store: g.deps.Index, cfg: g.cfg.Index, index: g.index, log: g.log, now: g.now,
+			queue: map[seriesName]news{}, wake: make(chan struct{}, 1),
+			written: s.Counter("IndexUpdateIncrCnt", "index_written_rows_total", "Series written to the SQL index."),
+			failed:  s.Counter("IndexUpdateIncrErrorCnt", "index_failed_batches_total", "Batches the database did not take; they are tried again."),
+			deleted: s.Counter("", "index_deleted_rows_total", "Series removed from the SQL index."),
+			refused: s.Reasons("", "index_refused_rows_total", "Series that the SQL index can not hold, by reason."),
+		}
+		g.behind = w
+		s.GaugeFunc("UnIndexedItemCacheCnt", "index_waiting_rows", "Series that wait to be written to the SQL index.", func() float64 { return float64(w.waiting()) })
+	}
+	s.GaugeFunc("IndexedItemCacheCnt", "series", "Series that can be searched.", func() float64 { _, n := g.index.size(); return float64(n) })
+	s.GaugeFunc("EndpointCacheCnt", "endpoints", "Endpoints that can be searched.", func() float64 { n, _ := g.index.size(); return float64(n) })
+	g.taken = s.Counter("TakenCnt", "taken_points_total", "Points stored.")
+	g.refused = s.Reasons("RefusedCnt", "refused_points_total", "Points not stored, by reason.")
+	g.searches = s.Counter("SearchCnt", "searches_total", "Calls of Graph.Search.")
+	g.streamsTotal = s.Counter("StreamCnt", "streams_total", "Streams opened.")
+	s.GaugeFunc("", "rpc_connections", "Open RPC connections.", func() float64 { return float64(g.rpc.Open.Load()) })
+	s.CounterFunc("", "rpc_calls_total", "RPC calls.", g.rpc.Calls.Load)
+	s.CounterFunc("", "rpc_errors_total", "RPC calls answered with an error.", g.rpc.Errors.Load)
+	s.CounterFunc("", "rpc_panics_total", "RPC methods that panicked.", g.rpc.Panics.Load)
+	g.countEngine()
+}
+
+// countEngine shows what the engine counts.
+func (g *Graph) countEngine() {
+	gauge := func(name, help string, value func(tsdb.Stats) float64) {
+		g.stats.GaugeFunc("", name, help, func() float64 {
+			if !g.ready.Load() {
+				return 0
+			}
+			return value(g.db.Stats())
+		})
+	}
+	gauge("engine_incarnations", "Series with their earlier steps and types.", func(s tsdb.Stats) float64 { return float64(s.Alive) })
+	gauge("engine_log_bytes", "Size of the log files.", func(s tsdb.Stats) float64 { return float64(s.LogBytes) })
+	gauge("engine_segment_bytes", "Size of the sealed hours.", func(s tsdb.Stats) float64 { return float64(s.SegmentBytes) })
+	gauge("engine_segments", "Sealed hours.", func(s tsdb.Stats) float64 { return float64(s.Segments) })
+	gauge("engine_head_bytes", "Memory of the points that are not sealed.", func(s tsdb.Stats) float64 { return float64(s.HeadBytes) })
+	gauge("engine_open_windows", "Hours that are not sealed.", func(s tsdb.Stats) float64 { return float64(s.OpenWindows) })
+	gauge("engine_seal_seconds", "Time spent sealing.", func(s tsdb.Stats) float64 { return s.SealTime.Seconds() })
+	gauge("engine_sync_seconds", "Time spent syncing the log.", func(s tsdb.Stats) float64 { return s.SyncTime.Seconds() })
+	gauge("engine_crc_errors", "Damaged records and chunks met.", func(s tsdb.Stats) float64 { return float64(s.CRCErrors) })
+}
+
+// admin returns the daemon's pages with stock's routes of contract query 1.11.
+func (g *Graph) admin() http.Handler {
+	mux := daemon.Admin{
+		Stats: g.stats, Health: g.health, Line: true,
+		Config: func() any { return g.cfg },
+		Reload: g.reload(),
+	}.Mux()
+	object := func(v any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, v) }
+	}
+	mux.HandleFunc("GET /api/v2/health", func(w http.ResponseWriter, _ *http.Request) {
+		if err := g.health(); err != nil {
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+			return
+		}
+		daemon.WriteJSON(w, map[string]string{"msg": "ok"})
+	})
+	mux.HandleFunc("GET /api/v2/version", object(map[string]string{"value": daemon.Version()}))
+	mux.HandleFunc("GET /api/v2/config", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, map[string]any{"value": g.cfg}) })
+	// Stock rewrites its whole index on this; ours renews every row by itself.
+	mux.HandleFunc("GET /index/updateAll", object(map[string]string{"msg": "ok"}))
+	mux.HandleFunc("GET /index/updateAll/concurrent", object(map[string]any{"msg": "ok", "value": 0}))
+	mux.HandleFunc("POST /api/v2/index", g.indexNow)
+	mux.HandleFunc("GET /debug/engine", func(w http.ResponseWriter, _ *http.Request) {
+		if !g.ready.Load() {
+			http.Error(w, g.health().Error(), http.StatusServiceUnavailable)
+			return
+		}
+		daemon.WriteJSON(w, g.db.Stats())
+	})
+	return mux
+}
+
+// reload reads the file again. All settings of a graph wait for a restart but the
+// log level, which the shell applies by itself.
+func (g *Graph) reload() func() (string, error) {
+	if g.deps.Reload == nil {
+		return nil
+	}
+	return func() (string, error) {
+		if _, err := g.deps.Reload(); err != nil {
+			return "", err
+		}
+		return "the log level is applied; other settings wait for a restart", nil
+	}
+}
+
+// indexNow renews the rows of the series in the body at once. It always answers ok,
+// as in stock, but to a body that can not be read.
+func (g *Graph) indexNow(w http.ResponseWriter, r *http.Request) {
+	var body []struct{ Endpoint, Metric, Tags, DsType string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&body); err != nil {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": fmt.Sprintf("the body is no list of series: %v", err)})
+		return
+	}
+	if g.behind != nil && g.ready.Load() {
+		for _, s := range body {
+			g.behind.changed(s.Endpoint, model.CounterOf(s.Metric, model.NormalTags(s.Tags)), renewed)
+		}
+	}
+	daemon.WriteJSON(w, map[string]string{"msg": "ok"})
+}
+
+var _ IndexStore = (*portal.DB)(nil)

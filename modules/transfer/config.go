@@ -1,0 +1,186 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/daemon"
+	"falcon/common/ring"
+)
+
+// Config is the configuration of a transfer. Keys of stock keep their names and
+// units.
+type Config struct {
+	daemon.Base
+	// MinStep is the shortest step that graph and judge get, in seconds: a series
+	// with a shorter one is stored at this step, one value for each.
+	MinStep int `json:"minStep"`
+	// TsPolicy says which timestamps are replaced by now: default (0 or less, and
+	// what is ahead by more than 300 s and 3 steps), stock (beyond twice now) or
+	// fork (off by more than 3 steps either way).
+	TsPolicy string `json:"ts_policy"`
+	HTTP     Listen `json:"http"`
+	RPC      Listen `json:"rpc"`
+	Graph    Peers  `json:"graph"`
+	Judge    Peers  `json:"judge"`
+	Spool    Spool  `json:"spool"`
+
+	// The rest are destinations of stock and its fork that are not there yet.
+	Socket   Other `json:"socket"`
+	Tsdb     Other `json:"tsdb"`
+	Transfer Other `json:"transfer"`
+	Influxdb Other `json:"influxdb"`
+	P8sRelay Other `json:"p8s_relay"`
+	Poly     Other `json:"poly"`
+	Kafka    Other `json:"kafka"`
+	Prome    Other `json:"prome"`
+}
+
+// Listen is where a server listens.
+type Listen struct {
+	Enabled bool   `json:"enabled"`
+	Listen  string `json:"listen"`
+}
+
+// Peers are the graphs or judges that points go to.
+type Peers struct {
+	Enabled bool `json:"enabled"`
+	// Batch is how many points a call carries: to a stock peer as in stock, on a
+	// stream at least 1000.
+	Batch       int         `json:"batch"`
+	ConnTimeout conf.Millis `json:"connTimeout"`
+	CallTimeout conf.Millis `json:"callTimeout"`
+	MaxConns    int         `json:"maxConns"`
+	MaxIdle     int         `json:"maxIdle"`
+	// Replicas is how many points a node has on the ring; 0 means 500. It and
+	// RingHash must be the same in transfer, api and every gateway.
+	Replicas int `json:"replicas"`
+	// RingHash is crc32 (stock) or murmur3 (fork).
+	RingHash string `json:"ringHash"`
+	// Cluster names the nodes: "graph-00": "10.0.0.1:6070". A graph may have several
+	// addresses, separated by commas; each gets every point.
+	Cluster map[string]string `json:"cluster"`
+	// SpoolAge is how old a spooled point may become before it is dropped as stale;
+	// 0 means any age.
+	SpoolAge conf.Duration `json:"spoolAge"`
+}
+
+// Spool is where points wait for a peer that does not take them.
+type Spool struct {
+	// Dir holds a folder for each address.
+	Dir string `json:"dir"`
+	// MaxSize bounds each of them, in MB.
+	MaxSize int `json:"maxSize"`
+	// After is how long a peer may take to acknowledge before its points are
+	// spooled.
+	After conf.Duration `json:"after"`
+}
+
+// Other is a section of stock that this release knows and does not serve.
+type Other struct {
+	Enabled bool           `json:"enabled"`
+	Rest    map[string]any `json:"-"`
+}
+
+// UnmarshalJSON takes whatever stock has in such a section.
+func (o *Other) UnmarshalJSON(b []byte) error { return unmarshalOther(b, o) }
+
+// DefaultConfig returns the configuration of a transfer whose file is empty: one
+// graph on this machine.
+func DefaultConfig() Config {
+	peers := Peers{
+		Batch: 200, ConnTimeout: conf.Millis(time.Second), CallTimeout: conf.Millis(5 * time.Second),
+		MaxConns: 32, MaxIdle: 32, Replicas: ring.DefaultReplicas, RingHash: ring.CRC32,
+	}
+	c := Config{
+		Base: daemon.DefaultBase(), MinStep: 30, TsPolicy: "default",
+		HTTP:  Listen{true, "0.0.0.0:6060"},
+		RPC:   Listen{true, "0.0.0.0:8433"},
+		Graph: peers, Judge: peers,
+		Spool: Spool{Dir: "./data/spool/transfer", MaxSize: 1024, After: conf.Duration(500 * time.Millisecond)},
+	}
+	c.Graph.Enabled = true
+	c.Graph.Cluster = map[string]string{"graph-00": "127.0.0.1:6070"}
+	c.Judge.Cluster = map[string]string{"judge-00": "127.0.0.1:6080"}
+	c.Judge.SpoolAge = conf.Duration(10 * time.Minute)
+	return c
+}
+
+// Validate reports every setting that can not work.
+func (c *Config) Validate() error {
+	errs := []error{c.Base.Validate()}
+	if c.MinStep < 1 {
+		c.MinStep = 30 // as stock takes it
+	}
+	switch c.TsPolicy {
+	case "default", "stock", "fork":
+	default:
+		errs = append(errs, fmt.Errorf("ts_policy: %q is unknown, use default, stock or fork", c.TsPolicy))
+	}
+	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"))
+	if c.Graph.Enabled && len(c.Graph.Cluster) == 0 {
+		errs = append(errs, errors.New(`graph.cluster: name at least one node, such as "graph-00": "127.0.0.1:6070"`))
+	}
+	if c.Spool.Dir == "" || c.Spool.MaxSize < 1 || c.Spool.After.D() <= 0 {
+		errs = append(errs, errors.New("spool: dir must be a folder, maxSize at least 1 MB, after greater than zero"))
+	}
+	for _, o := range []struct {
+		name string
+		on   bool
+	}{{"tsdb", c.Tsdb.Enabled}, {"transfer", c.Transfer.Enabled}, {"influxdb", c.Influxdb.Enabled}, {"p8s_relay", c.P8sRelay.Enabled},
+		{"poly", c.Poly.Enabled}, {"kafka", c.Kafka.Enabled}, {"prome", c.Prome.Enabled}} {
+		if o.on {
+			errs = append(errs, fmt.Errorf("%s.enabled: this release does not send to %s yet; set it to false, or keep the stock transfer for it", o.name, o.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Peers) validate(section string) error {
+	if !p.Enabled {
+		return nil
+	}
+	var errs []error
+	for node, addrs := range p.Cluster {
+		for addr := range strings.SplitSeq(addrs, ",") {
+			if _, _, err := net.SplitHostPort(strings.TrimSpace(addr)); err != nil {
+				errs = append(errs, fmt.Errorf("%s.cluster.%s: %q is no address, write host:port", section, node, addr))
+			}
+		}
+	}
+	if len(p.Cluster) > 0 {
+		if _, err := p.ring(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", section, err))
+		}
+	}
+	// Stock takes these as they are and then never sends; a positive value is meant.
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&p.Batch, 200)
+	def(&p.MaxConns, 32)
+	def(&p.MaxIdle, p.MaxConns)
+	if p.ConnTimeout <= 0 || p.CallTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("%s: connTimeout and callTimeout must be greater than zero", section))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Peers) ring() (*ring.Ring, error) {
+	names := make([]string, 0, len(p.Cluster))
+	for name := range p.Cluster {
+		names = append(names, name)
+	}
+	return ring.New(p.RingHash, p.Replicas, names)
+}
+
+// Retired lists keys of stock and its fork that we do not need.
+func (c *Config) Retired() map[string]string {
+	return map[string]string{"redis": "poly_metric tells transfer its rules itself"}
+}

@@ -1,0 +1,28 @@
+// Package transfer is the daemon that takes points from agents and everybody else,
+// checks them once, and hands each to the graph that owns its series.
+//
+//	agents ── stream ─────────────┐                        ┌─ stream ─> graph-00
+//	stock agents ── JSON-RPC ─────┼─> check ─> series ─> ring ─ stream ─> graph-01
+//	curl ── POST /api/push ───────┘            (once)      └─ gob ────> a stock graph
+//	                                              └─ (judge, the same way, when enabled)
+//
+// Ports: RPC 8433, HTTP 6060.
+//
+// A success means kept: a point is answered for when, for every address it must
+// reach, that address has acknowledged it or it is in this transfer's own spool for
+// it. A graph that has not acknowledged within half a second is spooled for, and
+// from then on until its spool is empty new points join the tail, so order holds.
+// When a graph's spool is full, streams get no ack and stock clients get an error.
+//
+// What is lost when it dies: nothing that was answered for.
+//
+// At each moment and for each destination
+//
+//	received + spool at start = delivered + refused(reason) + muted + stale + dropped + spooled + in flight
+//
+// which GET /debug/accounting shows.
+//
+// Not there yet: the telnet socket (4444), OpenTSDB, InfluxDB, Kafka, Prometheus and
+// poly_metric as destinations, the blacklist, /ack, gateway mode, and changing rings
+// while running.
+package transfer

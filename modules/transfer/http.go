@@ -1,0 +1,241 @@
+package transfer
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"falcon/common/daemon"
+	"falcon/common/model"
+	"falcon/common/stat"
+	"falcon/common/stream"
+)
+
+// maxBody bounds the body of a push.
+const maxBody = 64 << 20
+
+// count makes the counters: stock's rows of contract ingest 7.1, in its order, and
+// ours behind them.
+func (t *Transfer) count() {
+	s := stat.New("transfer")
+	t.stats = s
+	t.recv = s.Counter("RecvCnt", "received_points_total", "Valid points received.")
+	t.rpcRecv = s.Counter("RpcRecvCnt", "received_rpc_points_total", "Valid points received by RPC, streams included.")
+	t.httpRecv = s.Counter("HttpRecvCnt", "received_http_points_total", "Valid points received by HTTP.")
+	s.StockOnly("SocketRecvCnt")
+	sum := func(kind string, part func(*outlet) int64) func() int64 {
+		return func() (n int64) {
+			for _, o := range t.outlets {
+				if o.kind == kind {
+					n += part(o)
+				}
+			}
+			return n
+		}
+	}
+	delivered := func(o *outlet) int64 { return o.delivered.Get() }
+	dropped := func(o *outlet) int64 { return o.refused.Get(model.ReasonBusy) }
+	failed := func(o *outlet) int64 { return o.refused.Sum() - o.refused.Get(model.ReasonBusy) }
+	waiting := func(o *outlet) int64 { b := o.account(); return b.InFlight + b.Spooled }
+	served := map[string]string{"Judge": stream.KindJudge, "Graph": stream.KindGraph}
+	for _, what := range []struct {
+		order, suffix, name, help string
+		part                      func(*outlet) int64
+	}{
+		{"Judge Tsdb Influxdb Graph Transfer P8sRelay", "Cnt", "delivered", "Points delivered to", delivered},
+		{"Judge Tsdb Graph Transfer Influxdb P8sRelay", "DropCnt", "dropped", "Points refused since the spool was full, for", dropped},
+		{"Judge Tsdb Graph Transfer Influxdb P8sRelay", "FailCnt", "failed", "Points not taken by", failed},
+	} {
+		for _, peer := range strings.Fields(what.order) {
+			if kind, ok := served[peer]; ok {
+				s.CounterFunc("SendTo"+peer+what.suffix, what.name+"_"+kind+"_points_total", what.help+" the "+kind+"s.", sum(kind, what.part))
+			} else {
+				s.StockOnly("SendTo" + peer + what.suffix)
+			}
+		}
+	}
+	for _, peer := range strings.Fields("Judge Tsdb Graph Transfer P8sRelay") {
+		if kind, ok := served[peer]; ok {
+			n := sum(kind, waiting)
+			s.GaugeFunc(peer+"SendCacheCnt", "waiting_"+kind+"_points", "Points on their way to the "+kind+"s, spooled ones included.", func() float64 { return float64(n()) })
+		}
+	}
+	for _, name := range strings.Fields("HistoryRequestCnt InfoRequestCnt LastRequestCnt LastRawRequestCnt HistoryResponseCounterCnt HistoryResponseItemCnt LastRequestItemCnt LastRawRequestItemCnt") {
+		s.StockOnly(name)
+	}
+	t.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused, by reason.")
+	t.streamRecv = s.Counter("StreamRecvCnt", "received_stream_points_total", "Points received by stream, refused ones included.")
+	s.GaugeFunc("SeriesCnt", "series", "Series that are known.", func() float64 { return float64(t.series.size()) })
+	s.GaugeFunc("", "rpc_connections", "Open RPC connections.", func() float64 { return float64(t.rpc.Open.Load()) })
+	s.CounterFunc("", "rpc_calls_total", "RPC calls.", t.rpc.Calls.Load)
+	s.CounterFunc("", "rpc_errors_total", "RPC calls answered with an error.", t.rpc.Errors.Load)
+	s.CounterFunc("", "rpc_panics_total", "RPC methods that panicked.", t.rpc.Panics.Load)
+}
+
+// handler returns the pages of contract ingest 5.4.
+func (t *Transfer) handler() http.Handler {
+	mux := daemon.Admin{
+		Stats: t.stats, Wrapped: true, Health: t.health, Line: true,
+		Config: func() any {
+			return struct {
+				Config
+				Rings map[string]string `json:"ring_fingerprints"`
+			}{t.cfg, t.fingerprints()}
+		},
+		Reload: t.reload(),
+	}.Mux()
+	mux.HandleFunc("POST /api/push", t.push)
+	mux.HandleFunc("GET /proc/step", func(w http.ResponseWriter, _ *http.Request) {
+		daemon.WriteJSON(w, success(map[string]int{"min_step": t.cfg.MinStep}))
+	})
+	mux.HandleFunc("GET /trace/", t.trace)
+	mux.HandleFunc("GET /filter/", t.filter)
+	mux.HandleFunc("GET /debug/accounting", t.accounting)
+	mux.HandleFunc("GET /debug/rejected", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, t.rejected.list()) })
+	return mux
+}
+
+type envelope struct {
+	Msg  string `json:"msg"`
+	Data any    `json:"data"`
+}
+
+func success(data any) envelope { return envelope{"success", data} }
+
+// push takes a JSON array of items. Its answer says that they are kept; 503 says
+// that they are not, and that the caller may try again.
+func (t *Transfer) push(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "body is larger than 64 MiB", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if len(body) == 0 {
+		http.Error(w, "blank body", http.StatusBadRequest)
+		return
+	}
+	var items update
+	if err := items.DecodeJSON(body); err != nil {
+		http.Error(w, "decode error", http.StatusBadRequest) // stock's text, which clients compare
+		return
+	}
+	resp, err := t.wait(items)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	t.httpRecv.Add(resp.Total - resp.Invalid)
+	daemon.WriteJSON(w, success(resp))
+}
+
+// accounting shows the books of each destination. missing is 0 but for points that
+// move while they are counted.
+func (t *Transfer) accounting(w http.ResponseWriter, _ *http.Request) {
+	type account struct {
+		books
+		Missing int64 `json:"missing"`
+	}
+	out := []account{}
+	for _, o := range t.outlets {
+		b := o.account()
+		out = append(out, account{b, b.missing()})
+	}
+	daemon.WriteJSON(w, out)
+}
+
+func (t *Transfer) fingerprints() map[string]string {
+	m := map[string]string{}
+	for _, c := range []*cluster{t.graph, t.judge} {
+		if c != nil {
+			m[c.kind] = c.ring.Fingerprint()
+		}
+	}
+	return m
+}
+
+// reload reads the file again; what is not the log level waits for a restart.
+func (t *Transfer) reload() func() (string, error) {
+	if t.deps.Reload == nil {
+		return nil
+	}
+	return func() (string, error) {
+		if _, err := t.deps.Reload(); err != nil {
+			return "", err
+		}
+		return "the log level is applied; other settings wait for a restart", nil
+	}
+}
+
+// trace follows one series: the first call picks it, later ones answer its newest
+// points (contract ingest 5.4). The path is /trace/endpoint/metric[/k=v,k=v].
+func (t *Transfer) trace(w http.ResponseWriter, r *http.Request) {
+	part, ok := pathParts(w, r, "/trace/", 2)
+	if !ok {
+		return
+	}
+	t.follow(w, &watch{pk: model.PK(part[0], part[1], model.NormalTags(part[2])), keep: 3})
+}
+
+// filter is trace for values that compare in a way:
+// /filter/endpoint/metric/{eq,ne,gt,lt}/number[/k=v,k=v].
+func (t *Transfer) filter(w http.ResponseWriter, r *http.Request) {
+	part, ok := pathParts(w, r, "/filter/", 4)
+	if !ok {
+		return
+	}
+	threshold, err := strconv.ParseFloat(part[3], 64)
+	if err != nil {
+		daemon.WriteJSON(w, success("bad threadhold")) // sic, as in stock
+		return
+	}
+	switch part[2] {
+	case "eq", "ne", "gt", "lt":
+	default:
+		daemon.WriteJSON(w, success("bad opt: "+part[2]))
+		return
+	}
+	t.follow(w, &watch{pk: model.PK(part[0], part[1], model.NormalTags(part[4])), op: part[2], threshold: threshold, keep: 5})
+}
+
+// pathParts splits the path behind prefix into n parts and the rest.
+func pathParts(w http.ResponseWriter, r *http.Request, prefix string, n int) ([]string, bool) {
+	part := strings.SplitN(strings.TrimPrefix(r.URL.EscapedPath(), prefix), "/", n+1)
+	for i := range part {
+		if s, err := url.PathUnescape(part[i]); err == nil {
+			part[i] = s
+		}
+	}
+	if len(part) < n || part[0] == "" || part[1] == "" {
+		http.Error(w, "the path needs "+strconv.Itoa(n)+" parts behind "+prefix, http.StatusBadRequest)
+		return nil, false
+	}
+	return append(part, "")[:n+1], true
+}
+
+func (t *Transfer) follow(w http.ResponseWriter, next *watch) {
+	if !t.cfg.Graph.Enabled {
+		daemon.WriteJSON(w, success([]any{}))
+		return
+	}
+	if cur := t.watch.Load(); cur != nil && cur.same(next) {
+		next = cur
+	} else {
+		t.watch.Store(next)
+	}
+	daemon.WriteJSON(w, success(next.newest()))
+}
+
+// decodeOther takes a section of which only enabled matters.
+func unmarshalOther(b []byte, o *Other) error {
+	var v struct {
+		Enabled bool `json:"enabled"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	o.Enabled = v.Enabled
+	return nil
+}

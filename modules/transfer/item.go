@@ -1,0 +1,303 @@
+package transfer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"falcon/common/model"
+)
+
+// An item is a pushed model.MetricValue with room for its parsed value. The
+// exported fields have the names that gob and msgpack peers send; gob would take an
+// embedded struct for a field of its own.
+type item struct {
+	Endpoint  string `json:"endpoint"`
+	Metric    string `json:"metric"`
+	Value     any    `json:"value"`
+	Step      int64  `json:"step"`
+	Type      string `json:"counterType"`
+	Tags      string `json:"tags"`
+	Timestamp int64  `json:"timestamp"`
+
+	num    float64 // of Value, when parsed
+	parsed bool
+}
+
+// number returns the item's value as a number, or as text.
+func (it *item) number() (num float64, text string, kind model.ValueKind) {
+	if it.parsed {
+		return it.num, "", model.ValueNumber
+	}
+	return model.ParseValue(it.Value)
+}
+
+// detached returns a copy that shares no memory with the batch it came in, cut to a
+// size that can be kept.
+func (it *item) detached() *item {
+	cut := func(s string) string { return strings.Clone(s[:min(len(s), 128)]) }
+	out := &item{Endpoint: cut(it.Endpoint), Metric: cut(it.Metric), Step: it.Step, Type: cut(it.Type), Tags: cut(it.Tags), Timestamp: it.Timestamp}
+	switch v := it.Value.(type) {
+	case string:
+		out.Value = cut(v)
+	case nil:
+		if it.parsed {
+			out.Value = it.num
+		}
+	case float64, int64, uint64, bool:
+		out.Value = v
+	}
+	return out
+}
+
+// update is the argument of Transfer.Update and the body of /api/push: items, some
+// of which may be null.
+type update []*item
+
+// DecodeJSON reads a JSON array of items. Ordinary ones are read here, in a tenth of
+// the time of encoding/json; whatever is not ordinary (an escape, an unknown or
+// misspelt key, a value that is no number) makes encoding/json read the whole array,
+// so that both agree on every input. The items keep a copy of b.
+func (u *update) DecodeJSON(b []byte) error {
+	own := append(make([]byte, 0, len(b)), b...)
+	p := scanner{b: own}
+	if items, ok := p.array(); ok {
+		*u = items
+		return nil
+	}
+	var slow []*item
+	if err := json.Unmarshal(b, &slow); err != nil {
+		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fmt.Errorf("items can not be read, none was taken: %s: got a %s, want %s", te.Field, te.Value, te.Type)
+		}
+		return fmt.Errorf("items can not be read, none was taken: %w", err)
+	}
+	*u = slow
+	return nil
+}
+
+// scanner reads ordinary JSON. A method that returns false met something that is
+// not ordinary, or not JSON.
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (p *scanner) space() {
+	for p.i < len(p.b) {
+		switch p.b[p.i] {
+		case ' ', '\n', '\t', '\r':
+			p.i++
+		default:
+			return
+		}
+	}
+}
+
+// next skips white space and takes c.
+func (p *scanner) next(c byte) bool {
+	p.space()
+	if p.i < len(p.b) && p.b[p.i] == c {
+		p.i++
+		return true
+	}
+	return false
+}
+
+func (p *scanner) word(w string) bool {
+	if len(p.b)-p.i >= len(w) && string(p.b[p.i:p.i+len(w)]) == w {
+		p.i += len(w)
+		return true
+	}
+	return false
+}
+
+func (p *scanner) array() (items update, ok bool) {
+	if !p.next('[') {
+		return nil, false
+	}
+	// An item takes some 130 bytes; the slab is cut into items, so that they share
+	// one allocation.
+	slab := make([]item, 0, len(p.b)/100+1)
+	items = make(update, 0, cap(slab))
+	if p.next(']') {
+		return items, p.end()
+	}
+	for {
+		p.space()
+		if p.word("null") {
+			items = append(items, nil)
+		} else {
+			if len(slab) == cap(slab) {
+				slab = make([]item, 0, 64)
+			}
+			slab = slab[:len(slab)+1]
+			it := &slab[len(slab)-1]
+			if !p.object(it) {
+				return nil, false
+			}
+			items = append(items, it)
+		}
+		if p.next(',') {
+			continue
+		}
+		return items, p.next(']') && p.end()
+	}
+}
+
+func (p *scanner) end() bool {
+	p.space()
+	return p.i == len(p.b)
+}
+
+func (p *scanner) object(it *item) bool {
+	if !p.next('{') {
+		return false
+	}
+	if p.next('}') {
+		return true
+	}
+	for {
+		key, ok := p.text()
+		if !ok || !p.next(':') {
+			return false
+		}
+		p.space()
+		switch key {
+		case "endpoint":
+			it.Endpoint, ok = p.text()
+		case "metric":
+			it.Metric, ok = p.text()
+		case "tags":
+			it.Tags, ok = p.text()
+		case "counterType":
+			it.Type, ok = p.text()
+		case "step":
+			it.Step, ok = p.integer()
+		case "timestamp":
+			it.Timestamp, ok = p.integer()
+		case "value":
+			it.num, ok = p.float()
+			it.parsed = ok
+		default:
+			return false
+		}
+		if !ok {
+			return false
+		}
+		if p.next(',') {
+			p.space()
+			continue
+		}
+		return p.next('}')
+	}
+}
+
+// text takes a string without escapes. It is a view of the buffer.
+func (p *scanner) text() (string, bool) {
+	if !p.next('"') {
+		return "", false
+	}
+	start, ascii := p.i, true
+	for ; p.i < len(p.b); p.i++ {
+		switch c := p.b[p.i]; {
+		case c == '"':
+			s := p.b[start:p.i]
+			p.i++
+			if len(s) == 0 {
+				return "", true
+			}
+			return unsafe.String(&s[0], len(s)), ascii || utf8.Valid(s)
+		case c == '\\' || c < 0x20:
+			return "", false
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return "", false
+}
+
+// digits takes the characters of a number as JSON spells it and tells whether it is
+// a whole one.
+func (p *scanner) digits() (s []byte, whole, ok bool) {
+	start := p.i
+	if p.i < len(p.b) && p.b[p.i] == '-' {
+		p.i++
+	}
+	run := func() int {
+		from := p.i
+		for p.i < len(p.b) && p.b[p.i]-'0' <= 9 {
+			p.i++
+		}
+		return p.i - from
+	}
+	first := p.i
+	n := run()
+	if n == 0 || n > 1 && p.b[first] == '0' {
+		return nil, false, false
+	}
+	whole = true
+	if p.i < len(p.b) && p.b[p.i] == '.' {
+		p.i++
+		if whole = false; run() == 0 {
+			return nil, false, false
+		}
+	}
+	if p.i < len(p.b) && p.b[p.i]|0x20 == 'e' {
+		whole = false
+		p.i++
+		if p.i < len(p.b) && (p.b[p.i] == '+' || p.b[p.i] == '-') {
+			p.i++
+		}
+		if run() == 0 {
+			return nil, false, false
+		}
+	}
+	return p.b[start:p.i], whole, true
+}
+
+// small turns up to 15 digits with an optional sign into a number; what is larger
+// is left to strconv.
+func small(s []byte) (int64, bool) {
+	neg := s[0] == '-'
+	if neg {
+		s = s[1:]
+	}
+	if len(s) > 15 {
+		return 0, false
+	}
+	var v int64
+	for _, c := range s {
+		v = v*10 + int64(c-'0')
+	}
+	if neg {
+		v = -v
+	}
+	return v, true
+}
+
+func (p *scanner) integer() (int64, bool) {
+	s, whole, ok := p.digits()
+	if !ok || !whole {
+		return 0, false
+	}
+	return small(s)
+}
+
+func (p *scanner) float() (float64, bool) {
+	s, whole, ok := p.digits()
+	if !ok {
+		return 0, false
+	}
+	if whole {
+		if v, ok := small(s); ok && (v != 0 || s[0] != '-') { // -0 is a number of its own
+			return float64(v), true
+		}
+	}
+	v, err := strconv.ParseFloat(unsafe.String(&s[0], len(s)), 64)
+	return v, err == nil
+}

@@ -1,0 +1,173 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"falcon/common/model"
+	"falcon/common/queue/spool"
+	"falcon/common/ring"
+	"falcon/common/rpc"
+	"falcon/common/stream"
+)
+
+// noBound says that a series has no smallest or largest value.
+var noBound = math.NaN()
+
+// cluster is the graphs or the judges: a ring of nodes, each with its addresses.
+// The nil cluster takes nothing.
+type cluster struct {
+	kind    string // "graph" or "judge"
+	ring    *ring.Ring
+	byNode  map[string][]*outlet
+	outlets []*outlet // in the order of node and address
+}
+
+// targets appends where the points of s go: every address of its node.
+func (c *cluster) targets(to []target, s *series) []target {
+	if c == nil {
+		return to
+	}
+	for _, o := range c.byNode[c.ring.Node(s.pk)] {
+		to = append(to, target{o, o.snd.Define(&s.def)})
+	}
+	return to
+}
+
+// newCluster builds the outlets of a section; it opens nothing.
+func (t *Transfer) newCluster(kind string, p *Peers) (*cluster, error) {
+	if !p.Enabled {
+		return nil, nil
+	}
+	r, err := p.ring()
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{kind: kind, ring: r, byNode: map[string][]*outlet{}}
+	for _, node := range slices.Sorted(maps.Keys(p.Cluster)) {
+		for addr := range strings.SplitSeq(p.Cluster[node], ",") {
+			o, err := t.newOutlet(kind, node, strings.TrimSpace(addr), r, p)
+			if err != nil {
+				return nil, err
+			}
+			c.byNode[node] = append(c.byNode[node], o)
+			c.outlets = append(c.outlets, o)
+		}
+	}
+	return c, nil
+}
+
+func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*outlet, error) {
+	o := &outlet{
+		kind: kind, node: node, addr: addr,
+		after: t.cfg.Spool.After.D(), age: p.SpoolAge.D(),
+		log: t.log.With("node", node), now: t.now,
+		wake: make(chan struct{}, 1), replayed: map[rawName]stream.Handle{},
+	}
+	t.countOutlet(o)
+	stock := &stockPeer{out: o, batch: p.Batch, client: rpc.NewClient(rpc.ClientOptions{
+		Addr: addr, Codec: rpc.Gob, Log: o.log,
+		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), MaxConns: p.MaxConns, MaxIdle: p.MaxIdle,
+	})}
+	o.stock = stock
+	opts := stream.SenderOptions{
+		Addr: addr, Log: o.log, Kind: kind, Sender: "transfer " + t.host, Ring: r.Fingerprint(),
+		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), Drain: t.cfg.Drain.D() / 2,
+		StockConnects: stock.client.Connects,
+	}
+	switch kind {
+	case stream.KindGraph:
+		opts.Stock = stock.sendGraph
+	case stream.KindJudge:
+		opts.Stock = stock.sendJudge
+	}
+	var err error
+	o.snd, err = stream.NewSender(opts)
+	return o, err
+}
+
+// open opens the outlet's spool, whose folder is named after the peer.
+func (o *outlet) open(s Spool) error {
+	dir := filepath.Join(s.Dir, o.kind+"-"+o.node+"-"+strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(o.addr))
+	sp, err := spool.Open(spool.Options{
+		Dir: dir, MaxBytes: int64(s.MaxSize) << 20, Now: o.now,
+		// A verdict on old points helps nobody, so judge's spool never refuses new
+		// ones.
+		DropOldest: o.kind == stream.KindJudge,
+	})
+	if err != nil {
+		return err
+	}
+	o.spool, o.maxSpool = sp, int64(s.MaxSize)<<20
+	o.spooling = !sp.Empty()
+	return nil
+}
+
+// stockPeer sends points to a stock graph or judge, which knows no streams.
+type stockPeer struct {
+	out    *outlet
+	client *rpc.Client
+	batch  int
+}
+
+func (p *stockPeer) sendGraph(ctx context.Context, points []stream.Point) error {
+	for part := range slices.Chunk(points, p.batch) {
+		items := make([]*model.GraphItem, 0, len(part))
+		for _, pt := range part {
+			s := p.out.snd.Series(pt.Handle)
+			if s == nil {
+				continue
+			}
+			lo := "U"
+			if s.Type != model.Gauge {
+				lo = "0"
+			}
+			items = append(items, &model.GraphItem{
+				Endpoint: s.Endpoint, Metric: s.Metric, Tags: model.ParseTags(s.Tags), Value: pt.Value, Timestamp: pt.Time,
+				DsType: model.StoredType(s.Type), Step: s.Step, Heartbeat: s.Heartbeat, Min: lo, Max: "U",
+			})
+		}
+		var resp model.SimpleRpcResponse
+		if err := p.client.Call(ctx, "Graph.Send", &items, &resp); err != nil {
+			return fmt.Errorf("send %d points to stock graph %s: %w", len(items), p.out.addr, err)
+		}
+	}
+	return nil
+}
+
+func (p *stockPeer) sendJudge(ctx context.Context, points []stream.Point) error {
+	for part := range slices.Chunk(points, p.batch) {
+		items := make([]*model.JudgeItem, 0, len(part))
+		for _, pt := range part {
+			s := p.out.snd.Series(pt.Handle)
+			if s == nil || s.Text {
+				continue // a stock judge knows numbers only
+			}
+			items = append(items, &model.JudgeItem{
+				Endpoint: s.Endpoint, Metric: s.Metric, Tags: model.ParseTags(s.Tags), Value: pt.Value, Timestamp: pt.Time, JudgeType: s.Type,
+			})
+		}
+		var resp model.SimpleRpcResponse
+		if err := p.client.Call(ctx, "Judge.Send", &items, &resp); err != nil {
+			return fmt.Errorf("send %d points to stock judge %s: %w", len(items), p.out.addr, err)
+		}
+	}
+	return nil
+}
+
+// countOutlet makes the counters of one destination.
+func (t *Transfer) countOutlet(o *outlet) {
+	s := t.stats.Labeled(map[string]string{"kind": o.kind, "node": o.node, "addr": o.addr})
+	o.received = s.Counter("", "peer_received_points_total", "Points for this peer.")
+	o.delivered = s.Counter("", "peer_delivered_points_total", "Points the peer has taken.")
+	o.muted = s.Counter("", "peer_muted_points_total", "Points not sent because the peer does not want their series.")
+	o.refused = s.Reasons("", "peer_refused_points_total", "Points the peer has not taken, by reason.")
+	s.GaugeFunc("", "peer_in_flight_points", "Points on their way to the peer.", func() float64 { return float64(o.account().InFlight) })
+	s.GaugeFunc("", "peer_spooled_points", "Points spooled for the peer.", func() float64 { return float64(o.account().Spooled) })
+	s.GaugeFunc("", "peer_stale_points", "Points dropped from the spool, too old or to make room.", func() float64 { return float64(o.account().Stale) })
+}

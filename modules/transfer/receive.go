@@ -1,0 +1,254 @@
+package transfer
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"falcon/common/model"
+	"falcon/common/stream"
+)
+
+// maxText is the longest value of a string series, in bytes.
+const maxText = 1024
+
+// place finds out where the points of a new series go.
+func (t *Transfer) place(n rawName) *series {
+	s := &series{
+		def: model.Series{
+			Endpoint: n.endpoint, Metric: n.metric, Tags: model.NormalTags(n.tags), Type: n.typ,
+			Step: int(max(n.step, int64(t.cfg.MinStep))), Min: noBound, Max: noBound, Text: n.text,
+		},
+	}
+	s.step = int64(s.def.Step)
+	s.def.Heartbeat = 2 * s.def.Step
+	if n.typ != model.Gauge {
+		s.def.Min = 0 // a rate below it is a counter that began anew
+	}
+	s.pk = s.def.PK()
+	if !n.text { // graph keeps numbers only
+		s.targets = t.graph.targets(s.targets, s)
+	}
+	s.targets = t.judge.targets(s.targets, s)
+	return s
+}
+
+// release gives back the handles that place took.
+func (t *Transfer) release(s *series) {
+	for _, to := range s.targets {
+		to.out.snd.Release(to.handle)
+	}
+}
+
+// fixTime returns the time of a point that claims ts: as it stands unless the
+// policy replaces it by now (contract ingest 1.3, check 8).
+func (t *Transfer) fixTime(ts, now, step int64) int64 {
+	switch {
+	case ts <= 0:
+		return now
+	case t.cfg.TsPolicy == "stock":
+		if ts > 2*now {
+			return now
+		}
+	case t.cfg.TsPolicy == "fork":
+		if ts < now-3*step || ts > now+3*step {
+			return now
+		}
+	case ts > now+max(300, 3*step):
+		return now
+	}
+	return ts
+}
+
+// A spread is a batch on its way to the outlets.
+type spread struct {
+	t      *Transfer
+	chunks [][]stream.Point // by outlet
+	size   int              // what the batch holds, about
+	now    int64            // Unix seconds
+}
+
+func (t *Transfer) spread(size int, now time.Time) *spread {
+	return &spread{t: t, chunks: make([][]stream.Point, len(t.outlets)), size: size, now: now.Unix()}
+}
+
+// add puts a point into the chunk of each address that its series goes to.
+func (sp *spread) add(s *series, ts int64, v float64, text string) {
+	ts = sp.t.fixTime(ts, sp.now, s.step)
+	if w := sp.t.watch.Load(); w != nil {
+		w.see(s, ts, v)
+	}
+	ts -= ts % s.step
+	for _, to := range s.targets {
+		if to.out.snd.Muted(to.handle) {
+			to.out.skipMuted()
+			continue
+		}
+		c := &sp.chunks[to.out.index]
+		if *c == nil {
+			*c = make([]stream.Point, 0, sp.size/sp.t.share+16)
+		}
+		*c = append(*c, stream.Point{Handle: to.handle, Time: ts, Value: v, Text: text})
+	}
+}
+
+// send offers the chunks and calls done once, when every outlet has answered for
+// its points or has said why it can not.
+func (sp *spread) send(done func(error)) {
+	p := &pending{done: done}
+	p.open.Store(1)
+	for i, c := range sp.chunks {
+		if len(c) > 0 {
+			p.open.Add(1)
+			sp.t.outlets[i].offer(c, p.end)
+		}
+	}
+	p.end(nil)
+}
+
+// pending waits for the last of several answers and keeps the first error.
+type pending struct {
+	open atomic.Int64
+	mu   sync.Mutex
+	err  error
+	done func(error)
+}
+
+func (p *pending) end(err error) {
+	if err != nil {
+		p.mu.Lock()
+		if p.err == nil {
+			p.err = err
+		}
+		p.mu.Unlock()
+	}
+	if p.open.Add(-1) == 0 {
+		p.done(p.err)
+	}
+}
+
+// take sends the good ones of items on and returns how many were refused. done is
+// called once they are kept.
+func (t *Transfer) take(items update, now time.Time, done func(error)) (invalid int) {
+	sp := t.spread(len(items), now)
+	for _, it := range items {
+		if reason := t.takeOne(sp, it); reason != "" {
+			t.refuse(reason, it)
+			invalid++
+		}
+	}
+	t.recv.Add(len(items) - invalid)
+	sp.send(done)
+	return invalid
+}
+
+func (t *Transfer) takeOne(sp *spread, it *item) (reason string) {
+	if it == nil {
+		return model.ReasonNull
+	}
+	num, text, kind := it.number()
+	n := rawName{it.Endpoint, it.Metric, it.Tags, it.Type, it.Step, kind == model.ValueText}
+	s, reason := t.series.get(n, sp.now)
+	switch {
+	case reason != "":
+		return reason
+	case kind == model.ValueEmpty:
+		return model.ReasonNoValue
+	case kind == model.ValueBad, len(text) > maxText, len(s.targets) == 0 && kind == model.ValueText:
+		return model.ReasonValue // text is taken only where a judge wants it
+	}
+	sp.add(s, it.Timestamp, num, text)
+	return ""
+}
+
+// inbound is the receiving end of a stream of an agent or another transfer. A ref
+// leads straight to the series, which was checked and placed once.
+type inbound struct {
+	t    *Transfer
+	refs []*series // by the stream's ref
+}
+
+// Define checks and places a series.
+func (in *inbound) Define(ref uint32, s *model.Series) string {
+	n := rawName{s.Endpoint, s.Metric, s.Tags, s.Type, int64(s.Step), s.Text}
+	found, reason := in.t.series.hold(n, in.t.now().Unix())
+	if reason == "" && s.Text && len(found.targets) == 0 {
+		found.drop()
+		reason = model.ReasonValue
+	}
+	if reason != "" {
+		in.t.refuse(reason, &item{Endpoint: s.Endpoint, Metric: s.Metric, Tags: s.Tags, Type: s.Type, Step: int64(s.Step)})
+		return reason
+	}
+	if n := int(ref) + 1 - len(in.refs); n > 0 {
+		in.refs = append(slices.Grow(in.refs, n), make([]*series, n)...)
+	}
+	if old := in.refs[ref]; old != nil {
+		old.drop()
+	}
+	in.refs[ref] = found
+	return ""
+}
+
+// Forget lets go of a series.
+func (in *inbound) Forget(ref uint32) {
+	if int(ref) < len(in.refs) && in.refs[ref] != nil {
+		in.refs[ref].drop()
+		in.refs[ref] = nil
+	}
+}
+
+// Push sends points on; they are acknowledged once they are kept.
+func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
+	t := in.t
+	if p.Len() == 0 {
+		done(nil, nil)
+		return
+	}
+	sp := t.spread(p.Len(), t.now())
+	var ack stream.Ack
+	for i, ref := range p.Refs {
+		v, text := 0.0, ""
+		if i < len(p.Values) {
+			v = p.Values[i]
+		} else {
+			text = p.Texts[i-len(p.Values)]
+		}
+		if v-v != 0 || len(text) > maxText { // NaN or infinite
+			t.refused.Add(model.ReasonValue, 1)
+			ack.Refused = refusal(ack.Refused, ref)
+			continue
+		}
+		ack.Taken++
+		sp.add(in.refs[ref], p.Times[i], v, text)
+	}
+	t.recv.Add(ack.Taken)
+	t.rpcRecv.Add(ack.Taken)
+	t.streamRecv.Add(p.Len())
+	sp.send(func(err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(&ack, nil)
+	})
+}
+
+func refusal(list []model.Refusal, ref uint32) []model.Refusal {
+	if n := len(list); n > 0 && list[n-1].Ref == ref {
+		list[n-1].N++
+		return list
+	}
+	return append(list, model.Refusal{Ref: ref, Reason: model.ReasonValue, N: 1})
+}
+
+// Close lets go of every series.
+func (in *inbound) Close() {
+	for _, s := range in.refs {
+		if s != nil {
+			s.drop()
+		}
+	}
+	in.refs = nil
+}

@@ -1,0 +1,197 @@
+package transfer
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"falcon/common/model"
+)
+
+const (
+	tableShards = 64
+	// maxNameBytes bounds metric and tags as pushed, together (contract ingest 1.3).
+	maxNameBytes = 510
+)
+
+// A series is what transfer has found out about the points that name it so: it is
+// checked, hashed and placed once. A series does not change.
+type series struct {
+	def     model.Series // what graph and judge are told: tags sorted, the step at least minStep
+	pk      string
+	step    int64    // seconds, what graph and judge get: at least minStep
+	targets []target // every address its points go to
+
+	raw  rawName
+	hash uint64
+	next *series      // with the same hash
+	seen atomic.Int64 // Unix seconds
+
+	holders atomic.Int64 // streams that have a ref for it
+}
+
+// rawName is how a pushed item names its series.
+type rawName struct {
+	endpoint, metric, tags, typ string
+	step                        int64
+	text                        bool // its values are strings
+}
+
+func (n *rawName) sum() uint64 {
+	// Each part is hashed on its own, since together they are no unique text.
+	const k = 0x9e3779b97f4a7c15
+	h := xxhash.Sum64String(n.endpoint)
+	h = h*k ^ xxhash.Sum64String(n.metric)
+	h = h*k ^ xxhash.Sum64String(n.tags)
+	h = h*k ^ uint64(n.step)
+	if n.typ != "" {
+		h ^= uint64(n.typ[0]) << 56
+	}
+	if n.text {
+		h = ^h
+	}
+	return h
+}
+
+// check says why points of this name are refused, or "" (contract ingest 1.3, in
+// its order; the checks of the value and the time are check's caller's).
+func (n *rawName) check() string {
+	switch {
+	case n.metric == "kernel.hostname":
+		return model.ReasonReserved
+	case n.metric == "" || n.endpoint == "":
+		return model.ReasonNoName
+	case !model.KnownType(n.typ):
+		return model.ReasonType
+	case n.step <= 0 || n.step > maxStep:
+		return model.ReasonStep
+	case len(n.metric)+len(n.tags) > maxNameBytes:
+		return model.ReasonTooLong
+	}
+	return ""
+}
+
+// maxStep is a year: more is a slip of the pen, and would overflow what follows.
+const maxStep = 366 * 86400
+
+// table finds the series of a pushed item. Names that nobody pushed for a while are
+// forgotten.
+type table struct {
+	make    func(n rawName) *series // places a new series
+	release func(*series)           // gives back what make took
+	shards  [tableShards]struct {
+		mu sync.RWMutex
+		m  map[uint64]*series
+		_  [64]byte // a shard a cache line
+	}
+}
+
+func newTable(place func(n rawName) *series, release func(*series)) *table {
+	t := &table{make: place, release: release}
+	for i := range t.shards {
+		t.shards[i].m = map[uint64]*series{}
+	}
+	return t
+}
+
+// get returns the series of n, or the reason for which it is refused. The strings
+// of n may be reused after get returns.
+func (t *table) get(n rawName, now int64) (*series, string) {
+	h := n.sum()
+	if s := t.find(n, h, now, false); s != nil {
+		return s, ""
+	}
+	if reason := n.check(); reason != "" {
+		return nil, reason
+	}
+	return t.add(n, h, now), ""
+}
+
+// hold is get for a stream, which keeps the series until it calls drop.
+func (t *table) hold(n rawName, now int64) (*series, string) {
+	for {
+		s, reason := t.get(n, now)
+		if reason != "" {
+			return nil, reason
+		}
+		// Between get and here nobody forgets it: it was seen just now.
+		if s := t.find(n, s.hash, now, true); s != nil {
+			return s, ""
+		}
+	}
+}
+
+// find looks n up, notes that it was seen, and holds it when asked to. It does both
+// under the lock that forget takes, so that a series in use is never forgotten.
+func (t *table) find(n rawName, h uint64, now int64, hold bool) *series {
+	sh := &t.shards[h%tableShards]
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for s := sh.m[h]; s != nil; s = s.next {
+		if s.raw == n {
+			if s.seen.Load() != now {
+				s.seen.Store(now)
+			}
+			if hold {
+				s.holders.Add(1)
+			}
+			return s
+		}
+	}
+	return nil
+}
+
+// drop undoes hold.
+func (s *series) drop() { s.holders.Add(-1) }
+
+func (t *table) add(n rawName, h uint64, now int64) *series {
+	n.endpoint, n.metric, n.tags, n.typ = strings.Clone(n.endpoint), strings.Clone(n.metric), strings.Clone(n.tags), strings.Clone(n.typ)
+	made := t.make(n)
+	made.raw, made.hash = n, h
+	made.seen.Store(now)
+	sh := &t.shards[h%tableShards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for s := sh.m[h]; s != nil; s = s.next {
+		if s.raw == n {
+			t.release(made)
+			return s // somebody else was faster
+		}
+	}
+	made.next = sh.m[h]
+	sh.m[h] = made
+	return made
+}
+
+// forget drops what was not pushed since the Unix time before, and returns how many
+// series that were.
+func (t *table) forget(before int64) (n int) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for h, s := range sh.m {
+			if s.next != nil { // rare: two names with one hash stay together
+				continue
+			}
+			if s.seen.Load() < before && s.holders.Load() == 0 {
+				delete(sh.m, h)
+				t.release(s)
+				n++
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return n
+}
+
+// size returns how many series are known.
+func (t *table) size() (n int) {
+	for i := range t.shards {
+		t.shards[i].mu.RLock()
+		n += len(t.shards[i].m)
+		t.shards[i].mu.RUnlock()
+	}
+	return n
+}
