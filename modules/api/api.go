@@ -1,0 +1,183 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"falcon/common/auth"
+	"falcon/common/daemon"
+	"falcon/common/httpx"
+	"falcon/common/portal"
+	"falcon/common/run"
+	"falcon/common/stat"
+	"falcon/modules/api/graphs"
+	v1 "falcon/modules/api/v1"
+)
+
+// Deps are the neighbours of an api.
+type Deps struct {
+	Log    *slog.Logger // required
+	Portal *portal.DB   // required; opened, migrated and closed by its owner
+	// Graphs are the graph nodes; nil asks those of Config.Graphs.
+	Graphs v1.Graphs
+	// Hasher checks passwords; nil makes one of Config.Salt.
+	Hasher *auth.Hasher
+	// Listener takes requests; nil: Run listens on Config.Listen.
+	Listener net.Listener
+	// Dashboard is served at / and for every path that is no route of api; nil
+	// leaves a greeting.
+	Dashboard http.Handler
+	// Now is the clock of sessions and of the login throttle; nil is time.Now.
+	Now func() time.Time
+	// Reload, when set, reads the configuration file again for /config/reload.
+	Reload func() (string, error)
+}
+
+// An API answers HTTP.
+type API struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	handler http.Handler
+	stats   *stat.Set
+	graphs  *graphs.Client // nil when Deps brought another
+}
+
+// New checks cfg and deps and builds the routes; it opens nothing.
+func New(cfg Config, deps Deps) (*API, error) {
+	if deps.Log == nil {
+		return nil, errors.New("api: Deps.Log is required")
+	}
+	if deps.Portal == nil {
+		return nil, errors.New("api: Deps.Portal is required")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Hasher == nil {
+		deps.Hasher = cfg.Hasher()
+	}
+	a := &API{cfg: cfg, deps: deps, log: deps.Log, stats: stat.New("api")}
+	if deps.Graphs == nil {
+		client, err := graphs.New(graphs.Options{
+			Cluster: cfg.Graphs.Cluster, Replicas: cfg.Graphs.Replicas, Hash: cfg.Graphs.RingHash,
+			MaxConns: cfg.Graphs.MaxConns, MaxIdle: cfg.Graphs.MaxIdle,
+			DialTimeout: cfg.Graphs.ConnTimeout.D(), CallTimeout: cfg.Graphs.CallTimeout.D(), Log: deps.Log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
+		a.graphs, a.deps.Graphs = client, client
+	}
+	settings, warnings := a.settings()
+	for _, w := range warnings {
+		a.log.Warn(w)
+	}
+	handler, err := v1.New(settings, v1.Deps{
+		Log: a.log, Portal: deps.Portal, Graphs: a.deps.Graphs, Hasher: deps.Hasher, Stats: a.stats, Now: deps.Now,
+		Page: deps.Dashboard,
+		Admin: daemon.Admin{
+			Stats: a.stats, Wrapped: true, Health: a.health, Reload: deps.Reload,
+			Config: func() any { return a.cfg },
+		}.Mux(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	a.handler = handler
+	return a, nil
+}
+
+// settings turns the configuration into what the routes need, and says what an
+// operator should know about it.
+func (a *API) settings() (s v1.Settings, warnings []string) {
+	c := &a.cfg
+	s = v1.Settings{
+		AccessControl: c.AccessControl, SkipAuth: c.SkipAuth, SignupDisable: c.SignupDisable, StrictPermission: c.StrictPermission,
+		DefaultToken: c.DefaultToken.Reveal(), ServiceTokens: map[string]v1.ServiceToken{},
+		PasswordHash: c.PasswordHash, SessionLife: c.SessionLife.D(),
+		MaxPairs: c.MaxPairs, MaxBody: int64(c.MaxBody),
+		ReadTimeout: c.ReadTimeout.D(), WriteTimeout: c.WriteTimeout.D(), RequestTimeout: c.RequestTimeout.D(),
+		TrustedProxies: c.TrustedProxies,
+	}
+	for name, t := range c.ServiceTokens {
+		s.ServiceTokens[name] = v1.ServiceToken{Token: t.Token.Reveal(), Scope: t.Scope}
+	}
+	if s.DefaultToken == stockToken && !c.AllowStockDefaultToken {
+		s.DefaultToken = ""
+		warnings = append(warnings, "default_token is the one of stock's example, which everybody knows: it is not accepted; set another one here and in alarm, nodata and aggregator, or allow_stock_default_token")
+	}
+	if c.SkipAuth {
+		warnings = append(warnings, "skip_auth is on: everybody is let in as whom he says he is")
+	}
+	if !c.AccessControl {
+		warnings = append(warnings, "access_control is off: every user counts as an admin")
+	}
+	for name := range c.Graphs.Cluster {
+		if name != strings.ToLower(name) {
+			warnings = append(warnings, fmt.Sprintf("graphs.cluster: the node %q has capitals: transfer and we keep them, a stock api lower-cases them and asks other nodes", name))
+		}
+	}
+	return s, warnings
+}
+
+// Handler returns the HTTP handler, for whoever serves it elsewhere than Run does.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// health says why the api can not work: its databases do not answer.
+func (a *API) health() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return a.deps.Portal.Ping(ctx)
+}
+
+// Run serves until ctx ends. Requests in flight are answered before it returns,
+// within Config.Drain.
+func (a *API) Run(ctx context.Context) error {
+	if a.graphs != nil {
+		defer a.graphs.Close()
+	}
+	ln := a.deps.Listener
+	if ln == nil {
+		var err error
+		if ln, err = daemon.Listen("web_port", a.cfg.Listen); err != nil {
+			return err
+		}
+	}
+	a.log.Info("api listens", "addr", ln.Addr().String())
+	g := run.New(ctx)
+	g.Go("http", func(ctx context.Context) error {
+		return httpx.Serve(ctx, ln, a.handler, cmp.Or(a.cfg.Drain.D(), 10*time.Second), a.log)
+	})
+	g.Go("sessions", a.forgetSessions)
+	return g.Wait()
+}
+
+// forgetSessions removes sessions that have ended, once an hour.
+func (a *API) forgetSessions(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			n, err := a.deps.Portal.DeleteEndedSessions(ctx, a.deps.Now())
+			if err != nil && ctx.Err() == nil {
+				a.log.Warn("ended sessions not removed", "err", err, "retry_in", time.Hour)
+			} else if n > 0 {
+				a.log.Debug("ended sessions removed", "n", n)
+			}
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package v1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"falcon/common/auth"
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/stat"
+	"falcon/modules/api/graphs"
+)
+
+// Graphs is what the routes need of the graph nodes; *graphs.Client is one. What
+// nodes that are away would have answered is missing, and they are named.
+type Graphs interface {
+	QueryBatch(ctx context.Context, queries []*model.GraphQueryParam) (answers []*graphs.Series, failed []string)
+	LastBatch(ctx context.Context, series []*model.GraphLastParam) (answers []*model.GraphLastResp, failed []string)
+	SearchEndpoints(ctx context.Context, p model.GraphSearchParam) graphs.Found[model.GraphEndpoint]
+	SearchCounters(ctx context.Context, p model.GraphSearchParam) graphs.Found[model.GraphCounter]
+	Info(ctx context.Context, p model.GraphInfoParam) (resp model.GraphInfoResp, addr string, err error)
+	Delete(ctx context.Context, params []*model.GraphDeleteParam) (failed []string)
+}
+
+// Settings are the choices of an operator.
+type Settings struct {
+	AccessControl    bool // false: everybody who is logged in counts as admin
+	SkipAuth         bool // true: nobody has to be logged in
+	SignupDisable    bool // true: only admins create users
+	StrictPermission bool // true: the holes of stock's permissions are closed
+
+	// DefaultToken is stock's shared token; it is valid for the pseudo users
+	// falcon-alarm, aggregator and nodata only. Empty: none.
+	DefaultToken string
+	// ServiceTokens are those of our own daemons, by the name they present.
+	ServiceTokens map[string]ServiceToken
+
+	// PasswordHash is argon2id or md5, for new passwords. Empty: md5 when the
+	// database holds a hash of stock's, else argon2id.
+	PasswordHash string
+	// SessionLife is how long a login is valid.
+	SessionLife time.Duration
+	// MaxPairs bounds hostnames x counters of one request.
+	MaxPairs int
+	// MaxBody bounds a request body, in bytes.
+	MaxBody int64
+	// ReadTimeout and WriteTimeout bound reading a body and writing an answer.
+	ReadTimeout, WriteTimeout time.Duration
+	// RequestTimeout bounds what is done for a request in between.
+	RequestTimeout time.Duration
+	// TrustedProxies are addresses or networks whose X-Forwarded-For is believed.
+	TrustedProxies []string
+}
+
+// ServiceToken lets a daemon call.
+type ServiceToken struct {
+	Token string
+	// Scope is "read" (routes that change nothing) or "write" (everything any
+	// login may do).
+	Scope string
+}
+
+// Deps are the neighbours of the routes. All of them are required.
+type Deps struct {
+	Log    *slog.Logger
+	Portal *portal.DB
+	Graphs Graphs
+	Hasher *auth.Hasher
+	Stats  *stat.Set
+	Now    func() time.Time
+
+	// Admin serves the paths that every daemon has, such as /health.
+	Admin http.Handler
+	// Page, when set, serves everything that is no route and not below /api/.
+	Page http.Handler
+}
+
+// server holds what the handlers share.
+type server struct {
+	Settings
+	Deps
+	throttle *throttle
+	counts   counts
+
+	hashKind atomic.Pointer[string] // decided once, see hash
+	deciding sync.Mutex
+}
+
+type counts struct {
+	requests, errors, partial    *stat.Counter
+	logins, badLogins, throttled *stat.Counter
+	points                       *stat.Counter
+}
+
+// New returns the handler of all routes. It fails when the table of routes is
+// wrong: two lines alike, or one without a permission.
+func New(settings Settings, deps Deps) (http.Handler, error) {
+	s := &server{Settings: settings, Deps: deps, throttle: newThrottle(deps.Now)}
+	set := deps.Stats
+	s.counts = counts{
+		requests:  set.Counter("Requests", "requests_total", "requests below /api/v1"),
+		errors:    set.Counter("Errors", "errors_total", "requests that were answered with an error"),
+		partial:   set.Counter("PartialAnswers", "partial_answers_total", "answers that lack the part of a graph node"),
+		logins:    set.Counter("Logins", "logins_total", "successful logins"),
+		badLogins: set.Counter("BadLogins", "bad_logins_total", "logins with a wrong name or password"),
+		throttled: set.Counter("ThrottledLogins", "throttled_logins_total", "logins refused because too many failed"),
+		points:    set.Counter("HistoryPoints", "history_points_total", "points in answers of graph/history"),
+	}
+	return s.handler(s.routes())
+}
+
+// handler builds the router from the table.
+func (s *server) handler(table []Route) (http.Handler, error) {
+	if err := checkTable(table); err != nil {
+		return nil, err
+	}
+	gin.SetMode(gin.ReleaseMode) // nothing is printed on standard output
+	e := gin.New()
+	e.RedirectTrailingSlash = false // canonical does better
+	e.HandleMethodNotAllowed = false
+	if err := e.SetTrustedProxies(s.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted_proxies: %w", err)
+	}
+	for _, r := range table {
+		e.Handle(r.Method, r.Path, s.serve(r))
+	}
+	if err := checkRouter(e, table); err != nil {
+		return nil, err
+	}
+	e.NoRoute(func(c *gin.Context) {
+		path := c.Request.URL.Path
+		if s.Page != nil && !strings.HasPrefix(path, "/api/") {
+			c.Status(http.StatusOK) // gin has put 404 there
+			s.Page.ServeHTTP(c.Writer, c.Request)
+			return
+		}
+		c.String(http.StatusNotFound, "404 page not found")
+	})
+	return canonical(e), nil
+}
+
+// canonical does what comes before routing: CORS below /api/, and a path with a
+// slash at its end is the same without one.
+func canonical(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		allowOrigin(w.Header(), r)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		if p := r.URL.Path; strings.HasSuffix(p, "/") {
+			u := *r.URL
+			u.Path, u.RawPath = strings.TrimRight(p, "/"), ""
+			r = r.WithContext(r.Context()) // a copy: the caller's request stays
+			r.URL = &u
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowOrigin writes stock's CORS headers (contract query 2.1). They let pages of
+// any origin call with an Apitoken; the cookie is never accepted from another
+// origin, see sameOrigin.
+func allowOrigin(h http.Header, r *http.Request) {
+	h.Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Max-Age", "86400")
+	h.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE, UPDATE, PATCH")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, Content-Length, Apitoken")
+	h.Set("Access-Control-Expose-Headers", "Content-Length, "+headerTotal+", "+headerPartial)
+	h.Add("Vary", "Origin")
+}
+
+// hash makes the hash of a new password, of the kind that is in force.
+func (s *server) hash(ctx context.Context, password string) (string, error) {
+	kind, err := s.kind(ctx)
+	if err != nil {
+		return "", err
+	}
+	hash, err := s.Hasher.Hash(ctx, kind, password)
+	if errors.Is(err, auth.ErrPassword) {
+		return "", bad("%v", err)
+	}
+	return hash, err
+}
+
+// kind returns the kind of new hashes. When the operator leaves it open, the
+// database decides at the first need, once for the life of the process: whoever
+// shares it with stock has hashes of stock's in it.
+func (s *server) kind(ctx context.Context) (string, error) {
+	if s.PasswordHash != "" {
+		return s.PasswordHash, nil
+	}
+	if k := s.hashKind.Load(); k != nil {
+		return *k, nil
+	}
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	kind, err := HashKind(ctx, s.Portal)
+	if err != nil {
+		return "", err
+	}
+	if s.hashKind.CompareAndSwap(nil, &kind) {
+		s.Log.Info("kind of new password hashes chosen", "password_hash", kind)
+	}
+	return kind, nil
+}
+
+// HashKind returns the kind of password hash that suits a database: md5 when stock
+// has written hashes into it, for a stock dashboard or api may still read them, else
+// argon2id.
+func HashKind(ctx context.Context, db *portal.DB) (string, error) {
+	_, stock, err := db.UserCounts(ctx)
+	if err != nil {
+		return "", err
+	}
+	if stock > 0 {
+		return auth.MD5, nil
+	}
+	return auth.Argon2id, nil
+}

@@ -1,0 +1,283 @@
+package v1
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gin-gonic/gin/binding"
+
+	"falcon/common/portal"
+)
+
+// Headers of ours in answers.
+const (
+	headerTotal   = "X-Falcon-Total"   // how many rows there are beyond the page
+	headerPartial = "X-Falcon-Partial" // graph nodes whose part is missing, with commas
+)
+
+// An Error is an answer that is no success. Everything else that handlers return
+// as an error is a fault of a store: it is logged, and answered without details.
+type Error struct {
+	Status int
+	Text   string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// bad is 400: the request can not be understood, or may not be.
+func bad(format string, args ...any) error {
+	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// unauthorized is 401: who are you?
+func unauthorized(format string, args ...any) error {
+	return &Error{http.StatusUnauthorized, fmt.Sprintf(format, args...)}
+}
+
+// denied is stock's answer to people who may not: 400, as for most of its routes.
+func denied() error { return bad("you don't have permission") }
+
+// message is how stock answers with a text.
+type message struct {
+	Message string `json:"message"`
+}
+
+// A body that is JSON already is written as it is.
+type rawJSON []byte
+
+// A Call is one request on its way through a handler.
+type Call struct {
+	gin    *gin.Context
+	route  *Route
+	max    int64
+	Caller Caller
+
+	object string // for the audit log: what it was done to
+	after  any    // and what is there now
+}
+
+// Ctx returns the context of the request.
+func (c *Call) Ctx() context.Context { return c.gin.Request.Context() }
+
+// Param returns a part of the path.
+func (c *Call) Param(name string) string { return c.gin.Param(name) }
+
+// Query returns a parameter of the URL, "" when it is missing.
+func (c *Call) Query(name string) string { return c.gin.Query(name) }
+
+// Header returns a header of the request.
+func (c *Call) Header(name string) string { return c.gin.GetHeader(name) }
+
+// SetHeader sets a header of the answer.
+func (c *Call) SetHeader(name, value string) { c.gin.Header(name, value) }
+
+// IP returns the address of the caller, as far as the proxies are trusted.
+func (c *Call) IP() string { return c.gin.ClientIP() }
+
+// Audit says what the route was done to, for the audit log, and what is there
+// now. Nothing secret may be in after.
+func (c *Call) Audit(object any, after any) { c.object, c.after = fmt.Sprint(object), after }
+
+// Partial says that some graph nodes did not answer.
+func (s *server) partial(c *Call, failed []string) {
+	if len(failed) > 0 {
+		s.counts.partial.Add(1)
+		c.SetHeader(headerPartial, strings.Join(failed, ","))
+	}
+}
+
+// Bind reads the request into v, a pointer, by stock's rules (contract query 2.1):
+// the query string for GET; else the body as JSON or XML when its type says so, and
+// as a form together with the query string when it is anything else. Fields need
+// the tags json, form and xml.
+func (c *Call) Bind(v any) error {
+	r := c.gin.Request
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method == http.MethodGet {
+		kind = ""
+	}
+	var err error
+	switch kind {
+	case binding.MIMEJSON:
+		err = oneJSON(r.Body, v)
+	case binding.MIMEXML, binding.MIMEXML2:
+		err = xml.NewDecoder(r.Body).Decode(v)
+	default:
+		if r.Method == http.MethodDelete && kind == "" { // curl -X DELETE -d and friends
+			var b []byte
+			if b, err = io.ReadAll(r.Body); err == nil && len(b) > 0 {
+				return bindError(json.Unmarshal(b, v), c.max)
+			}
+		}
+		if err == nil {
+			err = c.gin.ShouldBindWith(v, binding.Form)
+		}
+	}
+	return bindError(err, c.max)
+}
+
+// oneJSON reads exactly one value.
+func oneJSON(r io.Reader, v any) error {
+	dec := json.NewDecoder(r)
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = errors.New("something follows the JSON value")
+		}
+		return err
+	}
+	return nil
+}
+
+func bindError(err error, max int64) error {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body is larger than %d bytes", max)}
+	case errors.Is(err, io.EOF):
+		return bad("the request has no body")
+	}
+	return bad("%v", err)
+}
+
+// required says which of the named texts is missing: required("name", v.Name, …).
+func required(pairs ...string) error {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			return bad("%s is required", pairs[i])
+		}
+	}
+	return nil
+}
+
+// uid reads the part :uid of the path.
+func (c *Call) uid() (int64, error) {
+	id, err := strconv.ParseInt(c.Param("uid"), 10, 64)
+	if err != nil || id <= 0 {
+		return 0, bad("uid %q is not the id of a user", c.Param("uid"))
+	}
+	return id, nil
+}
+
+// positive reads a parameter that is a number above 0, or returns def when it is
+// missing.
+func (c *Call) positive(name string, def int) (int, error) {
+	text := c.Query(name)
+	if text == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0, bad("%s %q is not a number above 0", name, text)
+	}
+	return n, nil
+}
+
+// page reads limit and page by stock's rule for lists: both or nothing. limit 0
+// means everything.
+func (c *Call) page() (limit, offset int, err error) {
+	if c.Query("page") == "" {
+		return 0, 0, nil // a limit without a page is ignored
+	}
+	if c.Query("limit") == "" {
+		return 0, 0, bad("page without limit")
+	}
+	page, err := c.positive("page", 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	limit, err = c.positive("limit", 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if page > 1<<31/limit {
+		return 0, 0, bad("page %d is too far", page)
+	}
+	return limit, (page - 1) * limit, nil
+}
+
+// serve turns a line of the table into a handler of the router.
+func (s *server) serve(r Route) gin.HandlerFunc {
+	if r.Raw != nil {
+		return func(c *gin.Context) { r.Raw.ServeHTTP(c.Writer, c.Request) }
+	}
+	return func(g *gin.Context) {
+		s.counts.requests.Add(1)
+		now := s.Now()
+		rc := http.NewResponseController(g.Writer)
+		// A writer without deadlines, as in tests, does without them.
+		_ = rc.SetReadDeadline(time.Now().Add(s.ReadTimeout))
+		_ = rc.SetWriteDeadline(time.Now().Add(s.ReadTimeout + s.RequestTimeout + s.WriteTimeout))
+		ctx, cancel := context.WithTimeout(g.Request.Context(), s.RequestTimeout)
+		defer cancel()
+		g.Request = g.Request.WithContext(ctx)
+		g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, s.MaxBody)
+
+		c := &Call{gin: g, route: &r, max: s.MaxBody}
+		result, err := s.run(c)
+		if err != nil {
+			s.answerError(c, err)
+			return
+		}
+		if r.Writes() {
+			s.audit(c, now)
+		}
+		switch v := result.(type) {
+		case string:
+			g.JSON(http.StatusOK, message{v})
+		case rawJSON:
+			g.Data(http.StatusOK, "application/json; charset=utf-8", v)
+		default:
+			g.JSON(http.StatusOK, v)
+		}
+	}
+}
+
+// run lets the caller in, or not, and runs the handler.
+func (s *server) run(c *Call) (any, error) {
+	if err := s.admit(c); err != nil {
+		return nil, err
+	}
+	return c.route.Handler(s, c)
+}
+
+func (s *server) answerError(c *Call, err error) {
+	s.counts.errors.Add(1)
+	status, text := http.StatusBadRequest, ""
+	var e *Error
+	var invalid *portal.InvalidError
+	switch {
+	case errors.As(err, &e):
+		status, text = e.Status, e.Text
+	case errors.Is(err, portal.ErrNotFound):
+		text = portal.ErrNotFound.Error()
+		if c.route.Missing != 0 {
+			status = c.route.Missing
+		}
+	case errors.Is(err, portal.ErrExists), errors.As(err, &invalid):
+		text = err.Error()
+	case c.gin.Request.Context().Err() != nil:
+		text = "the request took longer than " + s.RequestTimeout.String() + ": ask for less"
+		if errors.Is(c.gin.Request.Context().Err(), context.Canceled) {
+			text = "the caller went away"
+		}
+	default:
+		text = "the database can not answer, see the log of api"
+		s.Log.Error("request not answered", "method", c.route.Method, "path", c.route.Path, "err", err)
+	}
+	c.gin.JSON(status, map[string]string{"error": text})
+}

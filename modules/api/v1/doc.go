@@ -1,0 +1,14 @@
+// Package v1 is the HTTP interface below /api/v1: routes, who may call them, what
+// they answer (contract query 2).
+//
+// routes.go is the one table: a route that is not in it does not exist, and a line
+// of it says who may call it and which line the audit log gets. A handler takes a
+// Call and returns what is to be answered, or an error; status, JSON and headers
+// are made in one place (call.go).
+//
+//	users     login.go user.go admin.go       the portal's uic database
+//	graphs    endpoint.go history.go delete.go  graph nodes, and their index
+//
+// Callers present themselves with stock's header Apitoken, or with the cookie that
+// a browser gets at its login; see auth.go.
+package v1
