@@ -160,6 +160,14 @@ type specClient struct {
 }
 
 func (p *specClient) request(out *outqueue, seq uint64, method string, arg any, queued func()) error {
+	if a, ok := arg.(MsgpackAppender); ok { // can not fail: no buffer between
+		return out.add(func(dst []byte) []byte {
+			queued()
+			dst = AppendMsgpackInt(append(dst, 0x94, 0x00), int64(seq))
+			dst = append(AppendMsgpackString(dst, method), 0x91)
+			return a.AppendMsgpack(dst)
+		})
+	}
 	b := append(make([]byte, 0, 256), 0x94, 0x00)
 	b = AppendMsgpackInt(b, int64(seq))
 	b = append(AppendMsgpackString(b, method), 0x91)

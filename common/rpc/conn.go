@@ -100,8 +100,9 @@ func (c *Conn) Close() {
 	_ = c.nc.Close()
 }
 
-// stop ends the connection once the calls in flight are answered.
-func (c *Conn) stop() {
+// Shutdown ends the connection once the calls in flight, the one that calls it
+// among them, are answered. No further call is begun.
+func (c *Conn) Shutdown() {
 	if c.stopping.CompareAndSwap(false, true) {
 		close(c.stopped)
 	}
@@ -113,7 +114,7 @@ func (c *Conn) stop() {
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		_ = c.nc.SetReadDeadline(time.Now().Add(c.readTimeout))
-		// The order matters: stop stores first and sets its deadline second, so
+		// The order matters: Shutdown stores first and sets its deadline second, so
 		// one of the two deadlines is seen.
 		if c.stopping.Load() {
 			return 0, errStopping
@@ -155,6 +156,9 @@ func (c *Conn) serve() (err error) {
 	}
 	c.readTimeout = c.s.opts.IdleTimeout
 	for {
+		if c.stopping.Load() {
+			return errStopping
+		}
 		select {
 		case c.slots <- struct{}{}:
 		case <-c.ctx.Done():
@@ -316,6 +320,9 @@ func (c *Conn) finish() {
 	if idle != nil {
 		c.waitIdle(idle)
 	}
+	if c.stopping.Load() {
+		c.linger()
+	}
 	c.Close()
 	c.mu.Lock()
 	fns := c.onClose
@@ -339,4 +346,17 @@ func (c *Conn) waitIdle(idle <-chan struct{}) {
 	case <-t.C:
 		c.s.log.Warn("calls given up", "peer", c.RemoteAddr(), "after", c.s.opts.Drain)
 	}
+}
+
+// linger says goodbye and waits a moment for the peer to do the same. A close with
+// requests unread would be a reset, which may overtake the last answers and throw
+// them away.
+func (c *Conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	const most = time.Second
+	_ = c.nc.SetReadDeadline(time.Now().Add(most))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, int64(c.s.opts.MaxMessage)))
 }

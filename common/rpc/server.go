@@ -229,7 +229,7 @@ func (s *Server) stop() {
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.stop()
+		c.Shutdown()
 	}
 }
 

@@ -366,3 +366,48 @@ func TestOneByteAtATime(t *testing.T) {
 type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }
+
+// A server that stops with requests unread says goodbye in a way that does not
+// throw its last answers away.
+func TestStopKeepsLastAnswers(t *testing.T) {
+	const calls = 50
+	s := NewServer(ServerOptions{MaxInFlight: 2})
+	ctx, cancel := context.WithCancel(context.Background())
+	Handle(s, "T.Stop", func(context.Context, *Conn, *model.NullRpcRequest) (*model.SimpleRpcResponse, error) {
+		cancel()
+		<-s.stoppedForTest()
+		return &model.SimpleRpcResponse{Code: 7}, nil
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := io.WriteString(nc, strings.Repeat(`{"method":"T.Stop","params":[{},"`+strings.Repeat("x", 10_000)+`"],"id":1}`, calls)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(nc)
+	if n := strings.Count(string(got), `"code":7`); err != nil || n < 1 || n > 2 {
+		t.Errorf("%d answers, want 1 or 2, then EOF: %v", n, err)
+	}
+	_ = nc.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// stoppedForTest is closed when the connections have been told to stop.
+func (s *Server) stoppedForTest() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		return c.stopped
+	}
+	return nil
+}

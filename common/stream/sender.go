@@ -130,6 +130,7 @@ type Sender struct {
 	changed chan struct{}
 	retryAt time.Time // the peer is away until then
 	state   State
+	why     error // the reason of the last failed attempt
 
 	answers []answer // for the loop, in the order of arrival
 
@@ -220,12 +221,39 @@ func (s *Sender) State() State {
 	return s.state
 }
 
+// Err returns why the peer is away, nil when it is not.
+func (s *Sender) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != Away {
+		return nil
+	}
+	return s.why
+}
+
+// The largest batch: a push must fit into a message, and a batch that never fits
+// would be handed back for ever.
+const (
+	maxBatchPoints = 1 << 18
+	maxBatchTexts  = 16 << 20 // bytes
+)
+
+// ErrBatch: the batch is too large for one push; split it.
+var ErrBatch = errors.New("batch is too large: a push takes 262144 points and 16 MiB of texts")
+
 // Send hands over a batch. It waits while Queue batches are unfinished, until ctx
 // ends; when it returns an error the batch was not accepted and done is not called.
 // Otherwise points belong to the Sender until it calls done, on Run's goroutine:
 // done must not wait, and must not call Send. A batch of a few thousand points is a
 // good size; larger than the peer's window it goes alone.
 func (s *Sender) Send(ctx context.Context, points []Point, done func(Result)) error {
+	texts := 0
+	for i := range points {
+		texts += len(points[i].Text)
+	}
+	if len(points) > maxBatchPoints || texts > maxBatchTexts {
+		return ErrBatch
+	}
 	for {
 		s.mu.Lock()
 		if s.stopped {
@@ -294,7 +322,7 @@ func (s *Sender) away(err error) error {
 	l.awayErr = fmt.Errorf("%w: %w", ErrAway, err)
 	s.mu.Lock()
 	first := s.state != Away
-	s.state = Away
+	s.state, s.why = Away, err
 	s.retryAt = time.Now().Add(spread)
 	s.mu.Unlock()
 	if first {

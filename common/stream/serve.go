@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -148,6 +149,7 @@ type session struct {
 
 	// Touched by the connection's goroutine only.
 	seq     uint64
+	dead    bool       // the protocol was broken
 	dict    []refState // by ref; refs count up, so it grows with what was really defined
 	reasons map[uint32]string
 
@@ -180,13 +182,18 @@ func (s *session) close() {
 func (s *session) broken(done func(*Ack, error), err error) {
 	s.v.opts.Stats.Broken.Add(1)
 	s.v.opts.Log.Warn("stream broken", "peer", s.conn.RemoteAddr(), "err", err)
+	s.dead = true
 	done(nil, err)
-	s.conn.Close()
+	s.conn.Shutdown() // not Close: the words must arrive
 }
 
 func (s *session) push(p *push, done func(*Ack, error)) {
 	stats := s.v.opts.Stats
 	stats.Pushes.Add(1)
+	if s.dead {
+		done(nil, errors.New("the stream was ended before this push"))
+		return
+	}
 	if p.seq != s.seq+1 {
 		s.broken(done, fmt.Errorf("push %d follows push %d: pushes are numbered without a gap", p.seq, s.seq))
 		return
@@ -223,12 +230,7 @@ func (s *session) push(p *push, done func(*Ack, error)) {
 	s.bytes += size
 	s.mu.Unlock()
 
-	var once atomic.Bool
-	s.recv.Push(points, func(ack *Ack, err error) {
-		if once.CompareAndSwap(false, true) {
-			s.finish(w, ack, err)
-		}
-	})
+	s.give(w)
 	// Refs are forgotten behind the points of the push that forgets them.
 	for _, ref := range p.forget {
 		if int(ref) < len(s.dict) && s.dict[ref] != refForgotten {
@@ -239,6 +241,26 @@ func (s *session) push(p *push, done func(*Ack, error)) {
 			delete(s.reasons, ref)
 		}
 	}
+}
+
+// give hands a push to the receiver. A receiver that panics has a bug: the push is
+// answered, so that those behind it are not held up, the connection ends, and the
+// panic goes on to the server, which logs it.
+func (s *session) give(w *waiting) {
+	var once atomic.Bool
+	done := func(ack *Ack, err error) {
+		if once.CompareAndSwap(false, true) {
+			s.finish(w, ack, err)
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			done(nil, errors.New("internal error in "+methodPush))
+			s.conn.Close()
+			panic(p)
+		}
+	}()
+	s.recv.Push(w.points, done)
 }
 
 // define enters definitions into the dictionary. They hold whatever becomes of the

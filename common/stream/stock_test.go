@@ -314,3 +314,56 @@ func TestNothingIsLost(t *testing.T) {
 		t.Errorf("%d different points arrived, want %d", len(seen), owners*rounds)
 	}
 }
+
+type countReceiver struct{ n int64 }
+
+func (c *countReceiver) Define(uint32, *model.Series) string { return "" }
+func (c *countReceiver) Forget(uint32)                       {}
+func (c *countReceiver) Close()                              {}
+func (c *countReceiver) Push(p *Points, done func(*Ack, error)) {
+	c.n += int64(p.Len())
+	done(nil, nil)
+}
+
+// Both ends over TCP, in one process: the figure is for the two together.
+func BenchmarkStream(b *testing.B) {
+	for _, size := range []int{200, 2000, 20000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := rpc.NewServer(rpc.ServerOptions{})
+			Serve(s, ServeOptions{}, func(*rpc.Conn, Hello) (Receiver, error) { return &countReceiver{}, nil })
+			ctx, cancel := context.WithCancel(context.Background())
+			snd, err := NewSender(SenderOptions{Addr: l.Addr().String()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			serving, stop := context.WithCancel(context.Background())
+			var server, sender sync.WaitGroup
+			server.Go(func() { _ = s.Serve(serving, l) })
+			sender.Go(func() { _ = snd.Run(ctx) })
+			points := make([]Point, size)
+			for i := range points {
+				points[i] = Point{Handle: snd.Define(metric("cpu")), Time: 1700000000, Value: float64(i)}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				err := snd.Send(ctx, points, func(r Result) {
+					if r.Err != nil {
+						b.Error(r.Err)
+					}
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			perPoint(b, size)
+			cancel()
+			sender.Wait()
+			stop()
+			server.Wait()
+		})
+	}
+}

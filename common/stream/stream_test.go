@@ -779,7 +779,7 @@ func TestWindowOverrun(t *testing.T) {
 		b := newBench(t, SenderOptions{}, ServeOptions{Window: 2}, nil)
 		b.prepare = func(k *sink) {
 			k.answer = func(n int, p *Points, done func(*Ack, error)) {
-				go func() { <-time.After(time.Minute); done(nil, nil) }()
+				go func() { <-time.After(5 * time.Second); done(nil, nil) }()
 			}
 		}
 		defer b.stop()
@@ -795,4 +795,39 @@ func TestWindowOverrun(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A receiver that panics costs its connection and nothing else.
+func TestReceiverPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t, SenderOptions{}, ServeOptions{}, nil)
+		b.prepare = func(k *sink) {
+			if len(b.sinks) == 0 {
+				k.answer = func(int, *Points, func(*Ack, error)) { panic("a bug") }
+			}
+		}
+		defer b.stop()
+		cpu := b.snd.Define(metric("cpu"))
+		if r := b.send(Point{Handle: cpu, Time: 1}); r.Err == nil {
+			t.Errorf("result %+v", r)
+		}
+		if r := b.send(Point{Handle: cpu, Time: 1}); r.Err != nil || r.Taken != 1 {
+			t.Errorf("afterwards: %+v", r)
+		}
+	})
+}
+
+func TestBatchTooLarge(t *testing.T) {
+	s, err := NewSender(SenderOptions{Addr: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, points := range [][]Point{make([]Point, maxBatchPoints+1), {{Text: strings.Repeat("x", maxBatchTexts+1)}}} {
+		if err := s.Send(t.Context(), points, nil); !errors.Is(err, ErrBatch) {
+			t.Errorf("%d points: %v", len(points), err)
+		}
+	}
+	if _, err := NewSender(SenderOptions{}); err == nil || !strings.Contains(err.Error(), "Addr is required") {
+		t.Errorf("no address: %v", err)
+	}
 }
