@@ -107,5 +107,3 @@ func values(pts []Point) string {
 	}
 	return b.String()
 }
-
-func same(a, b float64) bool { return a == b || a != a && b != b }

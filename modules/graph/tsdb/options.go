@@ -96,7 +96,7 @@ type Def struct {
 	Type      string  // GAUGE or DERIVE; COUNTER is taken as DERIVE
 	Step      int     // seconds
 	Heartbeat int     // seconds; 0 means 2 x Step. A gap up to it is filled
-	Min, Max  float64 // NaN for none; beyond them a value or rate is unknown
+	Min, Max  float64 // NaN for none, and both are none unless Min < Max; beyond them a value or rate is unknown
 }
 
 // A Sample is one received value.

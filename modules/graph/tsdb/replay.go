@@ -239,9 +239,9 @@ func (w *replayer) apply(rp *replay, t task) {
 
 // group applies the points of one shard.
 func (w *replayer) group(s *shard, g *record.Group) {
-	var x uint32
+	var x, id uint32
 	for i := range g.N { // overlaps the cache misses
-		if id := g.ID(i); id < s.n {
+		if id = g.NextID(i, id); id < s.n {
 			r := s.at(id)
 			x += r.base
 			if r.open[6] > 0 {
@@ -250,8 +250,10 @@ func (w *replayer) group(s *shard, g *record.Group) {
 		}
 	}
 	s.sink += x
+	id = 0
 	for i := range g.N {
-		id, ts, v := g.ID(i), g.Time(i), g.Value(i)
+		id = g.NextID(i, id)
+		ts, v := g.Time(i), g.Value(i)
 		if id >= s.n {
 			w.bad++
 			continue

@@ -405,7 +405,7 @@ func (db *DB) saveCatalog() error {
 		return err
 	}
 	db.catPuts += n
-	if live := int(db.alive.Load()); db.catPuts > 1000 && (db.catPuts-live)*3 > db.catPuts {
+	if live := int(db.alive.Load()); db.catPuts > 256 && (db.catPuts-live)*3 > db.catPuts {
 		if err := db.rewriteCatalog(); err != nil {
 			db.log.Warn("catalog not rewritten, the old one stays", "err", err)
 		}

@@ -263,7 +263,7 @@ func (s *shard) setBounds(id uint32, lo, hi float64) {
 	x := s.at(id)
 	x.flags &^= flagMinZero | flagBounds
 	switch {
-	case lo != lo && hi != hi:
+	case lo != lo && hi != hi, lo >= hi: // the latter is a definition left at zero
 	case lo == 0 && hi != hi:
 		x.flags |= flagMinZero
 	default:

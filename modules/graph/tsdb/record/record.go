@@ -102,8 +102,11 @@ type Group struct {
 	ids, times, val []byte
 }
 
-// ID is the local id of point i.
-func (g *Group) ID(i int) uint32 { return binary.LittleEndian.Uint32(g.ids[4*i:]) }
+// NextID is the local id of point i, given that of the point before it, 0 for the
+// first.
+func (g *Group) NextID(i int, before uint32) uint32 {
+	return before + binary.LittleEndian.Uint32(g.ids[4*i:])
+}
 
 // Time is the time of point i, in Unix seconds.
 func (g *Group) Time(i int) uint32 { return binary.LittleEndian.Uint32(g.times[4*i:]) }
@@ -134,6 +137,7 @@ func NextGroup(p []byte) (g Group, rest []byte, err error) {
 // A GroupWriter fills the columns of one group in place.
 type GroupWriter struct {
 	start, n, room int
+	last           uint32
 }
 
 // BeginGroup makes room behind dst for a group of at most room points, 65535 at
@@ -152,7 +156,8 @@ func BeginGroup(dst []byte, shard uint8, room int) ([]byte, GroupWriter) {
 // Add puts a point into the group that BeginGroup began in b.
 func (w *GroupWriter) Add(b []byte, id, ts uint32, v float64) {
 	p := b[w.start+groupHeader:]
-	binary.LittleEndian.PutUint32(p[4*w.n:], id)
+	binary.LittleEndian.PutUint32(p[4*w.n:], id-w.last)
+	w.last = id
 	binary.LittleEndian.PutUint32(p[4*w.room+4*w.n:], ts)
 	binary.LittleEndian.PutUint64(p[8*w.room+8*w.n:], math.Float64bits(v))
 	w.n++

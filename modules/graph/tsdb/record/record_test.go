@@ -51,9 +51,10 @@ func TestGroupsCloseTheirGaps(t *testing.T) {
 		if err != nil || g.Shard != shard || g.N != 2*int(shard) {
 			t.Fatalf("NextGroup = %+v, %v", g, err)
 		}
+		id := uint32(0)
 		for i := range g.N {
-			if g.ID(i) != uint32(i) || g.Time(i) != 1000+uint32(i) || g.Value(i) != float64(i)/2 {
-				t.Errorf("point %d: %d %d %v", i, g.ID(i), g.Time(i), g.Value(i))
+			if id = g.NextID(i, id); id != uint32(i) || g.Time(i) != 1000+uint32(i) || g.Value(i) != float64(i)/2 {
+				t.Errorf("point %d: %d %d %v", i, id, g.Time(i), g.Value(i))
 			}
 		}
 		p = rest
@@ -104,7 +105,7 @@ func FuzzScanner(f *testing.F) {
 					break
 				}
 				for i := range g.N {
-					_, _, _ = g.ID(i), g.Time(i), g.Value(i)
+					_, _, _ = g.NextID(i, 0), g.Time(i), g.Value(i)
 				}
 				p = rest
 			}
