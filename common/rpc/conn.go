@@ -29,7 +29,7 @@ type Conn struct {
 	active  int           // calls begun and not answered, guarded by mu
 	idle    chan struct{} // closed when active is 0 and somebody waits, guarded by mu
 	onClose []func()
-	state   any
+	values  map[any]any
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn) *Conn {
@@ -69,19 +69,22 @@ func (c *Conn) Codec() Codec { return c.codec }
 // calls.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// State returns what SetState has left; ordered methods keep the state of a
-// connection there.
-func (c *Conn) State() any {
+// Value returns what SetValue has left under key, nil when nothing.
+func (c *Conn) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state
+	return c.values[key]
 }
 
-// SetState leaves v for later calls of the connection.
-func (c *Conn) SetState(v any) {
+// SetValue leaves v for later calls of the connection. key is of a type of the
+// caller's own, as with context.WithValue.
+func (c *Conn) SetValue(key, v any) {
 	c.mu.Lock()
-	c.state = v
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.values == nil {
+		c.values = map[any]any{}
+	}
+	c.values[key] = v
 }
 
 // OnClose has fn called once when the connection is over and its calls have been

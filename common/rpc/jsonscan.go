@@ -162,7 +162,19 @@ func (s *jsonScan) close() {
 // finishString goes to the end of the string that pos is in, or as far as b does.
 func (s *jsonScan) finishString(b []byte) bool {
 	for {
-		i := bytes.IndexByte(b[s.pos:], '"')
+		// Most strings are short, and the call costs more than they do.
+		i, short := -1, b[s.pos:min(s.pos+16, len(b))]
+		for n, c := range short {
+			if c == '"' {
+				i = n
+				break
+			}
+		}
+		if i < 0 {
+			if i = bytes.IndexByte(b[s.pos+len(short):], '"'); i >= 0 {
+				i += len(short)
+			}
+		}
 		if i < 0 {
 			// Stop in front of a backslash whose escaped byte is not here yet.
 			s.pos = len(b) - backslashes(b[s.pos:])%2
@@ -170,7 +182,7 @@ func (s *jsonScan) finishString(b []byte) bool {
 		}
 		text := b[s.pos : s.pos+i]
 		s.pos += i + 1
-		if backslashes(text)%2 == 0 {
+		if len(text) == 0 || text[len(text)-1] != '\\' || backslashes(text)%2 == 0 {
 			break
 		}
 	}
@@ -180,6 +192,10 @@ func (s *jsonScan) finishString(b []byte) bool {
 			s.key = span{s.start, s.pos}
 		}
 		s.want = wantColon
+		if s.pos < len(b) && b[s.pos] == ':' { // nearly always: save a round
+			s.pos++
+			s.want = wantValue
+		}
 		return true
 	}
 	s.valueEnds(b)
@@ -215,6 +231,12 @@ func (s *jsonScan) valueEnds(b []byte) {
 	case 2:
 		if !s.inObject() && !s.first.some() {
 			s.first = span{s.firstAt, s.pos}
+		}
+	}
+	if s.pos < len(b) && b[s.pos] == ',' { // nearly always: save a round
+		s.pos++
+		if s.want = wantValue; s.inObject() {
+			s.want = wantKey
 		}
 	}
 }

@@ -27,6 +27,27 @@
 // of the pushes. Unknown fields and capabilities are ignored, an unknown version is
 // refused in words.
 //
+// # Use
+//
+// The receiving daemon registers the two methods with its rpc server:
+//
+//	stream.Serve(s, stream.ServeOptions{Log: log}, func(c *rpc.Conn, h stream.Hello) (stream.Receiver, error) {
+//		return newReceiver(h), nil
+//	})
+//
+// The sending one keeps a Sender for each address:
+//
+//	snd, err := stream.NewSender(stream.SenderOptions{Addr: addr, Kind: "graph", Sender: host, Stock: sendByGob})
+//	g.Go("stream "+addr, snd.Run)
+//	h := snd.Define(series)                                     // once a series
+//	err = snd.Send(ctx, []stream.Point{{Handle: h, …}}, done)   // done(Result), in order
+//
+// A batch that is not acked stays the owner's: an agent sends it to another
+// transfer, transfer puts it into the spool of that address. What is to be kept on
+// disk is written with an Encoder as a record that carries its own dictionary, and
+// read back with Record.Decode. A spool that is waiting for its peer calls WaitRetry
+// before the next Send.
+//
 // # What is lost
 //
 // Nothing that was acked, as far as the receiver keeps its word: an ack says that

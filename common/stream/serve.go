@@ -106,7 +106,7 @@ func (v *service) open(_ context.Context, c *rpc.Conn, h *Hello) (*welcome, erro
 	if h.Version != Version {
 		return nil, fmt.Errorf("stream version %d is not known here: this daemon speaks version %d", h.Version, Version)
 	}
-	if c.State() != nil {
+	if c.Value(sessionKey{}) != nil {
 		return nil, fmt.Errorf("stream is open already on this connection")
 	}
 	r, err := v.accept(c, *h)
@@ -114,7 +114,7 @@ func (v *service) open(_ context.Context, c *rpc.Conn, h *Hello) (*welcome, erro
 		return nil, err
 	}
 	ses := &session{v: v, conn: c, recv: r, dict: make([]refState, 1)}
-	c.SetState(ses)
+	c.SetValue(sessionKey{}, ses)
 	v.opts.Stats.Opened.Add(1)
 	v.opts.Stats.Open.Add(1)
 	c.OnClose(ses.close)
@@ -123,7 +123,7 @@ func (v *service) open(_ context.Context, c *rpc.Conn, h *Hello) (*welcome, erro
 }
 
 func (v *service) push(_ context.Context, c *rpc.Conn, p *push, done func(*Ack, error)) {
-	ses, _ := c.State().(*session)
+	ses, _ := c.Value(sessionKey{}).(*session)
 	if ses == nil {
 		done(nil, fmt.Errorf("stream is not open on this connection: call %s first", methodOpen))
 		return
@@ -140,6 +140,9 @@ const (
 	refText
 	refRefused
 )
+
+// sessionKey is where a connection keeps its session.
+type sessionKey struct{}
 
 // A session is one open stream.
 type session struct {

@@ -831,3 +831,32 @@ func TestBatchTooLarge(t *testing.T) {
 		t.Errorf("no address: %v", err)
 	}
 }
+
+// Owners ask for mute bits while others define series and the peer mutes them.
+func TestMuteBitsAreShared(t *testing.T) {
+	var tab table
+	tab.connect()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20_000 {
+				h := tab.define(metric("cpu"))
+				if tab.muted.get(h) {
+					t.Error("a new series is muted")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last := Handle(len(tab.entries) - 1)
+	var p push
+	tab.fill(&p, []Point{{Handle: last}}, 0)
+	tab.mute([]uint32{1, 99})
+	if !tab.muted.get(last) || tab.muted.get(last-1) || tab.muted.count.Load() != 1 {
+		t.Error("the wrong series is muted")
+	}
+	tab.release(last)
+	if tab.muted.count.Load() != 0 {
+		t.Error("a released series is still muted")
+	}
+}
