@@ -201,23 +201,29 @@ func (db *DB) releaseSegments() {
 
 // A clockGuard notices when the wall clock and the monotonic clock part.
 type clockGuard struct {
-	last    time.Time
-	settled time.Time // by the monotonic clock
+	last time.Time
+	calm time.Duration // since they last did, by the monotonic clock
 }
 
-func newClockGuard(now time.Time) *clockGuard { return &clockGuard{last: now, settled: now} }
+func newClockGuard(now time.Time) *clockGuard { return &clockGuard{last: now, calm: grace} }
 
 // jumpLimit is how far the clocks may part between two looks.
 const jumpLimit = time.Minute
 
 // steady tells whether now may decide what is sealed or removed. After a jump it
 // says no for as long as a window has grace, so that a clock that is put right
-// again has done no harm.
+// again has done no harm. A clock without a monotonic reading never jumps.
 func (g *clockGuard) steady(now time.Time) bool {
 	wall, mono := now.Round(0).Sub(g.last.Round(0)), now.Sub(g.last)
 	g.last = now
+	return g.passed(wall, mono)
+}
+
+func (g *clockGuard) passed(wall, mono time.Duration) bool {
 	if d := wall - mono; d > jumpLimit || d < -jumpLimit {
-		g.settled = now.Add(grace)
+		g.calm = 0
+	} else {
+		g.calm = min(g.calm+mono, grace)
 	}
-	return now.Sub(g.settled) >= 0
+	return g.calm >= grace
 }
