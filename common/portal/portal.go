@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,9 @@ type Config struct {
 	DashboardDSN string
 	// Dir is the folder of the SQLite files. It is made when it is missing.
 	Dir string
+	// Only names the databases that are opened, by the constants above; empty opens
+	// all. Calls that need another one must not be made.
+	Only []string
 	// MaxConns bounds the open connections to each MySQL database. Default 32.
 	MaxConns int
 	// MaxIdle bounds those that are kept open unused. Default 8.
@@ -58,9 +62,6 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Dir == "" && (cfg.GraphDSN == "" || cfg.UICDSN == "" || cfg.PortalDSN == "") {
-		return nil, errors.New("portal: a database without a DSN needs Dir, the folder of the SQLite files")
-	}
 	db := &DB{log: log}
 	for _, d := range []struct {
 		name, dsn string
@@ -70,6 +71,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		{UIC, cfg.UICDSN, &db.UIC},
 		{Portal, cfg.PortalDSN, &db.Portal},
 	} {
+		if len(cfg.Only) > 0 && !slices.Contains(cfg.Only, d.name) {
+			continue
+		}
 		h, err := open(ctx, d.name, d.dsn, cfg)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open database %s: %w", d.name, err), db.Close())
@@ -83,14 +87,19 @@ func open(ctx context.Context, name, dsn string, cfg Config) (*Handle, error) {
 	if dsn != "" {
 		return openMySQL(name, dsn, cfg)
 	}
+	if cfg.Dir == "" {
+		return nil, errors.New("a database without a DSN needs Dir, the folder of the SQLite files")
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	return openSQLite(ctx, name, cfg.Dir)
 }
 
-// handles lists the databases in a fixed order.
-func (db *DB) handles() []*Handle { return []*Handle{db.UIC, db.Portal, db.Graph} }
+// handles lists the open databases in a fixed order.
+func (db *DB) handles() []*Handle {
+	return slices.DeleteFunc([]*Handle{db.UIC, db.Portal, db.Graph}, func(h *Handle) bool { return h == nil })
+}
 
 // Ping says whether every database answers, within a second each or by ctx's end.
 // The error names the ones that do not.
@@ -123,9 +132,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 func (db *DB) Close() error {
 	var errs []error
 	for _, h := range db.handles() {
-		if h != nil {
-			errs = append(errs, h.close())
-		}
+		errs = append(errs, h.close())
 	}
 	return errors.Join(errs...)
 }

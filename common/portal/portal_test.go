@@ -142,7 +142,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		cfg  Config
 		err  string
 	}{
-		{"nothing", Config{}, "portal: a database without a DSN needs Dir, the folder of the SQLite files"},
+		{"nothing", Config{}, "open database graph: a database without a DSN needs Dir, the folder of the SQLite files"},
 		{"no database", Config{Dir: "x", GraphDSN: "root@tcp(127.0.0.1:1)/"}, "open database graph: the DSN names no database: end it with /graph"},
 		{"no address", Config{Dir: "x", GraphDSN: "root"}, "open database graph: invalid DSN: missing the slash separating the database name: write user:password@tcp(host:3306)/graph?loc=Local&parseTime=true"},
 		{"a file is in the way", Config{Dir: "/dev/null/portal"}, "open database graph: mkdir /dev/null: not a directory"},
