@@ -27,6 +27,7 @@ type Conn struct {
 
 	mu      sync.Mutex
 	active  int           // calls begun and not answered, guarded by mu
+	rested  time.Time     // since when active is 0, guarded by mu
 	idle    chan struct{} // closed when active is 0 and somebody waits, guarded by mu
 	onClose []func()
 	values  map[any]any
@@ -39,6 +40,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *Conn {
 		slots:       make(chan struct{}, s.opts.MaxInFlight),
 		readTimeout: s.opts.PeekTimeout,
 		stopped:     make(chan struct{}),
+		rested:      time.Now(),
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.out = outqueue{
@@ -132,16 +134,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if c.stopping.Load() {
 			return 0, errStopping
 		}
-		if !c.busy() {
+		if c.idleFor() >= c.readTimeout {
 			return 0, err
 		}
 	}
 }
 
-func (c *Conn) busy() bool {
+// idleFor returns for how long no call has been in flight.
+func (c *Conn) idleFor() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.active > 0
+	if c.active > 0 {
+		return 0
+	}
+	return time.Since(c.rested)
 }
 
 // serve reads calls until the connection is over, and then waits for the answers.
@@ -302,9 +308,12 @@ func (c *Conn) begin() {
 func (c *Conn) done() {
 	c.mu.Lock()
 	c.active--
-	if c.active == 0 && c.idle != nil {
-		close(c.idle)
-		c.idle = nil
+	if c.active == 0 {
+		c.rested = time.Now()
+		if c.idle != nil {
+			close(c.idle)
+			c.idle = nil
+		}
 	}
 	c.mu.Unlock()
 }
