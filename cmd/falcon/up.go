@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"falcon/common/daemon"
+	"falcon/modules/fleet"
+)
+
+// up runs the fleet until a signal comes.
+func up(ctx context.Context, c *cli, args []string) error {
+	cfg, rest, err := load(c, "up", args)
+	if err != nil {
+		return err
+	}
+	if err := noMore(c, "up", rest); err != nil {
+		return err
+	}
+	cfg = cfg.Wired()
+	log, err := daemon.NewLogger(cfg.Log, cfg.Debug, c.stderr)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	log.Info("starting", "version", daemon.Version())
+	f, err := fleet.New(cfg, fleet.Deps{Log: log.Logger, Started: func(s fleet.Started) { greet(c, cfg, s) }})
+	if err != nil {
+		return configError{err}
+	}
+	err = f.Run(ctx)
+	log.Info("stopped", "err", err)
+	if err == nil {
+		fmt.Fprintln(c.stdout, "stopped; everything taken is kept")
+	}
+	return err
+}
+
+// greet says what a person needs to go on.
+func greet(c *cli, cfg fleet.Config, s fleet.Started) {
+	line := func(name, value string) { fmt.Fprintf(c.stdout, "  %-9s %s\n", name, value) }
+	fmt.Fprintf(c.stdout, "\nFalcon %s is up.\n\n", daemon.Version())
+	line("page", s.URL)
+	if s.Password != "" {
+		line("login", "root / "+s.Password)
+		line("", "shown this once; also in "+s.PasswordFile)
+	} else {
+		line("login", "root; forgotten? falcon passwd --data "+cfg.Data+" root")
+	}
+	line("data", s.Data)
+	line("log", cfg.Log.File)
+	if s.Push != "" {
+		fmt.Fprintf(c.stdout, "\nPush a point, and see it under endpoint demo:\n\n  curl -s -X POST -d '"+
+			`[{"endpoint":"demo","metric":"hello","timestamp":'$(date +%%s)',"step":60,"value":1,"counterType":"GAUGE","tags":"a=b"}]`+
+			"' %s\n", s.Push)
+	}
+	fmt.Fprintf(c.stdout, "\nCtrl-C stops it. %s\n", time.Now().Format(time.DateTime))
+}
+
+// printConfig prints the configuration with everything that follows from it.
+func printConfig(_ context.Context, c *cli, args []string) error {
+	cfg, rest, err := load(c, "config", args)
+	if err != nil {
+		return err
+	}
+	if err := noMore(c, "config", rest); err != nil {
+		return err
+	}
+	enc := json.NewEncoder(c.stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(cfg.Wired())
+}

@@ -1,0 +1,197 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/daemon"
+	"falcon/common/portal"
+	"falcon/modules/agent"
+	"falcon/modules/api"
+	"falcon/modules/graph"
+	"falcon/modules/transfer"
+)
+
+// Config is the configuration of a fleet in one process: a section for each daemon,
+// with that daemon's own keys. What ties them together (who sends where, which
+// folder belongs to whom) is wired and need not be written.
+type Config struct {
+	daemon.Base
+	// Data is the folder that everything is kept in.
+	Data string `json:"data"`
+	// Listen is the address that daemons listen on whose section names only a port:
+	// 127.0.0.1 for this machine alone, 0.0.0.0 for other hosts as well.
+	Listen string `json:"listen"`
+	// MySQL is the server that takes the place of SQLite, up to the slash before the
+	// database's name: user:password@tcp(host:3306)/
+	MySQL conf.DSN `json:"mysql"`
+
+	Agent    agent.Config    `json:"agent"`
+	Transfer transfer.Config `json:"transfer"`
+	Graph    graph.Config    `json:"graph"`
+	API      api.Config      `json:"api"`
+}
+
+// DefaultConfig returns the configuration of a fleet whose file is empty. It looks
+// at this host every ten seconds and leaves nothing out.
+func DefaultConfig() Config {
+	c := Config{
+		Base: daemon.DefaultBase(), Data: "./data", Listen: "127.0.0.1",
+		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), API: api.DefaultConfig(),
+	}
+	c.Agent.HTTP.Listen = ":1988"
+	c.Agent.Transfer.Interval = conf.Seconds(10 * time.Second)
+	c.Agent.Ignore = map[string]bool{}
+	c.Transfer.HTTP.Listen, c.Transfer.RPC.Listen = ":6060", ":8433"
+	c.Transfer.MinStep = 10
+	c.Graph.HTTP.Listen, c.Graph.RPC.Listen = ":6071", ":6070"
+	c.API.Listen = ":8080"
+	// Empty folders and addresses of neighbours are filled in by Wired.
+	c.Agent.Transfer.Addrs = nil
+	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster = nil, nil
+	c.Transfer.Spool.Dir, c.Graph.Data, c.Graph.DB.Dir, c.API.DB.Dir = "", "", "", ""
+	return c
+}
+
+// A place is where a daemon listens: the key that says so and the address.
+type place struct {
+	key     string
+	addr    *string
+	enabled bool
+}
+
+// places lists every listener of the fleet.
+func (c *Config) places() []place {
+	return []place{
+		{"agent.http.listen", &c.Agent.HTTP.Listen, c.Agent.HTTP.Enabled},
+		{"transfer.rpc.listen", &c.Transfer.RPC.Listen, c.Transfer.RPC.Enabled},
+		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled},
+		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled},
+		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled},
+		{"api.web_port", &c.API.Listen, true},
+	}
+}
+
+// Wired returns c with everything filled in that follows from the rest.
+func (c *Config) Wired() Config {
+	w := *c
+	fill := func(p *string, v string) {
+		if *p == "" {
+			*p = v
+		}
+	}
+	fill(&w.Graph.Data, filepath.Join(w.Data, "graph"))
+	fill(&w.Transfer.Spool.Dir, filepath.Join(w.Data, "spool", "transfer"))
+	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
+	fill(&w.API.DB.Dir, filepath.Join(w.Data, "portal"))
+	fill(&w.Log.File, filepath.Join(w.Data, "logs", "falcon.log"))
+	if w.MySQL != "" {
+		for db, dsn := range map[string]*conf.DSN{
+			portal.Graph: &w.API.DB.Graph, portal.UIC: &w.API.DB.UIC, portal.Portal: &w.API.DB.Portal,
+		} {
+			if *dsn == "" {
+				*dsn = conf.DSN(w.MySQL.Reveal() + db + "?loc=Local&parseTime=true")
+			}
+		}
+	}
+	for _, p := range w.places() {
+		if host, port, err := net.SplitHostPort(*p.addr); err == nil && host == "" {
+			*p.addr = net.JoinHostPort(w.Listen, port)
+		}
+	}
+	// One graph and one transfer live here, unless the file names others.
+	if len(w.Agent.Transfer.Addrs) == 0 {
+		w.Agent.Transfer.Addrs = []string{loopback(w.Transfer.RPC.Listen)}
+	}
+	for _, cluster := range []*map[string]string{&w.Transfer.Graph.Cluster, &w.API.Graphs.Cluster} {
+		if len(*cluster) == 0 {
+			*cluster = map[string]string{"graph-00": loopback(w.Graph.RPC.Listen)}
+		}
+	}
+	return w
+}
+
+// A Daemon is one of the daemons of a fleet.
+type Daemon struct {
+	Name string
+	// Health is the address of its admin pages.
+	Health string
+}
+
+// Daemons lists the daemons of cfg that have admin pages.
+func Daemons(cfg Config) []Daemon {
+	w := cfg.Wired()
+	all := []Daemon{
+		{"agent", w.Agent.HTTP.Listen}, {"transfer", w.Transfer.HTTP.Listen},
+		{"graph", w.Graph.HTTP.Listen}, {"api", w.API.Listen},
+	}
+	for i := range all {
+		all[i].Health = loopback(all[i].Health)
+	}
+	return all
+}
+
+// loopback returns the address at which this machine reaches addr.
+func loopback(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// Validate reports every setting that can not work, with its section.
+func (c *Config) Validate() error {
+	w := c.Wired()
+	errs := []error{w.Base.Validate()}
+	if w.Data == "" {
+		errs = append(errs, errors.New(`data: name the folder that everything is kept in, such as "./data"`))
+	}
+	if net.ParseIP(w.Listen) == nil && w.Listen != "localhost" {
+		errs = append(errs, fmt.Errorf("listen: %q is no address, write 127.0.0.1 for this machine alone or 0.0.0.0 for all", w.Listen))
+	}
+	if w.MySQL != "" && !strings.HasSuffix(w.MySQL.Reveal(), "/") {
+		errs = append(errs, errors.New(`mysql: write the address up to the slash before the database's name: user:password@tcp(host:3306)/`))
+	}
+	for _, s := range []struct {
+		name string
+		conf.Config
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"api", &w.API}} {
+		if err := s.Validate(); err != nil {
+			errs = append(errs, prefixed(s.name, err)...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prefixed puts the section's name before each of the errors joined in err.
+func prefixed(section string, err error) (out []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			out = append(out, prefixed(section, e)...)
+		}
+		return out
+	}
+	return []error{fmt.Errorf("%s.%w", section, err)}
+}
+
+// Retired lists the retired keys of all sections.
+func (c *Config) Retired() map[string]string {
+	all := map[string]string{}
+	for section, keys := range map[string]map[string]string{
+		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "api": c.API.Retired(),
+	} {
+		for k, why := range keys {
+			all[section+"."+k] = why
+		}
+	}
+	return all
+}

@@ -1,0 +1,220 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"falcon/common/daemon"
+	"falcon/common/portal"
+	"falcon/modules/agent"
+	"falcon/modules/api"
+	"falcon/modules/graph"
+	"falcon/modules/transfer"
+)
+
+// Deps are what a fleet needs from outside.
+type Deps struct {
+	Log *slog.Logger
+	// Started is called once everything serves; may be nil.
+	Started func(Started)
+}
+
+// Started tells what a person needs to know after a start.
+type Started struct {
+	// URL is the page.
+	URL string
+	// Push is the address that programs push points to; empty without an agent.
+	Push string
+	// Data is the data folder.
+	Data string
+	// Endpoints are the addresses in use, by the key that configures them.
+	Endpoints map[string]string
+	// Password is that of user root, when it was made at this start.
+	Password string
+	// PasswordFile holds it as well, until somebody removes the file.
+	PasswordFile string
+}
+
+// A Fleet is ready to Run.
+type Fleet struct {
+	cfg  Config // wired
+	deps Deps
+	log  *slog.Logger
+}
+
+// New checks cfg. It opens nothing and starts nothing.
+func New(cfg Config, deps Deps) (*Fleet, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Log == nil {
+		return nil, errors.New("fleet: Deps.Log is required")
+	}
+	return &Fleet{cfg: cfg.Wired(), deps: deps, log: deps.Log}, nil
+}
+
+// Run is the life of the fleet: it returns when ctx has ended and every stage has
+// drained into the next.
+func (f *Fleet) Run(ctx context.Context) error {
+	lock, err := f.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	at, err := f.listen()
+	if err != nil {
+		return err
+	}
+	defer at.close()
+
+	db, err := portal.Open(ctx, f.cfg.API.Portal(), f.log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.Migrate(ctx); err != nil {
+		return err
+	}
+	hasher := f.cfg.API.Hasher()
+	password, made, err := api.EnsureRoot(ctx, db, hasher, f.cfg.API.PasswordHash)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(f.cfg.Data, "root-password")
+	if made {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			return fmt.Errorf("write the password of user root: %w", err)
+		}
+	}
+
+	stages, err := f.build(at, db)
+	if err != nil {
+		return err
+	}
+	if f.deps.Started != nil {
+		f.deps.Started(f.started(at, password, file))
+	}
+	return runStages(ctx, stages...)
+}
+
+// build makes every daemon, in the stages in which they stop.
+func (f *Fleet) build(at *endpoints, db *portal.DB) ([]stage, error) {
+	log := func(name string) *slog.Logger { return f.log.With("daemon", name) }
+	// The addresses are known now, also where the configuration said port 0.
+	cfg := f.cfg
+	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
+	for _, cluster := range []*map[string]string{&cfg.Transfer.Graph.Cluster, &cfg.API.Graphs.Cluster} {
+		wired := map[string]string{}
+		for node, addrs := range *cluster {
+			wired[node] = strings.Join(at.instead(strings.Split(addrs, ","), f.cfg.Graph.RPC.Listen, "graph.rpc.listen"), ",")
+		}
+		*cluster = wired
+	}
+
+	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
+	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
+	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
+	p, err4 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db})
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return nil, err
+	}
+	return []stage{
+		{"agent": a.Run},
+		{"transfer": t.Run},
+		{"graph": g.Run},
+		{"api": p.Run},
+	}, nil
+}
+
+func (f *Fleet) started(at *endpoints, password, file string) Started {
+	s := Started{Data: f.cfg.Data, Endpoints: at.addrs, Password: password, PasswordFile: file}
+	if abs, err := filepath.Abs(f.cfg.Data); err == nil {
+		s.Data = abs
+	}
+	s.URL = "http://" + loopback(at.addrs["api.web_port"]) + "/"
+	if addr := at.addrs["agent.http.listen"]; addr != "" {
+		s.Push = "http://" + loopback(addr) + "/v1/push"
+	}
+	return s
+}
+
+// lock makes sure that one process at a time uses the data folder.
+func (f *Fleet) lock() (*os.File, error) {
+	if err := os.MkdirAll(f.cfg.Data, 0o755); err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(f.cfg.Data, "LOCK"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("data: another falcon uses the folder %s: stop that one, or give this one its own with --data", f.cfg.Data)
+	}
+	return file, nil
+}
+
+// endpoints are the open listeners and their addresses, by key.
+type endpoints struct {
+	addrs map[string]string
+	open  map[string]net.Listener
+}
+
+// listen opens every listener, and reports all that can not be opened together.
+func (f *Fleet) listen() (*endpoints, error) {
+	at := &endpoints{addrs: map[string]string{}, open: map[string]net.Listener{}}
+	var errs []error
+	for _, p := range f.cfg.places() {
+		if !p.enabled {
+			continue
+		}
+		ln, err := daemon.Listen(p.key, *p.addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		at.open[p.key], at.addrs[p.key] = ln, ln.Addr().String()
+	}
+	if err := errors.Join(errs...); err != nil {
+		at.close()
+		return nil, err
+	}
+	return at, nil
+}
+
+// take hands a listener over to the daemon that closes it.
+func (at *endpoints) take(key string) net.Listener {
+	ln, ok := at.open[key]
+	if !ok {
+		return nil // an interface without a value, not one that holds nil
+	}
+	delete(at.open, key)
+	return ln
+}
+
+// close closes what nobody has taken.
+func (at *endpoints) close() {
+	for _, ln := range at.open {
+		_ = ln.Close()
+	}
+}
+
+// instead returns addrs with the real address of key where they name the configured
+// one, which may have port 0.
+func (at *endpoints) instead(addrs []string, configured, key string) []string {
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		if out[i] = strings.TrimSpace(a); out[i] == loopback(configured) && at.addrs[key] != "" {
+			out[i] = loopback(at.addrs[key])
+		}
+	}
+	return out
+}
