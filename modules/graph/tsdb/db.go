@@ -64,7 +64,7 @@ func Open(opt Options) (*DB, error) {
 	db.measured = db.opened
 	db.gate.init()
 	for k := range db.shards {
-		db.shards[k].index = k
+		db.shards[k].db, db.shards[k].index = db, k
 	}
 	if err := db.fs.MkdirAll(opt.Dir); err != nil {
 		return nil, fmt.Errorf("open storage: %w", err)

@@ -63,6 +63,7 @@ type sample struct {
 // never held over I/O.
 type shard struct {
 	mu        sync.Mutex
+	db        *DB
 	index     int
 	table     []uint32 // id+1 by hash, open addressing; current incarnations only
 	names     arena
@@ -184,7 +185,7 @@ func (s *shard) leave(place int) {
 // room makes sure that id exists.
 func (s *shard) room(id uint32) {
 	for int(id/slabSize) >= len(s.slabs) {
-		s.slabs = append(s.slabs, new([slabSize]series))
+		s.slabs = append(s.slabs, s.newSlabs()...)
 	}
 	s.n = max(s.n, id+1)
 }
