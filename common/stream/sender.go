@@ -158,8 +158,41 @@ type batch struct {
 	points   []Point
 	done     func(Result)
 	result   Result
-	open     int // pushes without an answer
+	open     int // flights without an answer
 	finished bool
+}
+
+// The largest push: it must fit into a message of the peer.
+const (
+	maxPushPoints = 1 << 18
+	maxPushTexts  = 8 << 20 // bytes; a single longer text is refused here
+)
+
+// split makes the flights of a batch; mostly it is one.
+func (b *batch) split() []*flight {
+	var flights []*flight
+	from, texts := 0, 0
+	cut := func(to int) {
+		if to > from {
+			flights = append(flights, &flight{batch: b, points: b.points[from:to]})
+		}
+		from, texts = to, 0
+	}
+	for i := range b.points {
+		n := len(b.points[i].Text)
+		if n > maxPushTexts {
+			cut(i)
+			from = i + 1
+			b.result.Refused = append(b.result.Refused, Refusal{Handle: b.points[i].Handle, Reason: model.ReasonTooLong, N: 1})
+			continue
+		}
+		if i-from == maxPushPoints || texts+n > maxPushTexts {
+			cut(i)
+		}
+		texts += n
+	}
+	cut(len(b.points))
+	return flights
 }
 
 // NewSender returns a Sender; it opens nothing until the first Send.
@@ -231,29 +264,12 @@ func (s *Sender) Err() error {
 	return s.why
 }
 
-// The largest batch: a push must fit into a message, and a batch that never fits
-// would be handed back for ever.
-const (
-	maxBatchPoints = 1 << 18
-	maxBatchTexts  = 16 << 20 // bytes
-)
-
-// ErrBatch: the batch is too large for one push; split it.
-var ErrBatch = errors.New("batch is too large: a push takes 262144 points and 16 MiB of texts")
-
 // Send hands over a batch. It waits while Queue batches are unfinished, until ctx
 // ends; when it returns an error the batch was not accepted and done is not called.
 // Otherwise points belong to the Sender until it calls done, on Run's goroutine:
 // done must not wait, and must not call Send. A batch of a few thousand points is a
-// good size; larger than the peer's window it goes alone.
+// good size; one that is too large for a push travels in several.
 func (s *Sender) Send(ctx context.Context, points []Point, done func(Result)) error {
-	texts := 0
-	for i := range points {
-		texts += len(points[i].Text)
-	}
-	if len(points) > maxBatchPoints || texts > maxBatchTexts {
-		return ErrBatch
-	}
 	for {
 		s.mu.Lock()
 		if s.stopped {

@@ -19,7 +19,7 @@ type loop struct {
 	seq         uint64
 	flights     []*flight // pushed and not answered, oldest first
 	bytes       int       // their columns
-	again       []*flight // points to be sent again with their definition
+	todo        []*flight // to be sent next: points to be defined again, parts of a large batch
 	order       []*batch  // begun and not finished, in the order of sending
 	cause       error     // why we closed conn ourselves
 
@@ -157,10 +157,10 @@ func (s *Sender) drop() {
 	l.conn.Close()
 	l.conn, l.cause = nil, nil
 	l.flights, l.bytes = nil, 0
-	for _, f := range l.again {
+	for _, f := range l.todo {
 		s.part(f.batch, err, true)
 	}
-	l.again = nil
+	l.todo = nil
 	s.setState(Unconnected)
 	s.handBack(fmt.Errorf("stream to %s ended: %w", s.opts.Addr, err))
 }
@@ -187,14 +187,11 @@ func (s *Sender) next() *batch {
 	return b
 }
 
-// head returns the points of the oldest queued batch.
-func (s *Sender) head() (points []Point, ok bool) {
+// queued reports whether a batch waits.
+func (s *Sender) queued() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
-		return nil, false
-	}
-	return s.queue[0].points, true
+	return len(s.queue) > 0
 }
 
 // release finishes batches in order.
@@ -312,7 +309,7 @@ func (s *Sender) redefine(f *flight, refs []uint32) {
 	}
 	s.stats.Redefined.Add(int64(len(points)))
 	f.batch.open++
-	s.loop.again = append(s.loop.again, &flight{batch: f.batch, points: points, again: true})
+	s.loop.todo = slices.Insert(s.loop.todo, 0, &flight{batch: f.batch, points: points, again: true})
 }
 
 // checkAcks closes the connection when an ack is overdue.
@@ -334,17 +331,16 @@ func (s *Sender) send(ctx context.Context) {
 			<-l.conn.Done()
 			s.drop()
 		}
-		if l.conn != nil && len(l.again) > 0 {
-			f := l.again[0]
+		if l.conn != nil && len(l.todo) > 0 {
+			f := l.todo[0]
 			if !s.fits(f.points) {
 				return
 			}
-			l.again = l.again[1:]
+			l.todo = l.todo[1:]
 			s.push(f)
 			continue
 		}
-		points, ok := s.head()
-		if !ok {
+		if !s.queued() {
 			s.beIdle()
 			return
 		}
@@ -355,12 +351,13 @@ func (s *Sender) send(ctx context.Context) {
 			s.sendStock(ctx)
 			continue
 		}
-		if !s.fits(points) {
+		if len(l.flights) >= l.window {
 			return
 		}
 		b := s.next()
-		b.open = 1
-		s.push(&flight{batch: b, points: points})
+		l.todo = b.split()
+		b.open = len(l.todo)
+		b.finished = b.open == 0 // nothing of it can be sent
 	}
 }
 

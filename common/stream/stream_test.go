@@ -817,18 +817,44 @@ func TestReceiverPanics(t *testing.T) {
 	})
 }
 
-func TestBatchTooLarge(t *testing.T) {
-	s, err := NewSender(SenderOptions{Addr: "x"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, points := range [][]Point{make([]Point, maxBatchPoints+1), {{Text: strings.Repeat("x", maxBatchTexts+1)}}} {
-		if err := s.Send(t.Context(), points, nil); !errors.Is(err, ErrBatch) {
-			t.Errorf("%d points: %v", len(points), err)
+// A batch that no push can hold travels in several and is finished once.
+func TestLargeBatches(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t, SenderOptions{IdlePing: time.Hour}, ServeOptions{}, nil)
+		var sizes []int
+		b.prepare = func(k *sink) {
+			k.answer = func(n int, p *Points, done func(*Ack, error)) {
+				sizes = append(sizes, p.Len())
+				done(nil, nil)
+			}
 		}
-	}
+		defer b.stop()
+		cpu := b.snd.Define(metric("cpu"))
+		many := make([]Point, maxPushPoints+5)
+		for i := range many {
+			many[i].Handle = cpu
+		}
+		if r := b.send(many...); r.Err != nil || r.Taken != len(many) || fmt.Sprint(sizes) != fmt.Sprint([]int{maxPushPoints, 5}) {
+			t.Errorf("many points: %+v in pushes of %v", r, sizes)
+		}
+		log := metric("log")
+		log.Text = true
+		h := b.snd.Define(log)
+		sizes = nil
+		long := strings.Repeat("x", maxPushTexts/2)
+		r := b.send(Point{Handle: h, Text: long}, Point{Handle: h, Text: long}, Point{Handle: h, Text: long + long + "x"}, Point{Handle: h, Text: long}, Point{Handle: h, Text: "x" + long})
+		if r.Err != nil || r.Taken != 4 || len(r.Refused) != 1 || r.Refused[0] != (Refusal{Handle: h, Reason: model.ReasonTooLong, N: 1}) || fmt.Sprint(sizes) != "[2 1 1]" {
+			t.Errorf("long texts: %+v in pushes of %v", r, sizes)
+		}
+		if r := b.send(); r.Err != nil || r.Taken != 0 {
+			t.Errorf("nothing at all: %+v", r)
+		}
+	})
+}
+
+func TestAddressIsRequired(t *testing.T) {
 	if _, err := NewSender(SenderOptions{}); err == nil || !strings.Contains(err.Error(), "Addr is required") {
-		t.Errorf("no address: %v", err)
+		t.Errorf("got %v", err)
 	}
 }
 
