@@ -115,7 +115,7 @@ func (n *node) call(ctx context.Context, method string, arg, reply any) (addr st
 	first := int(n.good.Load())
 	for i := range n.addrs {
 		k := (first + i) % len(n.addrs)
-		err = n.addrs[k].Call(ctx, method, arg, reply)
+		err = call(ctx, n.addrs[k], method, arg, reply)
 		var t *rpc.TransportError
 		if err == nil || !errors.As(err, &t) {
 			n.good.Store(int32(k))
@@ -126,6 +126,22 @@ func (n *node) call(ctx context.Context, method string, arg, reply any) (addr st
 		}
 	}
 	return "", err
+}
+
+// call asks one address, and again when the peer turns out to have restarted behind
+// an idle connection: all that is called here may be called twice.
+func call(ctx context.Context, c *rpc.Client, method string, arg, reply any) error {
+	err := c.Call(ctx, method, arg, reply)
+	if cutOff(err) && ctx.Err() == nil {
+		err = c.Call(ctx, method, arg, reply)
+	}
+	return err
+}
+
+// cutOff says whether the connection broke under a call that had been sent.
+func cutOff(err error) bool {
+	var t *rpc.TransportError
+	return errors.As(err, &t) && t.Sent && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // failures collects the names of nodes that did not answer.
@@ -199,7 +215,7 @@ func (c *Client) Delete(ctx context.Context, params []*model.GraphDeleteParam) (
 	each(c, work, func(n *node, all []*model.GraphDeleteParam) {
 		for batch := range slices.Chunk(all, deleteBatch) {
 			for _, a := range n.addrs {
-				f.add(n.name, a.Call(ctx, "Graph.Delete", &batch, &model.GraphDeleteResp{}))
+				f.add(n.name, call(ctx, a, "Graph.Delete", &batch, &model.GraphDeleteResp{}))
 			}
 		}
 	})

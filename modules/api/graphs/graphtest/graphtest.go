@@ -24,6 +24,7 @@ type Series struct {
 	Endpoint, Counter, Type string
 	Step                    int
 	Points                  []model.RRDData // in order
+	Last                    *model.RRDData  // answered for the newest point; nil: the newest of Points
 }
 
 // A Node holds series and counts the calls it got.
@@ -53,6 +54,14 @@ func (n *Node) Len() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.series)
+}
+
+// Has says whether the node has a series.
+func (n *Node) Has(endpoint, counter string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.series[endpoint+"/"+counter]
+	return ok
 }
 
 // Gauge returns a series of values one step apart.
@@ -86,7 +95,9 @@ func (n *Node) last(p *model.GraphLastParam) *model.GraphLastResp {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	resp := &model.GraphLastResp{Endpoint: p.Endpoint, Counter: p.Counter, Value: &model.RRDData{}}
-	if s := n.series[p.Endpoint+"/"+p.Counter]; len(s.Points) > 0 {
+	if s := n.series[p.Endpoint+"/"+p.Counter]; s.Last != nil {
+		resp.Value = s.Last
+	} else {
 		for _, pt := range slices.Backward(s.Points) {
 			if !math.IsNaN(float64(pt.Value)) {
 				resp.Value = &pt

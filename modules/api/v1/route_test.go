@@ -1,0 +1,226 @@
+package v1
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// permissions is who may call what, again and in full: root, admin (role 1), ann
+// who is meant by :uid, bob who is not, a daemon with stock's token, one that may
+// write, and nobody.
+const permissions = `
+                                       root admin ann  bob  old  plus nobody
+GET    /user/auth_session              yes  yes   yes  yes  yes  yes  401
+GET    /user/logout                    yes  yes   yes  yes  no   no   400
+POST   /user/login                     yes  yes   yes  yes  yes  yes  yes
+POST   /user/create                    yes  yes   no   no   no   no   401
+GET    /user/current                   yes  yes   yes  yes  yes  yes  401
+GET    /user/u/:uid                    yes  yes   yes  yes  yes  yes  401
+PUT    /user/u/:uid                    yes  yes   yes  no   no   no   401
+GET    /user/name/:user_name           yes  yes   yes  yes  yes  yes  401
+PUT    /user/update                    yes  yes   yes  yes  no   no   401
+PUT    /user/cgpasswd                  yes  yes   yes  yes  no   no   401
+GET    /user/users                     yes  yes   yes  yes  yes  yes  401
+GET    /user/u/:uid/in_teams           yes  yes   yes  yes  yes  yes  401
+GET    /user/u/:uid/teams              yes  yes   yes  yes  yes  yes  401
+PUT    /admin/change_user_role         yes  yes   no   no   no   no   401
+PUT    /admin/change_user_passwd       yes  yes   no   no   no   no   401
+PUT    /admin/change_user_profile      yes  yes   no   no   no   no   401
+DELETE /admin/delete_user              yes  yes   no   no   no   no   401
+POST   /admin/login                    yes  yes   no   no   no   no   401
+GET    /graph/endpointobj              yes  yes   yes  yes  yes  yes  401
+GET    /graph/endpoint                 yes  yes   yes  yes  yes  yes  401
+GET    /graph/endpoint_counter         yes  yes   yes  yes  yes  yes  401
+POST   /graph/history                  yes  yes   yes  yes  yes  yes  401
+POST   /graph/lastpoint                yes  yes   yes  yes  yes  yes  401
+POST   /graph/info                     yes  yes   yes  yes  yes  yes  401
+DELETE /graph/endpoint                 yes  yes   no   no   no   no   401
+DELETE /graph/counter                  yes  yes   no   no   no   no   401
+`
+
+// lenient is what changes when strict_permission is off.
+const lenient = `
+                                       root admin ann  bob  old  plus nobody
+DELETE /graph/endpoint                 yes  yes   yes  yes  no   yes  401
+DELETE /graph/counter                  yes  yes   yes  yes  no   yes  401
+`
+
+func TestPermissions(t *testing.T) {
+	checkPermissions(t, permissions, options{}, true)
+}
+
+func TestPermissionsThatAreNotStrict(t *testing.T) {
+	checkPermissions(t, lenient, options{settings: func(s *Settings) { s.StrictPermission = false }}, false)
+}
+
+func checkPermissions(t *testing.T, table string, o options, whole bool) {
+	w := newWorld(t, o)
+	tokens := map[string]string{"old": "nodata:a token of the daemons", "plus": "plus:a token of its own", "nobody": ""}
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	who := strings.Fields(lines[0])
+	told := map[string]bool{}
+	for _, line := range lines[1:] {
+		f := strings.Fields(line)
+		method, path := f[0], f[1]
+		told[method+" "+prefix+path] = true
+		path = strings.NewReplacer(":uid", fmt.Sprint(w.users["ann"].ID), ":user_name", "ann").Replace(path)
+		for i, name := range who {
+			caller := name
+			if t, ok := tokens[name]; ok {
+				caller = t
+			}
+			if path == "/user/logout" && w.users[name] != nil { // a session to spare
+				sig := must(w.db.CreateSession(t.Context(), w.users[name].ID, w.now(), w.now().Add(time.Hour)))
+				caller = name + ":" + sig
+			}
+			var body any // an empty one reaches the handler, which wants more
+			if method != http.MethodGet {
+				body = map[string]any{}
+			}
+			a := w.call(caller, method, path, body)
+			got := "yes"
+			switch {
+			case a.status == http.StatusUnauthorized:
+				got = "401"
+			case strings.Contains(a.body, "you don't have permission"), strings.HasSuffix(path, "logout") && strings.Contains(a.body, "session not found"):
+				got = "no"
+			case a.status == http.StatusBadRequest && strings.Contains(a.body, "token key is not set"):
+				got = "400"
+			case a.status >= 500:
+				got = fmt.Sprintf("%d %s", a.status, a.body)
+			}
+			if got != f[2+i] {
+				t.Errorf("%s %s as %s: got %s, want %s (%d %s)", method, path, name, got, f[2+i], a.status, a.body)
+			}
+		}
+	}
+	if !whole {
+		return
+	}
+	s := &server{}
+	for _, r := range s.routes() {
+		if strings.HasPrefix(r.Path, prefix) && !told[r.key()] {
+			t.Errorf("this test says nothing of %s", r.key())
+		}
+		delete(told, r.key())
+	}
+	for key := range told {
+		t.Errorf("%s is not in the table of routes", key)
+	}
+}
+
+// Every route that changes something is audited; those that only read are not.
+func TestRoutesThatWriteAreAudited(t *testing.T) {
+	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info"}
+	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
+		if r.Raw != nil {
+			continue
+		}
+		want := r.Method != http.MethodGet || r.Path == prefix+"/user/logout"
+		for _, key := range reads {
+			if key == r.key() {
+				want = false
+			}
+		}
+		if r.Writes() != want {
+			t.Errorf("%s: audited %v, want %v", r.key(), r.Writes(), want)
+		}
+	}
+}
+
+// What is wrong with the table is said, and nothing starts.
+func TestTheTableIsChecked(t *testing.T) {
+	ok := Route{Method: "GET", Path: prefix + "/x", Who: Login, Handler: (*server).currentUser}
+	change := func(f func(*Route)) []Route { r := ok; f(&r); return []Route{r} }
+	for _, tc := range []struct {
+		table []Route
+		err   string
+	}{
+		{[]Route{ok}, "<nil>"},
+		{[]Route{ok, ok}, "route GET /api/v1/x: is registered twice"},
+		{change(func(r *Route) { r.Who = unset }), "route GET /api/v1/x: says not who may call it"},
+		{change(func(r *Route) { r.Verb = "delete" }), `route GET /api/v1/x: has half an audit line: verb "delete", object ""`},
+		{change(func(r *Route) { r.Handler = nil }), "route GET /api/v1/x: needs exactly one of Handler and Raw"},
+		{change(func(r *Route) { r.Who = SelfOrAdmin }), "route GET /api/v1/x: has no :uid to compare the caller with"},
+		{change(func(r *Route) { r.Path = "/x" }), "route GET /x: is not below /api/v1"},
+	} {
+		if err := checkTable(tc.table); fmt.Sprint(err) != tc.err {
+			t.Errorf("checkTable\n got %v\nwant %s", err, tc.err)
+		}
+	}
+}
+
+// A route that somebody registers beside the table is found.
+func TestNothingIsServedBesideTheTable(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	table := []Route{{Method: "GET", Path: "/a"}, {Method: "GET", Path: "/b"}}
+	e.GET("/a", func(*gin.Context) {})
+	e.POST("/a", func(*gin.Context) {})
+	want := "route POST /a is served but not in the table: nobody has said who may call it\nroute GET /b is in the table but not served"
+	if err := checkRouter(e, table); fmt.Sprint(err) != want {
+		t.Errorf("checkRouter\n got %v\nwant %s", err, want)
+	}
+}
+
+func TestPathsOutsideOfTheTable(t *testing.T) {
+	w := newWorld(t, options{})
+	for path, want := range map[string]string{
+		"/":             "200 This is the api of Falcon. What it answers is below /api/v1/.\n",
+		"/health":       "200 admin page",
+		"/debug/pprof/": "200 admin page",
+		"/nothing":      "404 404 page not found",
+		"/api/nothing":  "404 404 page not found",
+	} {
+		a := w.get(path)
+		if got := fmt.Sprint(a.status, " ", a.body); got != want {
+			t.Errorf("GET %s: got %q, want %q", path, got, want)
+		}
+	}
+	page := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "page ", r.URL.Path) })
+	w = newWorld(t, options{page: page})
+	for path, want := range map[string]string{
+		"/": "200 page /", "/login": "200 page /login", "/assets/x.js": "200 page /assets/x.js", "/health": "200 admin page",
+		"/api/v1/nothing": "404 404 page not found",
+	} {
+		a := w.get(path)
+		if got := fmt.Sprint(a.status, " ", a.body); got != want {
+			t.Errorf("GET %s with a page: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+// get asks for a path as it stands.
+func (w *world) get(path string) answer {
+	w.t.Helper()
+	resp, err := http.DefaultTransport.RoundTrip(must(http.NewRequestWithContext(w.t.Context(), "GET", w.url+path, nil)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b strings.Builder
+	if _, err := fmt.Fprint(&b, readAll(resp)); err != nil {
+		w.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, b.String(), resp.Header}
+}
+
+func TestTransport(t *testing.T) {
+	w := newWorld(t, options{})
+	a := w.call("", http.MethodOptions, "/graph/history", nil, "Origin", "http://grafana:3000")
+	if a.status != 200 || a.body != "" || a.header.Get("Access-Control-Allow-Origin") != "http://grafana:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" ||
+		a.header.Get("Access-Control-Max-Age") != "86400" || a.header.Get("Access-Control-Allow-Headers") != "Content-Type, Content-Length, Apitoken" {
+		t.Errorf("OPTIONS: %+v", a)
+	}
+	// A slash at the end changes nothing.
+	w.want("ann", "GET", "/user/name/ann/", nil, 200, w.call("ann", "GET", "/user/name/ann", nil).body)
+	// Large bodies are refused in words.
+	w.want("ann", "POST", "/graph/lastpoint", `[{"endpoint":"`+strings.Repeat("x", 5000)+`"}]`, 413, `{"error":"the request body is larger than 4096 bytes"}`)
+	w.want("ann", "POST", "/graph/lastpoint", `[]x`, 400, `{"error":"invalid character 'x' looking for beginning of value"}`)
+	w.want("ann", "POST", "/graph/lastpoint", ``, 400, `{"error":"the request has no body"}`)
+}
