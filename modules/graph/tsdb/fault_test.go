@@ -298,6 +298,41 @@ func TestDamageElsewhereIsCountedAndTheRestKept(t *testing.T) {
 	}
 }
 
+// The disk loses a file under its mapping: reads fail, the process does not.
+func TestDiskFailsUnderTheMapping(t *testing.T) {
+	db, c, opt := testDB(t)
+	g := resolve(t, db, "h", "g", model.Gauge, 60)
+	d := resolve(t, db, "h", "d", model.Derive, 60)
+	for i := range int64(2) {
+		mustPut(t, db, g, t0+60*i, 1)
+		mustPut(t, db, d, t0+60*i, 60*float64(i))
+		if i == 0 {
+			mustSeal(t, db, t0+600)
+			c.set(t0 + 600)
+		}
+	}
+	db = reopen(t, db, opt)
+	if err := os.Truncate(filepath.Join(opt.Dir, fmt.Sprintf("seg-0-%010d", t0-3600)), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"g", "d"} {
+		if got := values(query(t, db, "h", name, t0, t0)); got != "_" {
+			t.Errorf("%s: got %s", name, got)
+		}
+		db.Last("h", name)
+	}
+	if got := values(query(t, db, "h", "d", t0+60, t0+60)); got != "_" {
+		t.Errorf("a rate without its first sample: %s", got)
+	}
+	if db.Stats().CRCErrors < 3 {
+		t.Errorf("%d errors are counted", db.Stats().CRCErrors)
+	}
+	mustSeal(t, db, t0+4300)
+	if got := values(query(t, db, "h", "g", t0+60, t0+60)); got != "1" {
+		t.Errorf("the next hour: %s", got)
+	}
+}
+
 func TestTheFolderIsTakenOnce(t *testing.T) {
 	db, _, opt := testDB(t)
 	if _, err := Open(opt); err == nil || !strings.Contains(err.Error(), "another process has it") {

@@ -62,7 +62,7 @@ func (db *DB) newest(endpoint, counter string) (info Info, step uint32, out [2]s
 		}
 		w := g.T0 / windowSpan
 		first, last := firstSlot(w, m.step), lastSlot(w, m.step)
-		if last < first || !g.Has(k, id) {
+		if last < first || !db.has(g, k, id) {
 			continue
 		}
 		r.span.reset(first, int(last-first)+1)

@@ -227,23 +227,33 @@ func (db *DB) readSegments(r *reader, shard int, m meta) {
 	}
 }
 
-// readChunk adds one chunk and tells whether there was one. A disk that fails
-// under the mapping is a damaged chunk, not the end of the process.
+// caught ends the care of reads from a mapping, deferred: a disk that fails there
+// is a memory fault, which counts as damage instead of ending the process.
+func (db *DB) caught(old bool, found *bool) {
+	debug.SetPanicOnFault(old)
+	e := recover()
+	if e == nil {
+		return
+	}
+	if _, isFault := e.(interface {
+		runtime.Error
+		Addr() uintptr
+	}); !isFault {
+		panic(e)
+	}
+	*found = false
+	db.crcErrors.Add(1)
+}
+
+// has tells whether a segment has a chunk of a series.
+func (db *DB) has(g *segment.Segment, shard int, id uint32) (found bool) {
+	defer db.caught(debug.SetPanicOnFault(true), &found)
+	return g.Has(shard, id)
+}
+
+// readChunk adds one chunk to the span and tells whether there was one.
 func (db *DB) readChunk(r *reader, g *segment.Segment, shard int, m meta) (found bool) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(old)
-		if e := recover(); e != nil {
-			if _, isFault := e.(interface {
-				runtime.Error
-				Addr() uintptr
-			}); !isFault {
-				panic(e)
-			}
-			found = false
-			db.crcErrors.Add(1)
-		}
-	}()
+	defer db.caught(debug.SetPanicOnFault(true), &found)
 	body, err := g.Chunk(shard, m.id)
 	if body == nil && err == nil {
 		return false
@@ -307,7 +317,7 @@ func (db *DB) seekBefore(r *reader, s *shard, m meta, w uint32) {
 	s.mu.Unlock()
 	defer r.release()
 	for _, g := range r.segs { // newest first
-		if g.Has(s.index, m.id) && db.readChunk(r, g, s.index, m) && r.span.before.slot != 0 {
+		if db.has(g, s.index, m.id) && db.readChunk(r, g, s.index, m) && r.span.before.slot != 0 {
 			return
 		}
 	}

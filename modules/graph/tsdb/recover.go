@@ -313,7 +313,7 @@ func (db *DB) settle() {
 				if w < x.bornWin {
 					break
 				}
-				if g.Has(k, id) {
+				if db.has(g, k, id) {
 					x.last = lastSlot(w, x.step)
 				}
 			}

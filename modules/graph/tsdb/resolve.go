@@ -122,7 +122,10 @@ func (db *DB) incarnate(k int, hash uint64, def *Def, kind uint8, step uint32) (
 	x := s.occupy(id, hash, def.Endpoint, def.Counter, kind, step, heartbeatOf(def.Heartbeat, step))
 	// Segments that exist now may hold chunks of an earlier owner of this id; those
 	// to come can not, since a freed id waits for the end of a seal.
-	x.born, x.bornWin = now, s.published
+	x.born = now
+	if n := len(s.segments); n > 0 {
+		x.bornWin = s.segments[n-1].T1 / windowSpan
+	}
 	s.setBounds(id, def.Min, def.Max)
 	kindOf := Created
 	if known {

@@ -325,7 +325,7 @@ func (db *DB) newestSealed(r *reader, shard int, m meta) sample {
 	for _, g := range r.segs { // newest first
 		w := g.T0 / windowSpan
 		first, last := firstSlot(w, m.step), lastSlot(w, m.step)
-		if w < m.bornWin || last < first || !g.Has(shard, m.id) {
+		if w < m.bornWin || last < first || !db.has(g, shard, m.id) {
 			continue
 		}
 		r.span.reset(first, int(last-first)+1)
