@@ -139,6 +139,12 @@ func (c *ClientConn) start(method string, arg, reply any, finish func(error)) (*
 	cl.seq, cl.replies = c.seq, c.replies
 	c.mu.Unlock()
 
+	defer func() {
+		if p := recover(); p != nil { // a bug in the argument's own encoder
+			c.abort(errEncoder)
+			panic(p)
+		}
+	}()
 	err := c.codec.request(&c.out, cl.seq, method, arg, func() {
 		c.mu.Lock()
 		c.pending[cl.seq] = cl

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -284,6 +285,14 @@ func (c *Conn) decode(codec serverCodec, h *header, m *method, arg any) (err err
 
 // answer sends the reply of a call that begin has counted.
 func (c *Conn) answer(codec serverCodec, h *header, r any, err error) {
+	defer c.done()
+	defer func() {
+		if p := recover(); p != nil { // a bug in the result's own encoder
+			c.s.stats.Panics.Add(1)
+			c.s.log.Error("reply broke its encoder", "method", h.method, "peer", c.RemoteAddr(), "panic", p, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
 	text := ""
 	if err != nil {
 		if text = err.Error(); text == "" {
@@ -294,7 +303,6 @@ func (c *Conn) answer(codec serverCodec, h *header, r any, err error) {
 	if encErr != nil && !isQueueError(encErr) {
 		c.s.log.Error("reply not encoded", "method", h.method, "peer", c.RemoteAddr(), "err", encErr)
 	}
-	c.done()
 }
 
 func isQueueError(err error) bool { return isNetError(err) || errors.Is(err, ErrClosed) }

@@ -46,6 +46,7 @@ var (
 var (
 	errBadCodec = errors.New("first bytes belong to no codec")
 	errStopping = errors.New("server is stopping")
+	errEncoder  = errors.New("an encoder panicked")
 	errNotSent  = errors.New("connection was closed before the call was sent")
 )
 

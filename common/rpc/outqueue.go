@@ -35,7 +35,7 @@ func (q *outqueue) add(fill func(dst []byte) []byte) error {
 		q.mu.Unlock()
 		return q.err
 	}
-	q.pending = fill(q.pending)
+	q.fill(fill)
 	q.messages++
 	if q.writing {
 		q.mu.Unlock()
@@ -76,6 +76,21 @@ func (q *outqueue) add(fill func(dst []byte) []byte) error {
 		q.written(lost) // they will never leave, but nobody may wait for them
 	}
 	return nil
+}
+
+// fill calls fn. When fn panics, which is a bug in somebody's encoder, the queue is
+// over, since half a message may be in it, and the panic goes on.
+func (q *outqueue) fill(fn func(dst []byte) []byte) {
+	whole := false
+	defer func() {
+		if !whole {
+			q.err = errEncoder
+			q.pending, q.messages = nil, 0
+			q.mu.Unlock()
+		}
+	}()
+	q.pending = fn(q.pending)
+	whole = true
 }
 
 // fail makes every later add return err.

@@ -411,3 +411,72 @@ func (s *Server) stoppedForTest() <-chan struct{} {
 	}
 	return nil
 }
+
+// A list reads and writes itself: numbers in JSON, and badly when told so.
+type list struct {
+	numbers []string
+	broken  bool
+}
+
+func (l *list) DecodeJSON(b []byte) error {
+	if b[0] != '[' {
+		return fmt.Errorf("a list, please, not %s", b)
+	}
+	l.numbers = strings.Split(string(b[1:len(b)-1]), ",")
+	return nil
+}
+
+func (l *list) AppendJSON(dst []byte) []byte {
+	if l.broken {
+		panic("a bug")
+	}
+	return fmt.Appendf(dst, "[%s]", strings.Join(l.numbers, ","))
+}
+
+func TestOwnJSON(t *testing.T) {
+	s := NewServer(ServerOptions{})
+	HandleOrdered(s, "T.Echo", func(_ context.Context, _ *Conn, arg *list) (*list, error) { return arg, nil })
+	HandleOrdered(s, "T.Broken", func(context.Context, *Conn, *list) (*list, error) { return &list{broken: true}, nil })
+	in := `{"method":"T.Echo","params":[[1,2,3]],"id":1}{"method":"T.Echo","params":["x"],"id":2}{"method":"T.Echo","params":[],"id":3}`
+	want := `{"id":1,"result":[1,2,3],"error":null}
+{"id":2,"result":null,"error":"a list, please, not \"x\""}
+{"id":3,"result":[],"error":null}
+`
+	if got := string(exchange(t, s, []byte(in))); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	// An encoder that panics costs the connection, and nobody waits for the answer.
+	if got := exchange(t, s, []byte(`{"method":"T.Broken","params":[],"id":1}`)); len(got) > 0 || s.Stats().Panics.Load() != 1 {
+		t.Errorf("got %q, %d panics", got, s.Stats().Panics.Load())
+	}
+
+	addr := listen(t, s)
+	c := NewClient(ClientOptions{Addr: addr, Codec: JSON})
+	defer c.Close()
+	var back list
+	if err := c.Call(t.Context(), "T.Echo", &list{numbers: []string{"4", "5"}}, &back); err != nil || fmt.Sprint(back.numbers) != "[4 5]" {
+		t.Errorf("through our client: %v, %v", back, err)
+	}
+}
+
+// A badEncoder breaks while it is in the queue of a connection.
+type badEncoder struct{}
+
+func (badEncoder) AppendMsgpack([]byte) []byte { panic("a bug") }
+
+func TestArgumentThatPanics(t *testing.T) {
+	addr := listen(t, pingServer())
+	c := NewClient(ClientOptions{Addr: addr})
+	defer c.Close()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic of an encoder was swallowed")
+			}
+		}()
+		_ = c.Call(t.Context(), "T.Ping", badEncoder{}, nil)
+	}()
+	if err := ping(t.Context(), c); err != nil {
+		t.Errorf("the client is lost: %v", err)
+	}
+}

@@ -2,13 +2,17 @@ package stream
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"math"
+	"net"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
 	"falcon/common/model"
+	"falcon/common/rpc"
 )
 
 func series(n int, text bool) *model.Series {
@@ -292,4 +296,31 @@ func BenchmarkRecord(b *testing.B) {
 
 func perPoint(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/point")
+}
+
+// The two halves of Stream.Open, byte for byte.
+func TestGoldenOpen(t *testing.T) {
+	ours, theirs := net.Pipe()
+	const request = "\x94\x00\x01\xabStream.Open\x91\x86" +
+		"\xa7version\x01" + "\xaccapabilities\x91\xa1c" + "\xa4kind\xa5graph" + "\xa6sender\xa2t1" + "\xa4ring\xa2r1" + "\xa5token\xa1x"
+	const reply = "\x94\x01\x01\xc0\x84\xaccapabilities\x90\xa7version\x01\xa6window\x08\xacwindow_bytes\xd2\x00\x40\x00\x00"
+	got := make([]byte, len(request))
+	go func() {
+		_, _ = io.ReadFull(theirs, got)
+		_, _ = io.WriteString(theirs, reply)
+	}()
+	cc, err := rpc.Dial(t.Context(), rpc.ClientOptions{Addr: "x", Codec: rpc.Msgpack, Dial: func(context.Context, string) (net.Conn, error) { return ours, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	var w welcome
+	err = cc.Call(t.Context(), methodOpen, &Hello{Version: 1, Capabilities: []string{"c"}, Kind: "graph", Sender: "t1", Ring: "r1", Token: "x"}, &w)
+	if err != nil || w.Version != 1 || w.Window != 8 || w.WindowBytes != 4<<20 {
+		t.Errorf("welcome %+v, %v", w, err)
+	}
+	if string(got) != request {
+		t.Errorf("open\n got %q\nwant %q", got, request)
+	}
+	_ = theirs.Close()
 }
