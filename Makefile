@@ -1,0 +1,44 @@
+# make run    build everything and start the whole fleet; open the page it prints
+# make test   run every test, and install and start what they need
+.PHONY: run build test check ui bench soak fuzz clean
+
+VERSION ?= 0.1.0
+LDFLAGS := -s -w -X falcon/common/daemon.version=$(VERSION)
+DAEMONS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
+
+# ARGS is handed to falcon: make run ARGS="--listen 0.0.0.0"
+run: build
+	@exec bin/falcon up $(ARGS)
+
+build:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon ./cmd/falcon
+	@for d in $(DAEMONS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
+
+# Everything, as CI runs it: unit, race, import rules, real MariaDB, end to end, browser.
+test: build
+	@scripts/test.sh
+
+# What must hold at every commit and takes a minute: format, vet, staticcheck,
+# import rules, generated files unchanged.
+check:
+	@scripts/check.sh
+
+# The page's assets, modules/dashboard/dist, from modules/dashboard/web.
+ui:
+	@scripts/ui.sh build
+
+# A line "name value unit target pass|MISS" for each figure; make bench FILTER=graph.
+bench: build
+	@scripts/bench.sh $(FILTER)
+
+# The long form of every soak, kill loop and fuzz test.
+soak: build
+	FALCON_SOAK=1 scripts/test.sh
+	@scripts/fuzz.sh 60s
+
+fuzz:
+	@scripts/fuzz.sh 10s
+
+clean:
+	rm -rf bin modules/dashboard/web/node_modules
