@@ -118,6 +118,8 @@ func detect(b []byte) (d detection, skip int) {
 			return detectGoRPC, 0
 		}
 		return detectBad, 0
+	case c == '[': // JSON, but no request; a gob header of that length does not exist
+		return detectBad, 0
 	case c >= 0x01 && c <= 0x7a:
 		return detectGobHeader(b), 0
 	}

@@ -138,6 +138,23 @@ func converse(t *testing.T, call func(method string, arg, reply any) error) {
 	wg.Wait()
 }
 
+// misfit sends arguments of the wrong type: the call fails and the connection lives.
+func misfit(t *testing.T, call func(method string, arg, reply any) error) {
+	t.Helper()
+	for range 3 {
+		var query model.GraphQueryResponse
+		if err := call("S.Query", "a text", &query); err == nil {
+			t.Error("a text was taken for a struct")
+		}
+		if err := call("S.Send", map[string]int{"a": 1}, &model.SimpleRpcResponse{}); err == nil {
+			t.Error("a map was taken for a list")
+		}
+		if err := call("S.Send", sampleItems, &model.SimpleRpcResponse{}); err != nil {
+			t.Errorf("after a misfit: %v", err)
+		}
+	}
+}
+
 // handles are the ways in which a msgpack peer may be configured.
 func handles() map[string]*codec.MsgpackHandle {
 	m := map[string]*codec.MsgpackHandle{}
@@ -165,7 +182,9 @@ func TestForeignClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := client(dialTo(t))
 			defer c.Close()
-			converse(t, func(method string, arg, reply any) error { return c.Call(method, arg, reply) })
+			call := func(method string, arg, reply any) error { return c.Call(method, arg, reply) }
+			converse(t, call)
+			misfit(t, call)
 		})
 	}
 	run("gob", func(nc net.Conn) *netrpc.Client { return netrpc.NewClient(nc) })
@@ -253,6 +272,7 @@ func TestOursToOurs(t *testing.T) {
 			c := NewClient(ClientOptions{Addr: addr, Codec: kind})
 			defer c.Close()
 			converse(t, ourCall(t, c))
+			misfit(t, ourCall(t, c))
 			if kind == Auto && c.Speaks() != Msgpack {
 				t.Errorf("an auto client speaks %v to ours", c.Speaks())
 			}

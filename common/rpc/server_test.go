@@ -94,6 +94,26 @@ func TestMessageTooLarge(t *testing.T) {
 	}
 }
 
+func TestDetect(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want detection
+	}{
+		{"{", detectJSON}, {" \t\r\n{", detectJSON}, {" ", detectMore}, {"", detectMore}, {"[", detectBad}, {" [", detectBad},
+		{"\x2e\x7f\x03\x01\x01\x07Request", detectGob},
+		{"\x2f\xff\x81\x03\x01\x01\x07Request", detectGob},     // an older Go
+		{"\x33\xff\x81\x03\x01\x01\x07Request\x01", detectGob}, // a process that has used gob before
+		{"\x2e\x7f\x03\x01\x01\x07Reques", detectMore},
+		{"\x2e\x7f\x03\x01\x01\x08Response" + strings.Repeat("x", 20), detectBad},
+		{"\x94", detectMore}, {"\x94\x00", detectSpec}, {"\x94\x01", detectBad}, {"\xdc\x00", detectMore}, {"\xdc\x00\x04\x00", detectSpec},
+		{"\x82", detectGoRPC}, {"\xde\x00\x02", detectGoRPC}, {"\x92", detectMore}, {"\x92\xa3", detectGoRPC}, {"\x92\xd9", detectGoRPC}, {"\x92\x01", detectBad}, {"\x93\x02", detectBad},
+	} {
+		if got, _ := detect([]byte(tc.in)); got != tc.want {
+			t.Errorf("detect(%q) = %v, want %v", tc.in, got, tc.want)
+		}
+	}
+}
+
 func TestFirstBytesOfNothing(t *testing.T) {
 	for _, in := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT /_goRPC_ HTTP/1.0\n\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\xff", "\x00", "\x93\x02", "\x94\x01", "\n\n\x94\x00"} {
 		s := NewServer(ServerOptions{})
