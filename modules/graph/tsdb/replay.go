@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 
@@ -20,6 +21,7 @@ type replay struct {
 	pending [][]step // for each worker, of small records
 	wg      sync.WaitGroup
 	bufs    sync.Pool // *replayBuf
+	spare   chan []step
 	newest  uint32
 	bad     int
 	stopped bool
@@ -55,7 +57,7 @@ type replayer struct {
 
 func newReplay(db *DB) *replay {
 	n := min(max(1, runtime.GOMAXPROCS(0)), numShards)
-	rp := &replay{db: db, pending: make([][]step, n)}
+	rp := &replay{db: db, pending: make([][]step, n), spare: make(chan []step, 256)}
 	for range n {
 		w := &replayer{db: db, tasks: make(chan task, 64)}
 		rp.workers = append(rp.workers, w)
@@ -67,6 +69,10 @@ func newReplay(db *DB) *replay {
 				}
 				if t.done != nil {
 					t.done.Done()
+				}
+				select {
+				case rp.spare <- t.steps[:0]:
+				default:
 				}
 			}
 		})
@@ -175,7 +181,11 @@ func (rp *replay) addPoints(p []byte, buf *replayBuf) {
 
 func (rp *replay) send(w int, buf *replayBuf) {
 	t := task{steps: rp.pending[w], buf: buf}
-	rp.pending[w] = make([]step, 0, 16)
+	select {
+	case rp.pending[w] = <-rp.spare:
+	default:
+		rp.pending[w] = make([]step, 0, numShards)
+	}
 	rp.workers[w].tasks <- t
 }
 
@@ -283,7 +293,8 @@ func (w *replayer) group(s *shard, g *record.Group) {
 // restore applies a put record. The log repeats history: it may name an owner of
 // an id whom the catalog has forgotten already, and comes to the same end.
 func (s *shard) restore(r *record.Series, fromLog bool) {
-	endpoint, counter := string(r.Endpoint), string(r.Counter)
+	// The record is in a mapping that stays for as long as these are used.
+	endpoint, counter := unsafe.String(unsafe.SliceData(r.Endpoint), len(r.Endpoint)), unsafe.String(unsafe.SliceData(r.Counter), len(r.Counter))
 	_, hash := hashName(endpoint, counter)
 	if r.ID < s.n {
 		if x := s.at(r.ID); x.flags&flagAlive != 0 {
