@@ -368,15 +368,18 @@ func (c *Conn) waitIdle(idle <-chan struct{}) {
 	}
 }
 
-// linger says goodbye and waits a moment for the peer to do the same. A close with
-// requests unread would be a reset, which may overtake the last answers and throw
-// them away.
+// linger says goodbye and waits a moment for the peer to do the same, when an
+// answer has just left. A close with requests unread would be a reset, which may
+// overtake that answer and throw it away.
 func (c *Conn) linger() {
+	const most = 500 * time.Millisecond
+	if c.idleFor() > most {
+		return
+	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	const most = time.Second
 	_ = c.nc.SetReadDeadline(time.Now().Add(most))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, int64(c.s.opts.MaxMessage)))
 }
