@@ -123,15 +123,25 @@ type Daemon struct {
 	Health string
 }
 
-// Daemons lists the daemons of cfg that have admin pages.
+// Daemons lists the daemons of cfg that have admin pages, at the addresses they use
+// or, when they never ran, at those they are to have.
 func Daemons(cfg Config) []Daemon {
 	w := cfg.Wired()
-	all := []Daemon{
-		{"agent", w.Agent.HTTP.Listen}, {"transfer", w.Transfer.HTTP.Listen},
-		{"graph", w.Graph.HTTP.Listen}, {"api", w.API.Listen},
+	used, err := Endpoints(w.Data)
+	if err != nil {
+		used = map[string]string{}
 	}
-	for i := range all {
-		all[i].Health = loopback(all[i].Health)
+	var all []Daemon
+	for _, p := range w.places() {
+		name, what, _ := strings.Cut(p.key, ".")
+		if !p.enabled || what == "rpc.listen" {
+			continue
+		}
+		addr := *p.addr
+		if used[p.key] != "" {
+			addr = used[p.key]
+		}
+		all = append(all, Daemon{name, loopback(addr)})
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,8 +100,12 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s := f.started(at, password, file)
+	if err := s.write(f.cfg.Data); err != nil {
+		return err
+	}
 	if f.deps.Started != nil {
-		f.deps.Started(f.started(at, password, file))
+		f.deps.Started(s)
 	}
 	return runStages(ctx, stages...)
 }
@@ -144,6 +149,34 @@ func (f *Fleet) started(at *endpoints, password, file string) Started {
 		s.Push = "http://" + loopback(addr) + "/v1/push"
 	}
 	return s
+}
+
+// endpointsFile is where the addresses in use stand while the fleet runs, and after
+// it: tools find a fleet by it whose configuration says port 0.
+const endpointsFile = "endpoints.json"
+
+func (s *Started) write(dir string) error {
+	b, err := json.MarshalIndent(s.Endpoints, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, endpointsFile+".tmp")
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the addresses in use: %w", err)
+	}
+	return os.Rename(tmp, filepath.Join(dir, endpointsFile))
+}
+
+// Endpoints returns the addresses that the fleet in the data folder dir uses, or
+// used last, by the key that configures each.
+func Endpoints(dir string) (map[string]string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, endpointsFile))
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]string
+	err = json.Unmarshal(b, &m)
+	return m, err
 }
 
 // lock makes sure that one process at a time uses the data folder.

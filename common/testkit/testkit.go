@@ -1,0 +1,165 @@
+// Package testkit helps tests that run real programs: it builds them, starts and
+// kills them, and waits for what they do.
+package testkit
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Root returns the folder of the module.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Program returns the path of the program that cmd/name builds to. make test has
+// built it (FALCON_TEST_BIN names the folder); otherwise it is built here.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	file := "falcon-" + name
+	if name == "falcon" {
+		file = name
+	}
+	if dir := os.Getenv("FALCON_TEST_BIN"); dir != "" {
+		return filepath.Join(dir, file)
+	}
+	path := filepath.Join(t.TempDir(), file)
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+	cmd.Dir = Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build ./cmd/%s: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+// A Process is a program that a test runs.
+type Process struct {
+	t      testing.TB
+	name   string
+	cmd    *exec.Cmd
+	output output
+	done   chan struct{}
+	err    error // of Wait, once done is closed
+}
+
+// Start runs a program in the folder dir. When the test ends the program is killed,
+// and what it printed is shown if the test failed.
+func Start(t testing.TB, dir, path string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, name: filepath.Base(path), cmd: exec.Command(path, args...), done: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", p.name, p.Output())
+		}
+	})
+	return p
+}
+
+// Kill ends the program the hard way, as kill -9 does, and waits for its end.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Stop asks the program to end and fails the test if it does not within ten
+// seconds, or not well.
+func (p *Process) Stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		if p.err != nil {
+			p.t.Errorf("%s ended with %v after SIGTERM", p.name, p.err)
+		}
+	case <-time.After(10 * time.Second):
+		p.t.Errorf("%s still runs ten seconds after SIGTERM", p.name)
+		p.Kill()
+	}
+}
+
+// Wait returns the program's error once it has ended by itself.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Output returns what the program has printed so far.
+func (p *Process) Output() string { return p.output.String() }
+
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Eventually calls try until it returns nil, a few times a second. It fails the test
+// with the last error when that takes longer than limit. It is for real programs;
+// in one process a test waits for what it wants to happen.
+func Eventually(t testing.TB, limit time.Duration, try func() error) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within %v: %v", limit, err)
+		}
+	}
+}
+
+// MySQL returns the DSN prefix of a private MariaDB, up to the slash before the
+// database's name, or skips the test with the reason.
+func MySQL(t testing.TB) string {
+	t.Helper()
+	dsn := os.Getenv("FALCON_TEST_MYSQL")
+	if dsn == "" {
+		t.Skip("FALCON_TEST_MYSQL is not set: run scripts/services.sh up, or make test")
+	}
+	if !strings.HasSuffix(dsn, "/") {
+		t.Fatalf("FALCON_TEST_MYSQL is %q, want a DSN up to the slash before the database", dsn)
+	}
+	return dsn
+}
