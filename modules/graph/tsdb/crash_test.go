@@ -266,7 +266,7 @@ func TestChurnWhileSealing(t *testing.T) {
 	var churn sync.WaitGroup
 	for w := range 2 {
 		churn.Go(func() {
-			for i := range 400 {
+			for i := range 200 {
 				name := fmt.Sprintf("pod-%d-%d", w, i)
 				ts := t0 + int64(i)*60
 				c.set(ts)
@@ -311,8 +311,8 @@ func TestChurnWhileSealing(t *testing.T) {
 			}
 			return true
 		})
-		if n != 200 {
-			t.Errorf("%d series are left, want 200", n)
+		if n != 100 {
+			t.Errorf("%d series are left, want 100", n)
 		}
 		db = reopen(t, db, opt)
 	}

@@ -190,7 +190,7 @@ func TestDeleteAndUseAgain(t *testing.T) {
 
 func TestCatalogIsWrittenAnew(t *testing.T) {
 	db, c, opt := testDB(t)
-	for i := range 1500 {
+	for i := range 600 {
 		name := fmt.Sprintf("c%d", i)
 		mustPut(t, db, resolve(t, db, "h", name, model.Gauge, 60), t0, float64(i))
 		if i%3 != 0 {
@@ -202,7 +202,7 @@ func TestCatalogIsWrittenAnew(t *testing.T) {
 	mustSeal(t, db, t0+600)
 	c.set(t0 + 3600)
 	before := db.cat.Size()
-	for i := range 1500 {
+	for i := range 600 {
 		if i%3 == 0 && i%2 == 0 {
 			if ok, err := db.Delete("h", fmt.Sprintf("c%d", i), model.Gauge, 60); !ok || err != nil {
 				t.Fatal(ok, err)
@@ -223,8 +223,8 @@ func TestCatalogIsWrittenAnew(t *testing.T) {
 		}
 		return true
 	})
-	if n != 251 {
-		t.Errorf("%d series, want 251", n)
+	if n != 101 {
+		t.Errorf("%d series, want 101", n)
 	}
 }
 

@@ -125,13 +125,7 @@ func (OS) Map(path string, random bool) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %q: %w", path, err)
 	}
-	// Only advice: a file that is read here and there must not drag in the
-	// neighbours of a page, one that is read whole is better mapped at once.
-	if random {
-		_ = syscall.Madvise(b, syscall.MADV_RANDOM)
-	} else {
-		_ = syscall.Madvise(b, syscall.MADV_WILLNEED)
-	}
+	advise(b, random)
 	return b, nil
 }
 
