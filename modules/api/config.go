@@ -57,6 +57,9 @@ type Config struct {
 	PasswordHash string `json:"password_hash"`
 	// SessionLife is how long a login is good for.
 	SessionLife conf.Duration `json:"session_life"`
+	// SessionCache is for how long a session that was read from the database is
+	// believed without reading it again; 0 means not at all.
+	SessionCache conf.Duration `json:"session_cache"`
 
 	// ReadTimeout bounds how long a request body may take to arrive.
 	ReadTimeout conf.Seconds `json:"read_timeout"`
@@ -131,7 +134,7 @@ func DefaultConfig() Config {
 			Replicas: ring.DefaultReplicas, RingHash: ring.CRC32,
 		},
 		AccessControl: true, StrictPermission: true, SignupDisable: true,
-		SessionLife: conf.Duration(30 * 24 * time.Hour),
+		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
 		ReadTimeout: conf.Seconds(30 * time.Second), WriteTimeout: conf.Seconds(60 * time.Second),
 		RequestTimeout: conf.Duration(30 * time.Second),
 		MaxPairs:       20_000, MaxBody: 8 << 20,

@@ -49,6 +49,9 @@ type Settings struct {
 	PasswordHash string
 	// SessionLife is how long a login is valid.
 	SessionLife time.Duration
+	// SessionCache is for how long a session that was read is believed without
+	// reading it again. 0: not at all.
+	SessionCache time.Duration
 	// MaxPairs bounds hostnames x counters of one request.
 	MaxPairs int
 	// MaxBody bounds a request body, in bytes.
@@ -89,6 +92,7 @@ type server struct {
 	Settings
 	Deps
 	throttle *throttle
+	callers  callerCache
 	counts   counts
 
 	hashKind atomic.Pointer[string] // decided once, see hash
@@ -105,6 +109,7 @@ type counts struct {
 // wrong: two lines alike, or one without a permission.
 func New(settings Settings, deps Deps) (http.Handler, error) {
 	s := &server{Settings: settings, Deps: deps, throttle: newThrottle(deps.Now)}
+	s.callers = callerCache{life: settings.SessionCache, now: deps.Now}
 	set := deps.Stats
 	s.counts = counts{
 		requests:  set.Counter("Requests", "requests_total", "requests below /api/v1"),

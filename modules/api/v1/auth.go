@@ -121,6 +121,11 @@ func (s *server) identify(c *Call) (Caller, error) {
 	if service, ok := s.service(name, sig); ok {
 		return service, nil
 	}
+	known, gen, ok := s.callers.get(name, sig)
+	if ok {
+		known.Cookie = cookie
+		return known, nil
+	}
 	user, err := s.Portal.UserByName(c.Ctx(), name)
 	if errors.Is(err, portal.ErrNotFound) {
 		return Caller{}, unauthorized("not found this user")
@@ -138,7 +143,10 @@ func (s *server) identify(c *Call) (Caller, error) {
 	if user.Role == portal.RoleBlocked {
 		return Caller{}, unauthorized("this user is blocked")
 	}
-	return Caller{Name: user.Name, User: user, Sig: sig, Cookie: cookie}, nil
+	caller := Caller{Name: user.Name, User: user, Sig: sig}
+	s.callers.put(name, sig, caller, gen)
+	caller.Cookie = cookie
+	return caller, nil
 }
 
 // unproven is skip_auth: the name in the header is believed, no name is nobody.

@@ -229,6 +229,9 @@ func (s *server) serve(r Route) gin.HandlerFunc {
 
 		c := &Call{gin: g, route: &r, max: s.MaxBody}
 		result, err := s.run(c)
+		if r.Writes() {
+			s.callers.forget()
+		}
 		if err != nil {
 			s.answerError(c, err)
 			return

@@ -43,14 +43,36 @@ func appendHistory(dst []byte, all []*graphs.Series) []byte {
 	return append(dst, ']')
 }
 
-// appendValue writes a number, whole ones without the search for the shortest
-// form, or null.
+// appendValue writes a number, or null. Whole numbers and those with up to three
+// decimals, which most are, need no search for the shortest form.
 func appendValue(dst []byte, v model.JSONFloat) []byte {
 	f := float64(v)
 	if math.Abs(f) < 1<<53 && f == math.Trunc(f) {
 		return strconv.AppendInt(dst, int64(f), 10)
 	}
+	// n/1000 is the double nearest to the decimal that is written, so when it
+	// is f, what is written reads back as f.
+	if n := math.Round(f * 1000); math.Abs(n) < 1<<53 && n/1000 == f {
+		return appendThousandths(dst, int64(n))
+	}
 	return v.AppendJSON(dst)
+}
+
+// appendThousandths writes n/1000, where n is no multiple of 1000.
+func appendThousandths(dst []byte, n int64) []byte {
+	if n < 0 {
+		dst, n = append(dst, '-'), -n
+	}
+	dst = strconv.AppendInt(dst, n/1000, 10)
+	d := byte(n % 1000 / 100)
+	dst = append(dst, '.', '0'+d)
+	if n %= 100; n > 0 {
+		dst = append(dst, '0'+byte(n/10))
+		if n %= 10; n > 0 {
+			dst = append(dst, '0'+byte(n))
+		}
+	}
+	return dst
 }
 
 const hexDigits = "0123456789abcdef"

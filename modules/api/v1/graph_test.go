@@ -375,6 +375,7 @@ func TestAppendHistoryIsWhatReflectionWrites(t *testing.T) {
 			{Timestamp: t0, Value: 0}, {Timestamp: -1, Value: model.JSONFloat(math.NaN())}, {Timestamp: 1, Value: model.JSONFloat(math.Inf(1))},
 			{Timestamp: 2, Value: 1.5}, {Timestamp: 3, Value: -7}, {Timestamp: 4, Value: 1 << 53}, {Timestamp: 5, Value: 1e300}, {Timestamp: 6, Value: 1e-9},
 			{Timestamp: 7, Value: model.JSONFloat(math.Copysign(0, -1))}, {Timestamp: 8, Value: 9007199254740991},
+			{Timestamp: 9, Value: 0.001}, {Timestamp: 10, Value: -0.05}, {Timestamp: 11, Value: 99.999}, {Timestamp: 12, Value: 1.0005}, {Timestamp: 13, Value: -1234567.5}, {Timestamp: 14, Value: 0.1 + 0.2},
 		}},
 		{Values: []model.RRDData{}},
 	}
@@ -396,6 +397,27 @@ func TestAppendHistoryIsWhatReflectionWrites(t *testing.T) {
 	if s := string(appendHistory(nil, nil)); s != "[]" {
 		t.Errorf("no series: %s", s)
 	}
+}
+
+// Every finite number reads back as itself, the rest is null.
+func FuzzAppendValue(f *testing.F) {
+	for _, v := range []float64{0, 1, -1, 0.1, 1.25, 1e21, 1e-7, math.MaxFloat64, 5e-324, 9007199254740.993, math.NaN(), math.Inf(-1)} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v float64) {
+		for _, v := range []float64{v, math.Round(v*1000) / 1000} {
+			text := string(appendValue(nil, model.JSONFloat(v)))
+			back := math.NaN()
+			if text != "null" {
+				if err := json.Unmarshal([]byte(text), &back); err != nil {
+					t.Fatalf("appendValue(%v) = %s: %v", v, text, err)
+				}
+			}
+			if finite := !math.IsNaN(v) && !math.IsInf(v, 0); finite && back != v || !finite && text != "null" {
+				t.Errorf("appendValue(%v) = %s", v, text)
+			}
+		}
+	})
 }
 
 func FuzzAppendString(f *testing.F) {

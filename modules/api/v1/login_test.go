@@ -96,6 +96,47 @@ func TestSessionsEnd(t *testing.T) {
 	w.want("ann", "GET", "/user/auth_session", nil, 401, `{"error":"session not found"}`)
 }
 
+// A session that was read is believed for two seconds, but for what this api has
+// changed itself.
+func TestSessionsAreRememberedForAMoment(t *testing.T) {
+	w := newWorld(t, options{})
+	ann := w.users["ann"].ID
+	valid := func(who string, want int) {
+		t.Helper()
+		if a := w.call(who, "GET", "/user/auth_session", nil); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", who, a.status, a.body, want)
+		}
+	}
+	valid("ann", 200)
+	if err := w.db.DeleteSession(t.Context(), ann, w.sigs["ann"]); err != nil { // elsewhere
+		t.Fatal(err)
+	}
+	w.pass(1999 * time.Millisecond)
+	valid("ann", 200)
+	w.pass(time.Millisecond)
+	valid("ann", 401)
+
+	valid("bob", 200)
+	w.want("admin", "DELETE", "/admin/delete_user", map[string]any{"user_id": w.users["bob"].ID}, 200, `{"message":"user deleted"}`)
+	valid("bob", 401)
+
+	// What was read before a change is not remembered after it.
+	c := callerCache{life: time.Second, now: w.now}
+	_, gen, _ := c.get("x", "y")
+	c.forget()
+	c.put("x", "y", Caller{Name: "x"}, gen)
+	if _, _, ok := c.get("x", "y"); ok {
+		t.Error("a read from before the change is believed")
+	}
+	for i := range 2 * maxCallers {
+		_, gen, _ := c.get("", "")
+		c.put(fmt.Sprint(i), "", Caller{}, gen)
+	}
+	if len(c.m) > maxCallers {
+		t.Errorf("%d callers are kept", len(c.m))
+	}
+}
+
 func TestBlockedUsers(t *testing.T) {
 	w := newWorld(t, options{})
 	if err := w.db.SetUserRole(t.Context(), w.users["ann"].ID, portal.RoleBlocked); err != nil {
