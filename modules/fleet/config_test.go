@@ -1,0 +1,116 @@
+package fleet
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"falcon/common/conf"
+	"falcon/modules/agent"
+	"falcon/modules/api"
+	"falcon/modules/graph"
+	"falcon/modules/transfer"
+)
+
+// Every file in config/ loads, without a warning, and says what the defaults are.
+func TestShippedFiles(t *testing.T) {
+	ignoreNothing := func(c *agent.Config) { c.Ignore = map[string]bool{} }
+	a, tr, g, p, f := agent.DefaultConfig(), transfer.DefaultConfig(), graph.DefaultConfig(), api.DefaultConfig(), DefaultConfig()
+	ignoreNothing(&a)
+	want := map[string]any{"agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	files, err := filepath.Glob("../../config/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		defaults, ok := want[name]
+		if !ok {
+			if name == "dashboard.json" { // its module has the test
+				continue
+			}
+			t.Errorf("%s is loaded by no test", file)
+			continue
+		}
+		delete(want, name)
+		got := reflect.New(reflect.TypeOf(defaults).Elem())
+		got.Elem().Set(reflect.ValueOf(defaults).Elem())
+		warnings, err := conf.Load(file, got.Interface().(conf.Config))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %v", name, err, warnings)
+			continue
+		}
+		// Keys that are said to be defaults are.
+		x, y := printed(t, got.Interface()), printed(t, defaults)
+		if x != y {
+			t.Errorf("%s differs from the defaults:\n%s", name, firstDifference(x, y))
+		}
+	}
+	for name := range want {
+		t.Errorf("config/%s is missing", name)
+	}
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return "file     " + x[i] + "\ndefaults " + y[i]
+		}
+	}
+	return "one of them is longer"
+}
+
+func TestValidateNamesTheSection(t *testing.T) {
+	for _, tc := range []struct{ in, err string }{
+		{`{"transfer":{"ts_policy":"fancy"}}`, `transfer.ts_policy: "fancy" is unknown, use default, stock or fork`},
+		{`{"graph":{"retention":"1m"}}`, `graph.retention: 1m0s is shorter than one window, use at least 1h`},
+		{`{"grph":{}}`, `unknown key "grph", did you mean "graph"?`},
+		{`{"agent":{"transfr":{}}}`, `unknown key "agent.transfr", did you mean "transfer"?`},
+		{`{"listen":"everywhere"}`, `listen: "everywhere" is no address, write 127.0.0.1 for this machine alone or 0.0.0.0 for all`},
+		{`{"mysql":"root@tcp(h:3306)"}`, `mysql: write the address up to the slash before the database's name: user:password@tcp(host:3306)/`},
+	} {
+		cfg := DefaultConfig()
+		_, err := conf.Parse([]byte(tc.in), &cfg)
+		if err == nil || err.Error() != tc.err {
+			t.Errorf("%s\n got %v\nwant %s", tc.in, err, tc.err)
+		}
+	}
+}
+
+// What follows from the rest is filled in, and what is written stays.
+func TestWired(t *testing.T) {
+	cfg := DefaultConfig()
+	if _, err := conf.Parse([]byte(`{
+		"data": "/srv/falcon", "listen": "0.0.0.0", "mysql": "u:p@tcp(db:3306)/",
+		"transfer": {"rpc": {"enabled": true, "listen": "10.0.0.1:8433"}, "spool": {"dir": "/fast/spool"}}
+	}`), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	w := cfg.Wired()
+	for _, tc := range []struct{ name, got, want string }{
+		{"a port alone listens on listen", w.API.Listen, "0.0.0.0:8080"},
+		{"an address stays", w.Transfer.RPC.Listen, "10.0.0.1:8433"},
+		{"the agent's transfer", strings.Join(w.Agent.Transfer.Addrs, ","), "10.0.0.1:8433"},
+		{"the transfer's graph, reached over the loopback", w.Transfer.Graph.Cluster["graph-00"], "127.0.0.1:6070"},
+		{"a folder that is written", w.Transfer.Spool.Dir, "/fast/spool"},
+		{"a folder that is not", w.Graph.Data, "/srv/falcon/graph"},
+		{"the database uic", w.API.DB.UIC.Reveal(), "u:p@tcp(db:3306)/uic?loc=Local&parseTime=true"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+}
+
+func printed(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An empty list or object says the same as none.
+	return strings.NewReplacer("[]", "null", "{}", "null").Replace(string(b))
+}
