@@ -106,7 +106,7 @@ func (a *API) settings() (s v1.Settings, warnings []string) {
 		AccessControl: c.AccessControl, SkipAuth: c.SkipAuth, SignupDisable: c.SignupDisable, StrictPermission: c.StrictPermission,
 		DefaultToken: c.DefaultToken.Reveal(), ServiceTokens: map[string]v1.ServiceToken{},
 		PasswordHash: c.PasswordHash, SessionLife: c.SessionLife.D(), SessionCache: c.SessionCache.D(),
-		MaxPairs: c.MaxPairs, MaxBody: int64(c.MaxBody),
+		MaxPairs: c.MaxPairs, MaxBody: int64(c.MaxBody), MaxAnswer: c.MaxAnswer,
 		ReadTimeout: c.ReadTimeout.D(), WriteTimeout: c.WriteTimeout.D(), RequestTimeout: c.RequestTimeout.D(),
 		TrustedProxies: c.TrustedProxies,
 	}

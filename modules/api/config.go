@@ -71,6 +71,8 @@ type Config struct {
 	MaxPairs int `json:"max_pairs"`
 	// MaxBody bounds a request body, in bytes.
 	MaxBody int `json:"max_body"`
+	// MaxAnswer bounds an answer of graph/history, in bytes; one point is some 40.
+	MaxAnswer int `json:"max_answer"`
 	// TrustedProxies are addresses or networks in front of api whose
 	// X-Forwarded-For names the caller.
 	TrustedProxies []string `json:"trusted_proxies"`
@@ -137,7 +139,7 @@ func DefaultConfig() Config {
 		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
 		ReadTimeout: conf.Seconds(30 * time.Second), WriteTimeout: conf.Seconds(60 * time.Second),
 		RequestTimeout: conf.Duration(30 * time.Second),
-		MaxPairs:       20_000, MaxBody: 8 << 20,
+		MaxPairs:       20_000, MaxBody: 8 << 20, MaxAnswer: 256 << 20,
 	}
 }
 
@@ -197,8 +199,8 @@ func (c *Config) Validate() error {
 			wrong(`%s: nothing can be done in no time, write "30s"`, key)
 		}
 	}
-	if c.MaxPairs <= 0 || c.MaxBody <= 0 {
-		wrong("max_pairs and max_body must be above 0")
+	if c.MaxPairs <= 0 || c.MaxBody <= 0 || c.MaxAnswer <= 0 {
+		wrong("max_pairs, max_body and max_answer must be above 0")
 	}
 	for _, p := range c.TrustedProxies {
 		if _, _, err := net.ParseCIDR(p); err != nil && net.ParseIP(p) == nil {

@@ -56,6 +56,8 @@ type Settings struct {
 	MaxPairs int
 	// MaxBody bounds a request body, in bytes.
 	MaxBody int64
+	// MaxAnswer bounds the answer of history, in bytes.
+	MaxAnswer int
 	// ReadTimeout and WriteTimeout bound reading a body and writing an answer.
 	ReadTimeout, WriteTimeout time.Duration
 	// RequestTimeout bounds what is done for a request in between.

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -12,35 +13,29 @@ import (
 // The answers of history are by far the largest; they are written by hand, since
 // reflection would take most of a request's time.
 
-// appendHistory writes series as the array that history answers.
-func appendHistory(dst []byte, all []*graphs.Series) []byte {
-	dst = append(dst, '[')
-	for i, s := range all {
+// appendSeries writes a series as an element of the array that history answers.
+func appendSeries(dst []byte, s *graphs.Series) []byte {
+	dst = slices.Grow(dst, 128+len(s.Endpoint)+len(s.Counter)+48*len(s.Values))
+	dst = append(dst, `{"endpoint":`...)
+	dst = appendString(dst, s.Endpoint)
+	dst = append(dst, `,"counter":`...)
+	dst = appendString(dst, s.Counter)
+	dst = append(dst, `,"dstype":`...)
+	dst = appendString(dst, s.DsType)
+	dst = append(dst, `,"step":`...)
+	dst = strconv.AppendInt(dst, int64(s.Step), 10)
+	dst = append(dst, `,"Values":[`...)
+	for i := range s.Values {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, `{"endpoint":`...)
-		dst = appendString(dst, s.Endpoint)
-		dst = append(dst, `,"counter":`...)
-		dst = appendString(dst, s.Counter)
-		dst = append(dst, `,"dstype":`...)
-		dst = appendString(dst, s.DsType)
-		dst = append(dst, `,"step":`...)
-		dst = strconv.AppendInt(dst, int64(s.Step), 10)
-		dst = append(dst, `,"Values":[`...)
-		for j := range s.Values {
-			if j > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, `{"timestamp":`...)
-			dst = strconv.AppendInt(dst, s.Values[j].Timestamp, 10)
-			dst = append(dst, `,"value":`...)
-			dst = appendValue(dst, s.Values[j].Value)
-			dst = append(dst, '}')
-		}
-		dst = append(dst, "]}"...)
+		dst = append(dst, `{"timestamp":`...)
+		dst = strconv.AppendInt(dst, s.Values[i].Timestamp, 10)
+		dst = append(dst, `,"value":`...)
+		dst = appendValue(dst, s.Values[i].Value)
+		dst = append(dst, '}')
 	}
-	return append(dst, ']')
+	return append(dst, "]}"...)
 }
 
 // appendValue writes a number, or null. Whole numbers and those with up to three

@@ -227,6 +227,32 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// Many series are answered part by part, in order; an answer that would not fit in
+// memory is refused.
+func TestLargeHistory(t *testing.T) {
+	w := newWorld(t, options{settings: func(s *Settings) { s.MaxPairs, s.MaxBody = 5000, 1<<20 }})
+	var counters []string
+	for i := range 2*historyPart + 1 {
+		s := graphtest.Gauge("h", fmt.Sprintf("m%04d", i), 60, t0, float64(i))
+		w.ours.Put(s)
+		counters = append(counters, s.Counter)
+	}
+	in := map[string]any{"hostnames": []string{"h"}, "counters": counters, "consol_fun": "AVERAGE", "start_time": t0, "end_time": t0}
+	all := decode[[]graphs.Series](t, w.call("ann", "POST", "/graph/history", in))
+	if len(all) != len(counters) {
+		t.Fatalf("%d series, want %d", len(all), len(counters))
+	}
+	for i, s := range all {
+		if s.Counter != counters[i] || len(s.Values) != 1 || s.Values[0].Value != model.JSONFloat(i) {
+			t.Fatalf("element %d is %+v", i, s)
+		}
+	}
+	small := defaults()
+	small.MaxPairs, small.MaxBody, small.MaxAnswer = 5000, 1<<20, 1<<16
+	w.serve(small, w.client)
+	w.want("ann", "POST", "/graph/history", in, 400, `{"error":"the answer is larger than 0 MiB: ask for fewer series, or a shorter time"}`)
+}
+
 // When a node is away its series are there without points, and it is named.
 func TestPartialAnswers(t *testing.T) {
 	w := newWorld(t, options{})
@@ -369,7 +395,18 @@ func TestDeleteALargeEndpoint(t *testing.T) {
 
 // --- the encoder -----------------------------------------------------------------------
 
-func TestAppendHistoryIsWhatReflectionWrites(t *testing.T) {
+// historyOf writes series as an answer.
+func historyOf(all []*graphs.Series) []byte {
+	h := historyWriter{in: &historyInput{Start: math.MinInt64, End: math.MaxInt64, Step: 60}}
+	queries := make([]*model.GraphQueryParam, len(all))
+	for i, s := range all {
+		queries[i] = &model.GraphQueryParam{Endpoint: s.Endpoint, Counter: s.Counter}
+	}
+	h.write(queries, all)
+	return h.end()
+}
+
+func TestHistoryIsWhatReflectionWrites(t *testing.T) {
 	all := []*graphs.Series{
 		{Endpoint: `quo"te\ <&>`, Counter: "a/b=\u2028é\x01\n\t", DsType: "GAUGE", Step: 60, Values: []model.RRDData{
 			{Timestamp: t0, Value: 0}, {Timestamp: -1, Value: model.JSONFloat(math.NaN())}, {Timestamp: 1, Value: model.JSONFloat(math.Inf(1))},
@@ -379,7 +416,7 @@ func TestAppendHistoryIsWhatReflectionWrites(t *testing.T) {
 		}},
 		{Values: []model.RRDData{}},
 	}
-	got := appendHistory(nil, all)
+	got := historyOf(all)
 	var a, b any
 	want, err := json.Marshal(all)
 	if err != nil {
@@ -392,9 +429,9 @@ func TestAppendHistoryIsWhatReflectionWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !covers(a, b) || !covers(b, a) {
-		t.Errorf("appendHistory\n got %s\nwant %s", got, want)
+		t.Errorf("history\n got %s\nwant %s", got, want)
 	}
-	if s := string(appendHistory(nil, nil)); s != "[]" {
+	if s := string(historyOf(nil)); s != "[]" {
 		t.Errorf("no series: %s", s)
 	}
 }
@@ -473,7 +510,7 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendHistory(b *testing.B) {
+func BenchmarkAppendSeries(b *testing.B) {
 	var all []*graphs.Series
 	for i := range 10 {
 		s := &graphs.Series{Endpoint: "h", Counter: fmt.Sprint("m", i), DsType: "GAUGE", Step: 60}
@@ -485,6 +522,9 @@ func BenchmarkAppendHistory(b *testing.B) {
 	buf := make([]byte, 0, 1<<20)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendHistory(buf[:0], all)
+		buf = buf[:0]
+		for _, s := range all {
+			buf = appendSeries(buf, s)
+		}
 	}
 }

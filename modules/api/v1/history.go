@@ -62,17 +62,41 @@ func (s *server) history(c *Call) (any, error) {
 			})
 		}
 	}
-	answers, failed := s.Graphs.QueryBatch(c.Ctx(), queries)
-	s.partial(c, failed)
+	// A part at a time, so that only its points and the text of the others are
+	// in memory.
+	h := historyWriter{in: &in, dst: make([]byte, 0, 64<<10)}
+	var failed []string
+	for part := range slices.Chunk(queries, historyPart) {
+		answers, away := s.Graphs.QueryBatch(c.Ctx(), part)
+		failed = append(failed, away...)
+		h.write(part, answers)
+		if len(h.dst) > s.MaxAnswer {
+			return nil, bad("the answer is larger than %d MiB: ask for fewer series, or a shorter time", s.MaxAnswer>>20)
+		}
+	}
+	s.partial(c, normal(failed))
+	s.counts.points.Add(h.points)
+	return rawJSON(h.end()), nil
+}
 
-	kept, points := answers[:0], 0
+// historyPart is how many series are asked for at a time.
+const historyPart = 500
+
+// A historyWriter writes the answer as the parts of it come in.
+type historyWriter struct {
+	in     *historyInput
+	dst    []byte
+	points int
+}
+
+func (h *historyWriter) write(queries []*model.GraphQueryParam, answers []*graphs.Series) {
 	for i, a := range answers {
 		q := queries[i]
 		switch {
 		case a == nil:
-			a = &graphs.Series{Endpoint: q.Endpoint, Counter: q.Counter}
+			a = &graphs.Series{}
 		case a.DsType == "" && len(a.Values) == 0:
-			if in.Step == 0 {
+			if h.in.Step == 0 {
 				continue
 			}
 			a.Step = 0
@@ -80,12 +104,20 @@ func (s *server) history(c *Call) (any, error) {
 		// A graph answers the names that it was asked for; one that burnt the
 		// call answers none.
 		a.Endpoint, a.Counter = q.Endpoint, q.Counter
-		a.Values = clip(a.Values, in.Start, in.End)
-		points += len(a.Values)
-		kept = append(kept, a)
+		a.Values = clip(a.Values, h.in.Start, h.in.End)
+		h.points += len(a.Values)
+		h.dst = append(h.dst, ',')
+		h.dst = appendSeries(h.dst, a)
 	}
-	s.counts.points.Add(points)
-	return rawJSON(appendHistory(make([]byte, 0, 64+128*len(kept)+48*points), kept)), nil
+}
+
+// end returns the whole array.
+func (h *historyWriter) end() []byte {
+	if len(h.dst) == 0 {
+		return []byte("[]")
+	}
+	h.dst[0] = '['
+	return append(h.dst, ']')
 }
 
 // clip keeps the points from start to end. They are in order, as all graphs

@@ -53,6 +53,9 @@ func (s *server) routes() []Route {
 		table = append(table, Route{Method: post, Path: path, Who: Open, Raw: s.Admin})
 	}
 
+	// Load balancers look without reading.
+	table = append(table, Route{Method: http.MethodHead, Path: "/health", Who: Open, Raw: s.Admin})
+
 	root := s.Page
 	if root == nil {
 		root = http.HandlerFunc(greet)

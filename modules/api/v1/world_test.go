@@ -62,7 +62,7 @@ func defaults() Settings {
 		AccessControl: true, SignupDisable: true, StrictPermission: true,
 		DefaultToken:  "a token of the daemons",
 		ServiceTokens: map[string]ServiceToken{"plus": {"a token of its own", "write"}, "tool": {"another token", "read"}},
-		SessionLife:   time.Hour, SessionCache: 2 * time.Second, MaxPairs: 100, MaxBody: 4096,
+		SessionLife:   time.Hour, SessionCache: 2 * time.Second, MaxPairs: 100, MaxBody: 4096, MaxAnswer: 64 << 20,
 		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
 	}
 }
