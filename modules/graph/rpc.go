@@ -97,9 +97,10 @@ func parseBound(s string) (float64, bool) {
 	return v, err == nil && !math.IsNaN(v)
 }
 
-func (g *Graph) query(_ context.Context, _ *rpc.Conn, q *model.GraphQueryParam) (*model.GraphQueryResponse, error) {
+func (g *Graph) query(_ context.Context, _ *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
 	g.queries.Add(1)
-	return g.answer(q)
+	resp, err := g.answer(q)
+	return (*queryReply)(resp), err
 }
 
 func (g *Graph) answer(q *model.GraphQueryParam) (*model.GraphQueryResponse, error) {
@@ -129,12 +130,12 @@ func values(pts []tsdb.Point) []*model.RRDData {
 }
 
 // queryBatch answers many queries; a null one gets an empty answer.
-func (g *Graph) queryBatch(ctx context.Context, _ *rpc.Conn, p *model.GraphQueryBatchParam) (*model.GraphQueryBatchResp, error) {
+func (g *Graph) queryBatch(ctx context.Context, _ *rpc.Conn, p *model.GraphQueryBatchParam) (*batchReply, error) {
 	if len(p.Queries) > maxBatchQueries {
 		return nil, fmt.Errorf("%d queries in a batch are more than %d: ask in portions", len(p.Queries), maxBatchQueries)
 	}
 	g.queries.Add(len(p.Queries))
-	resp := &model.GraphQueryBatchResp{Answers: make([]*model.GraphQueryResponse, len(p.Queries))}
+	resp := &batchReply{Answers: make([]*model.GraphQueryResponse, len(p.Queries))}
 	points := 0
 	for i, q := range p.Queries {
 		if err := ctx.Err(); err != nil {
