@@ -95,6 +95,7 @@ type server struct {
 	Deps
 	throttle *throttle
 	callers  callerCache
+	buffers  sync.Pool // of *[]byte, for answers of history
 	counts   counts
 
 	hashKind atomic.Pointer[string] // decided once, see hash

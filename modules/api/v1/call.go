@@ -62,6 +62,8 @@ type Call struct {
 	max    int64
 	Caller Caller
 
+	buffer *[]byte // holds the answer, to be used again once it is written
+
 	object string // for the audit log: what it was done to
 	after  any    // and what is there now
 }
@@ -228,6 +230,7 @@ func (s *server) serve(r Route) gin.HandlerFunc {
 		g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, s.MaxBody)
 
 		c := &Call{gin: g, route: &r, max: s.MaxBody}
+		defer s.release(c)
 		result, err := s.run(c)
 		if r.Writes() {
 			s.callers.forget()
@@ -247,6 +250,16 @@ func (s *server) serve(r Route) gin.HandlerFunc {
 		default:
 			g.JSON(http.StatusOK, v)
 		}
+	}
+}
+
+// maxKept bounds the answer buffers that are used again.
+const maxKept = 4 << 20
+
+// release gives back the buffer of an answer that is written.
+func (s *server) release(c *Call) {
+	if c.buffer != nil && cap(*c.buffer) <= maxKept {
+		s.buffers.Put(c.buffer)
 	}
 }
 

@@ -2,7 +2,6 @@ package v1
 
 import (
 	"math"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -15,7 +14,6 @@ import (
 
 // appendSeries writes a series as an element of the array that history answers.
 func appendSeries(dst []byte, s *graphs.Series) []byte {
-	dst = slices.Grow(dst, 128+len(s.Endpoint)+len(s.Counter)+48*len(s.Values))
 	dst = append(dst, `{"endpoint":`...)
 	dst = appendString(dst, s.Endpoint)
 	dst = append(dst, `,"counter":`...)

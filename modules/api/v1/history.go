@@ -64,7 +64,16 @@ func (s *server) history(c *Call) (any, error) {
 	}
 	// A part at a time, so that only its points and the text of the others are
 	// in memory.
-	h := historyWriter{in: &in, dst: make([]byte, 0, 64<<10)}
+	buf, _ := s.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	h := historyWriter{in: &in, dst: (*buf)[:0]}
+	defer func() {
+		// c keeps it until the answer is written.
+		*buf = h.dst
+		c.buffer = buf
+	}()
 	var failed []string
 	for part := range slices.Chunk(queries, historyPart) {
 		answers, away := s.Graphs.QueryBatch(c.Ctx(), part)
@@ -117,7 +126,8 @@ func (h *historyWriter) end() []byte {
 		return []byte("[]")
 	}
 	h.dst[0] = '['
-	return append(h.dst, ']')
+	h.dst = append(h.dst, ']')
+	return h.dst
 }
 
 // clip keeps the points from start to end. They are in order, as all graphs
