@@ -34,9 +34,6 @@ func (h *Handle) Name() string { return h.name }
 // SQLite says whether the database is a SQLite file.
 func (h *Handle) SQLite() bool { return h.dialect == sqliteDialect }
 
-// Reader returns the pool for statements that change nothing.
-func (h *Handle) Reader() *sqlx.DB { return h.read }
-
 func (h *Handle) close() error {
 	err := h.write.Close()
 	if h.read != h.write {

@@ -181,7 +181,7 @@ func TestSQLiteFilesAreTheOwnersAlone(t *testing.T) {
 
 func TestReadersOfSQLiteCanNotWrite(t *testing.T) {
 	db := openTest(t, Config{Dir: t.TempDir()})
-	if _, err := db.UIC.Reader().Exec("DELETE FROM user"); err == nil {
+	if _, err := db.UIC.read.Exec("DELETE FROM user"); err == nil {
 		t.Error("a reader deleted rows")
 	}
 }

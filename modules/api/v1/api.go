@@ -153,13 +153,19 @@ func (s *server) handler(table []Route) (http.Handler, error) {
 		}
 		c.String(http.StatusNotFound, "404 page not found")
 	})
-	return canonical(e), nil
+	return s.canonical(e), nil
 }
 
-// canonical does what comes before routing: CORS below /api/, and a path with a
-// slash at its end is the same without one.
-func canonical(next http.Handler) http.Handler {
+// canonical does what comes before routing: deadlines, CORS below /api/, and a path
+// with a slash at its end is the same without one.
+func (s *server) canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// For every request, pages too: a deadline stays with the connection,
+		// so one that nobody moves would end a later answer. A writer that
+		// has none, as in tests, does without.
+		rc, now := http.NewResponseController(w), time.Now()
+		_ = rc.SetReadDeadline(now.Add(s.ReadTimeout))
+		_ = rc.SetWriteDeadline(now.Add(s.ReadTimeout + s.RequestTimeout + s.WriteTimeout))
 		if !strings.HasPrefix(r.URL.Path, "/api/") {
 			next.ServeHTTP(w, r)
 			return

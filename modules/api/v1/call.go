@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gin-gonic/gin/binding"
@@ -220,10 +219,6 @@ func (s *server) serve(r Route) gin.HandlerFunc {
 	return func(g *gin.Context) {
 		s.counts.requests.Add(1)
 		now := s.Now()
-		rc := http.NewResponseController(g.Writer)
-		// A writer without deadlines, as in tests, does without them.
-		_ = rc.SetReadDeadline(time.Now().Add(s.ReadTimeout))
-		_ = rc.SetWriteDeadline(time.Now().Add(s.ReadTimeout + s.RequestTimeout + s.WriteTimeout))
 		ctx, cancel := context.WithTimeout(g.Request.Context(), s.RequestTimeout)
 		defer cancel()
 		g.Request = g.Request.WithContext(ctx)

@@ -3,6 +3,7 @@ package v1
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -209,6 +210,27 @@ func (w *world) get(path string) answer {
 	}
 	return answer{resp.StatusCode, b.String(), resp.Header}
 }
+
+// Every request moves the deadlines of its connection, whatever it asks for.
+func TestDeadlines(t *testing.T) {
+	w := newWorld(t, options{page: http.NotFoundHandler()})
+	for _, path := range []string{"/", "/health", "/nothing", "/api/v1/user/current", "/api/v1/nothing"} {
+		rec := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		before := time.Now()
+		w.handler.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+		if r, wr := rec.read.Sub(before), rec.write.Sub(before); r < 10*time.Second || r > time.Minute || wr < 30*time.Second || wr > time.Minute {
+			t.Errorf("GET %s: may read for %v and write for %v, want 10 s and 30 s", path, r, wr)
+		}
+	}
+}
+
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read, write time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error  { d.read = t; return nil }
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
 
 func TestTransport(t *testing.T) {
 	w := newWorld(t, options{})

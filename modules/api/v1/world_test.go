@@ -39,6 +39,8 @@ type world struct {
 	client *graphs.Client
 	page   http.Handler
 
+	handler http.Handler // what url serves
+
 	mu    sync.Mutex
 	clock time.Time
 
@@ -122,6 +124,7 @@ func (w *world) serve(settings Settings, nodes Graphs) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.handler = h
 	srv := httptest.NewServer(h)
 	w.t.Cleanup(srv.Close)
 	w.url = srv.URL
