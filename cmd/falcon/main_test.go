@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func falcon(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), &cli{strings.NewReader(stdin), &out, &errs}, args)
+	return code, out.String(), errs.String()
+}
+
+func TestCommands(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.json")
+	if err := os.WriteFile(bad, []byte(`{"graph":{"retentoin":"1h"},"lisen":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	for _, tc := range []struct {
+		name     string
+		args     []string
+		code     int
+		out, err string
+	}{
+		{"nothing", nil, 0, "falcon up", ""},
+		{"an unknown command", []string{"start"}, 2, "", `there is no command "start"`},
+		{"version", []string{"version"}, 0, "falcon 0.1.0", ""},
+		{"an unknown flag", []string{"up", "--port", "1"}, 2, "", "-port"},
+		{"an argument too many", []string{"up", "now"}, 2, "", `unexpected argument "now"`},
+		{"a bad file", []string{"config", "--config", bad}, 2, "", `unknown key "graph.retentoin", did you mean "retention"?`},
+		{"every problem of it", []string{"config", "--config", bad}, 2, "", `unknown key "lisen", did you mean "listen"?`},
+		{"a bad address", []string{"config", "--listen", "everywhere"}, 2, "", `listen: "everywhere" is no address`},
+		{"the configuration whole", []string{"config", "--data", data}, 0, `"rpc": {`, ""},
+		{"folders follow the data folder", []string{"config", "--data", data}, 0, filepath.Join(data, "spool", "transfer"), ""},
+		{"check without a fleet", []string{"check", "--data", data}, 1, "down: nobody listens there", "do not answer"},
+		{"passwd without a name", []string{"passwd"}, 2, "", "name one user"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.name == "check without a fleet" {
+				// Addresses at which nobody listens.
+				if err := os.MkdirAll(data, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				js := `{"agent.http.listen":"127.0.0.1:1","transfer.http.listen":"127.0.0.1:1","graph.http.listen":"127.0.0.1:1","api.web_port":"127.0.0.1:1"}`
+				if err := os.WriteFile(filepath.Join(data, "endpoints.json"), []byte(js), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, out, errs := falcon(t, "", tc.args...)
+			if code != tc.code || !strings.Contains(out, tc.out) || !strings.Contains(errs, tc.err) {
+				t.Errorf("falcon %v: code %d\n%s%s\nwant code %d, %q and %q", tc.args, code, out, errs, tc.code, tc.out, tc.err)
+			}
+		})
+	}
+}
+
+func TestPasswd(t *testing.T) {
+	data := t.TempDir()
+	for _, tc := range []struct {
+		name, stdin string
+		args        []string
+		code        int
+		says        string
+	}{
+		{"from standard input; root is made when missing", "correct horse\n", []string{"root"}, 0, "the password of root is changed"},
+		{"made up", "", []string{"root"}, 0, "the new password of root is "},
+		{"nobody of that name", "x\n", []string{"nobody"}, 1, `user "nobody"`},
+	} {
+		code, out, errs := falcon(t, tc.stdin, append([]string{"passwd", "--data", data}, tc.args...)...)
+		if code != tc.code || !strings.Contains(out+errs, tc.says) {
+			t.Errorf("%s: code %d, %s%s; want %d, %q", tc.name, code, out, errs, tc.code, tc.says)
+		}
+	}
+}
