@@ -199,6 +199,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	g.Go("forget", func(ctx context.Context) error {
 		return run.Every(ctx, time.Hour, func(context.Context) { a.series.forget() })
 	})
+	for _, w := range a.cfg.unserved() {
+		a.log.Warn(w)
+	}
 	a.log.Info("serving", "endpoint", a.endpoint, "http", listenAddr(ln), "transfers", a.cfg.Transfer.Addrs)
 	if a.deps.Ready != nil {
 		a.deps.Ready()

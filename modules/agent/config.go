@@ -144,5 +144,25 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// unserved tells of settings that are switched on and that this release does not
+// serve, so that nobody waits for what will not come.
+func (c *Config) unserved() (out []string) {
+	for _, s := range []struct {
+		on   bool
+		what string
+	}{
+		{c.Heartbeat.Enabled, "heartbeat.enabled: this release sends no heartbeats; hbs will not hear of this host"},
+		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
+		{len(c.Level) > 0, "metric_level_interval: this release looks at everything each transfer.interval"},
+		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
+		{c.PerCore, "cpu_per_core_collect: this release has no percore metrics"},
+	} {
+		if s.on {
+			out = append(out, s.what)
+		}
+	}
+	return out
+}
+
 // Retired lists keys that we do not need.
 func (c *Config) Retired() map[string]string { return nil }

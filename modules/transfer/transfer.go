@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,13 @@ import (
 	"falcon/common/stream"
 )
 
-// forgetAfter is how long a series that nobody pushes is remembered.
-const forgetAfter = 2 * time.Hour
+const (
+	// forgetAfter is how long a series that nobody pushes is remembered.
+	forgetAfter = 2 * time.Hour
+	// forgetEvery is how often series are forgotten. It is longer than any point is on
+	// its way: a forgotten series keeps its handles for that long.
+	forgetEvery = 10 * time.Minute
+)
 
 // Deps are the neighbours of a transfer. Graphs and judges are named by the
 // configuration.
@@ -34,6 +40,8 @@ type Deps struct {
 	Ready func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Dial connects to graphs and judges; nil means TCP with keepalive.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // A Transfer is ready to Run.
@@ -48,7 +56,7 @@ type Transfer struct {
 
 	graph, judge *cluster // nil when switched off
 	outlets      []*outlet
-	share        int // over how many outlets a batch is spread, about
+	spreads      sync.Pool // of *spread
 
 	watch    atomic.Pointer[watch]
 	rejected rejects
@@ -84,7 +92,6 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	for _, c := range []*cluster{t.graph, t.judge} {
 		if c != nil {
 			t.outlets = append(t.outlets, c.outlets...)
-			t.share += len(c.ring.Names())
 		}
 	}
 	for i, o := range t.outlets {
@@ -149,13 +156,16 @@ func (t *Transfer) receive(ctx context.Context, rpcListener, httpListener net.Li
 		})
 	}
 	g.Go("forget", func(ctx context.Context) error {
-		return run.Every(ctx, 10*time.Minute, func(context.Context) {
+		return run.Every(ctx, forgetEvery, func(context.Context) {
 			if n := t.series.forget(t.now().Add(-forgetAfter).Unix()); n > 0 {
 				t.log.Debug("series forgotten", "n", n)
 			}
 		})
 	})
-	t.log.Info("serving", "rpc", addrOf(rpcListener), "http", addrOf(httpListener), "graphs", len(t.outlets))
+	if t.cfg.Socket.Enabled {
+		t.log.Warn("socket.enabled: this release has no telnet socket; push over RPC or HTTP")
+	}
+	t.log.Info("serving", "rpc", addrOf(rpcListener), "http", addrOf(httpListener), "peers", len(t.outlets))
 	t.ready.Store(true)
 	defer t.ready.Store(false)
 	if t.deps.Ready != nil {
