@@ -65,7 +65,7 @@ func messages() []message {
 // tape notes what passes through a connection.
 type tape struct {
 	net.Conn
-	mu       sync.Mutex
+	mu      sync.Mutex
 	out, in bytes.Buffer
 }
 
