@@ -85,6 +85,15 @@ func (t *table) connect() {
 	t.muted.clear()
 }
 
+// disconnect takes back all mutes. Whoever is there next may want what the last peer
+// did not; were that left out until the next connection, a peer that wants nothing
+// would never be connected to again.
+func (t *table) disconnect() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.muted.clear()
+}
+
 // forgetIdle has the wire forget series without a point since before.
 func (t *table) forgetIdle(before int64) {
 	t.mu.Lock()

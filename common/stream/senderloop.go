@@ -157,6 +157,7 @@ func (s *Sender) drop() {
 	l.conn.Close()
 	l.conn, l.cause = nil, nil
 	l.flights, l.bytes = nil, 0
+	s.table.disconnect()
 	for _, f := range l.todo {
 		s.part(f.batch, err, true)
 	}

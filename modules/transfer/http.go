@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -109,8 +110,11 @@ func success(data any) envelope { return envelope{"success", data} }
 // that they are not, and that the caller may try again.
 func (t *Transfer) push(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		http.Error(w, "body is larger than 64 MiB", http.StatusRequestEntityTooLarge)
+		return
+	} else if err != nil {
+		http.Error(w, "read the body: "+err.Error(), http.StatusBadRequest)
 		return
 	}
 	if len(body) == 0 {
@@ -118,11 +122,14 @@ func (t *Transfer) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var items update
-	if err := items.DecodeJSON(body); err != nil {
+	if err := items.DecodeJSON(body); errors.Is(err, errTooMany) {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	} else if err != nil {
 		http.Error(w, "decode error", http.StatusBadRequest) // stock's text, which clients compare
 		return
 	}
-	resp, err := t.wait(items)
+	resp, err := t.wait(r.Context(), items)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
@@ -228,7 +235,7 @@ func (t *Transfer) follow(w http.ResponseWriter, next *watch) {
 	daemon.WriteJSON(w, success(next.newest()))
 }
 
-// decodeOther takes a section of which only enabled matters.
+// unmarshalOther takes a section of which only enabled matters.
 func unmarshalOther(b []byte, o *Other) error {
 	var v struct {
 		Enabled bool `json:"enabled"`

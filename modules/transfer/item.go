@@ -44,12 +44,18 @@ func (it *item) detached() *item {
 	switch v := it.Value.(type) {
 	case string:
 		out.Value = cut(v)
+	case []byte:
+		out.Value = cut(string(v))
 	case nil:
 		if it.parsed {
 			out.Value = it.num
 		}
-	case float64, int64, uint64, bool:
+	case bool:
 		out.Value = v
+	case []any, map[string]any, map[any]any:
+		out.Value = fmt.Sprintf("a %T", v) // of any size
+	default:
+		out.Value = fmt.Sprint(v) // a number; JSON has no NaN
 	}
 	return out
 }
@@ -63,6 +69,11 @@ type update []*item
 // misspelt key, a value that is no number) makes encoding/json read the whole array,
 // so that both agree on every input. The items keep a copy of b.
 func (u *update) DecodeJSON(b []byte) error {
+	if len(b) > 2*model.MaxItems { // an item and its comma take 3 bytes at least
+		if n := model.CountItems(b); n > model.MaxItems {
+			return fmt.Errorf("%w: %d, and none was taken: send at most %d at once", errTooMany, n, model.MaxItems)
+		}
+	}
 	own := append(make([]byte, 0, len(b)), b...)
 	p := scanner{b: own}
 	if items, ok := p.array(); ok {
@@ -79,6 +90,9 @@ func (u *update) DecodeJSON(b []byte) error {
 	*u = slow
 	return nil
 }
+
+// errTooMany refuses a call with more than model.MaxItems items.
+var errTooMany = errors.New("too many items")
 
 // scanner reads ordinary JSON. A method that returns false met something that is
 // not ordinary, or not JSON.

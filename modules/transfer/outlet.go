@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,10 +24,11 @@ type target struct {
 	handle stream.Handle
 }
 
-// An outlet brings points to one address of a graph or judge. Points are offered in
-// chunks; a chunk is answered for when the peer has acknowledged it or when it is in
-// the outlet's spool. While the spool is not empty everything joins its tail, so
-// that the order of a series' points holds.
+// An outlet brings points to one address of a graph or judge. What is offered is
+// gathered in chunks; an offer is answered for when the peer has acknowledged its
+// chunk or when the chunk is in the outlet's spool. While the spool holds something
+// that is not on its way, everything joins its tail, so that the order of a series'
+// points holds.
 type outlet struct {
 	index            int // among the transfer's outlets
 	kind, node, addr string
@@ -44,28 +46,46 @@ type outlet struct {
 	released                   stat.Counter // points whose series was forgotten on their way
 	undecodable                stat.Counter // points of spooled records of another release
 
-	mu       sync.Mutex
-	live     []*chunk // not answered for, oldest first; the first sent of them are with the sender
-	sent     int      // how many of live are with the sender
-	inFlight int64    // points of live
-	spooling bool     // the spool is not empty, or a drained one is not yet known to be
-	enc      stream.Encoder
-	record   []byte
-	wake     chan struct{}
+	// Writing to the spool is done under mu: it decides the order of points. The
+	// disk is the kernel's memory there; Sync is called without mu.
+	mu        sync.Mutex
+	live      []*chunk // not answered for, oldest first; the first sent of them are with the sender
+	sent      int      // how many of live are with the sender
+	inFlight  int64    // points of live
+	spooling  bool     // offers join the spool: some of it is not with the sender
+	closed    bool     // run has ended
+	turned    bool     // the last offer was refused since the spool did not take it
+	fresh     bool     // something was spooled since drain has begun to read
+	enc       stream.Encoder
+	record    []byte
+	wake      chan struct{}
+	chunkPool sync.Pool // of *chunk
 
 	// Of the spool's reader, which is feed's goroutine.
+	reading  *draining
 	replay   stream.Record
 	replayed map[rawName]stream.Handle // series of the spool; given back when it is empty
 }
 
-// A chunk is what was offered at once.
+const (
+	// maxChunk is how many points a chunk has at most: a stock peer must take that
+	// many within callTimeout, in calls of Peers.Batch.
+	maxChunk = 8192
+	// With so many chunks on their way, a further one waits for more points to
+	// join it, until it has fullChunk of them: large pushes cost a fifth of small ones.
+	eagerChunks = 2
+	fullChunk   = 2000
+)
+
+// A chunk is what travels together: the points of an offer, or of several small ones.
 type chunk struct {
 	points []stream.Point
-	since  time.Time
-	done   func(error)
+	since  time.Time     // of the oldest offer
+	done   []func(error) // of each offer
 
-	// answered is set under the outlet's lock, once: the chunk left live.
-	answered bool
+	// Set under the outlet's lock.
+	sent     bool // the sender has it, or is about to get it, and will call answer
+	answered bool // it left live
 }
 
 // errBusy is what a sender of points hears while a graph is away and its spool full.
@@ -74,22 +94,61 @@ type errBusy struct{ err error }
 func (e errBusy) Error() string { return "busy: " + e.err.Error() }
 func (e errBusy) Unwrap() error { return e.err }
 
-// offer takes points, in their order, and calls done once: with nil when this
-// outlet answers for them, with an error when it can not. points is the outlet's
-// until it calls release, which may be after done.
-func (o *outlet) offer(points []stream.Point, done func(error)) {
+var errStopping = errors.New("transfer is stopping")
+
+// offer takes up to maxChunk points, in their order, and calls done once: with nil
+// when this outlet answers for them, with an error when it can not. It keeps no
+// reference to points. skipped is how many points were left out because the peer
+// does not want their series.
+func (o *outlet) offer(points []stream.Point, skipped int, done func(error)) {
 	o.mu.Lock()
-	o.received.Add(len(points))
-	if o.spooling {
-		err := o.spoolPoints(points)
+	o.received.Add(len(points) + skipped)
+	o.muted.Add(skipped)
+	if len(points) == 0 || o.spooling || o.closed {
+		var err error
+		switch {
+		case len(points) == 0:
+		case o.closed:
+			o.refused.Add(model.ReasonBusy, len(points))
+			err = errBusy{errStopping}
+		default:
+			err = o.spoolPoints(points)
+		}
 		o.mu.Unlock()
 		done(err)
 		return
 	}
-	o.live = append(o.live, &chunk{points: points, since: o.now(), done: done})
+	c := o.tail(len(points))
+	c.points = append(c.points, points...)
+	c.done = append(c.done, done)
 	o.inFlight += int64(len(points))
+	due := o.sent < eagerChunks || len(c.points) >= fullChunk
 	o.mu.Unlock()
-	o.poke()
+	if due {
+		o.poke()
+	}
+}
+
+// tail returns the chunk that n more points join; o.mu is held.
+func (o *outlet) tail(n int) *chunk {
+	if last := len(o.live) - 1; last >= o.sent && len(o.live[last].points)+n <= maxChunk {
+		return o.live[last]
+	}
+	c, _ := o.chunkPool.Get().(*chunk)
+	if c == nil {
+		c = &chunk{}
+	}
+	c.since = o.now()
+	o.live = append(o.live, c)
+	return c
+}
+
+// recycle takes back a chunk that nobody reads any more.
+func (o *outlet) recycle(c *chunk) {
+	clear(c.points) // they may hold texts
+	clear(c.done)
+	*c = chunk{points: c.points[:0], done: c.done[:0]}
+	o.chunkPool.Put(c)
 }
 
 func (o *outlet) poke() {
@@ -99,57 +158,64 @@ func (o *outlet) poke() {
 	}
 }
 
-// skipMuted counts a point of a series that the peer does not want.
-func (o *outlet) skipMuted() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.received.Add(1)
-	o.muted.Add(1)
-}
-
-// full reports whether the peer is away and its spool has no room for another
-// megabyte.
+// full reports whether the outlet refuses points, or soon will: its peer is away and
+// its spool has no room. A judge's spool always makes room.
 func (o *outlet) full() bool {
-	st := o.spool.Stats()
-	return !o.spool.Empty() && st.Bytes+1<<20 > o.maxSpool
+	if o.kind == stream.KindJudge {
+		return false
+	}
+	o.mu.Lock()
+	turned, spooling := o.turned, o.spooling
+	o.mu.Unlock()
+	return turned || spooling && o.spool.Stats().Bytes+min(1<<20, o.maxSpool/8) > o.maxSpool
 }
 
 // spoolPoints appends points to the spool; o.mu is held. A point that can not be
 // kept is counted as refused.
 func (o *outlet) spoolPoints(points []stream.Point) error {
 	o.record = o.enc.Encode(o.record[:0], points, o.snd.Series)
-	if err := o.spool.Append(o.record, len(points)); err != nil {
+	err := o.spool.Append(o.record, len(points))
+	if o.turned = err != nil; o.turned {
 		o.refused.Add(model.ReasonBusy, len(points))
 		return errBusy{fmt.Errorf("%s %s does not take points and its spool does not either: %w", o.kind, o.addr, err)}
 	}
+	o.fresh = true
 	return nil
 }
 
 // spoolLive moves all of live to the spool, in order. o.mu is held; the caller calls
 // what it returns after unlocking.
 func (o *outlet) spoolLive() (answer func()) {
-	if len(o.live) == 0 {
-		return func() {}
+	type told struct {
+		done func(error)
+		err  error
 	}
-	o.spooling = true
-	chunks := o.live
-	errs := make([]error, len(chunks))
-	for i, c := range chunks {
+	var tell []told
+	if len(o.live) > 0 {
+		o.spooling = true
+	}
+	for _, c := range o.live {
 		c.answered = true
-		errs[i] = o.spoolPoints(c.points)
+		err := o.spoolPoints(c.points)
+		for _, done := range c.done {
+			tell = append(tell, told{done, err})
+		}
+		if !c.sent { // else the sender still reads it
+			o.recycle(c)
+		}
 	}
 	o.live, o.sent, o.inFlight = nil, 0, 0
 	return func() {
-		for i, c := range chunks {
-			c.done(errs[i])
+		for _, t := range tell {
+			t.done(t.err)
 		}
 	}
 }
 
 // run brings what is offered to the peer until ctx ends; what the peer has not
-// acknowledged by then is spooled.
+// acknowledged soon after is spooled.
 func (o *outlet) run(ctx context.Context) error {
-	// The sender outlives ctx by the time it takes to spool what is left.
+	// The sender outlives ctx by the time that acks of what it has may take.
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g := run.New(ctx)
@@ -158,13 +224,14 @@ func (o *outlet) run(ctx context.Context) error {
 	g.Go("feed", func(ctx context.Context) error {
 		defer stop()
 		o.feed(ctx)
-		o.mu.Lock()
-		answer := o.spoolLive()
-		o.mu.Unlock()
-		answer()
 		return nil
 	})
 	err := g.Wait()
+	o.mu.Lock()
+	o.closed = true
+	answer := o.spoolLive()
+	o.mu.Unlock()
+	answer()
 	o.stock.client.Close()
 	return errors.Join(err, o.spool.Close())
 }
@@ -172,19 +239,22 @@ func (o *outlet) run(ctx context.Context) error {
 // watch spools for a peer that does not acknowledge in time, and syncs the spool.
 func (o *outlet) watch(ctx context.Context) error {
 	synced := o.now()
-	return run.Every(ctx, o.after/5, func(context.Context) {
+	return run.Every(ctx, max(o.after/5, time.Millisecond), func(context.Context) {
 		now := o.now()
 		o.mu.Lock()
 		answer := func() {}
-		if len(o.live) > 0 && now.Sub(o.live[0].since) >= o.after {
-			n := len(o.live)
+		n := o.inFlight
+		late := len(o.live) > 0 && now.Sub(o.live[0].since) >= o.after
+		if late {
 			answer = o.spoolLive()
-			o.log.Warn("peer does not acknowledge in time; its points are spooled", "peer", o.addr, "kind", o.kind, "n", n)
 		}
 		o.mu.Unlock()
 		answer()
+		if late {
+			o.log.Warn("peer does not acknowledge in time; its points are spooled", "peer", o.addr, "kind", o.kind, "n", n)
+		}
 		o.poke()
-		if now.Sub(synced) >= time.Second {
+		if d := now.Sub(synced); d >= time.Second || d < 0 { // d < 0: the clock was set back
 			synced = now
 			if err := o.spool.Sync(); err != nil {
 				o.log.Error("spool not synced: a power failure may take its newest points", "peer", o.addr, "err", err)
@@ -193,25 +263,31 @@ func (o *outlet) watch(ctx context.Context) error {
 	})
 }
 
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
 // feed gives the sender live chunks, or the spool while there is one.
 func (o *outlet) feed(ctx context.Context) {
+	pause := retryFirst
 	for ctx.Err() == nil {
-		o.mu.Lock()
-		spooling := o.spooling
-		var c *chunk
-		if !spooling && o.sent < len(o.live) {
-			c = o.live[o.sent]
-			o.sent++
-		}
-		o.mu.Unlock()
+		c, spooling := o.next()
 		switch {
+		case spooling && o.drain(ctx):
+			pause = retryFirst
 		case spooling:
-			o.drain(ctx)
+			// The peer is there and refuses: it is not asked again at once.
+			if !run.Sleep(ctx, pause) {
+				return
+			}
+			pause = min(2*pause, retryMost)
 		case c != nil:
 			if err := o.snd.Send(ctx, c.points, func(r stream.Result) { o.answer(c, r) }); err != nil {
 				return // ctx has ended; what is live is spooled
 			}
 		default:
+			o.forgetReplayed()
 			select {
 			case <-o.wake:
 			case <-ctx.Done():
@@ -220,129 +296,237 @@ func (o *outlet) feed(ctx context.Context) {
 	}
 }
 
-// answer takes what became of a live chunk.
+// next returns the chunk to be sent next, nil when there is none, or that the spool
+// comes first.
+func (o *outlet) next() (c *chunk, spooling bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.spooling || o.sent == len(o.live) {
+		return nil, o.spooling
+	}
+	c = o.live[o.sent]
+	if o.sent >= eagerChunks && o.sent == len(o.live)-1 && len(c.points) < fullChunk {
+		return nil, false // more may join it meanwhile
+	}
+	c.sent = true
+	o.sent++
+	return c, false
+}
+
+// answer takes what became of a live chunk. Chunks come back in the order of sending.
 func (o *outlet) answer(c *chunk, r stream.Result) {
+	defer o.poke()
 	o.mu.Lock()
 	if c.answered { // it was spooled meanwhile, and counts when it leaves the spool
 		o.mu.Unlock()
+		o.recycle(c)
 		return
 	}
 	if r.Err != nil {
-		// It is the oldest: chunks come back in the order of sending. Those behind
-		// it must not overtake it.
-		done := o.spoolLive()
+		tell := o.spoolLive() // all: those behind it must not overtake it
 		o.mu.Unlock()
-		done()
-		o.poke()
+		tell()
+		o.recycle(c)
 		return
 	}
 	c.answered = true
-	o.live = o.live[1:] // acks come in order, so it is the first
+	o.live[0] = nil
+	o.live = o.live[1:]
 	o.sent--
 	o.inFlight -= int64(len(c.points))
 	o.count(r, len(c.points))
+	o.turned = false
 	o.mu.Unlock()
-	c.done(nil)
+	for _, done := range c.done {
+		done(nil)
+	}
+	o.recycle(c)
 }
 
 // count enters what the peer said about n points.
 func (o *outlet) count(r stream.Result, n int) {
-	rest := n - r.Taken - r.Muted - r.Unknown - r.More
-	o.delivered.Add(r.Taken)
-	o.muted.Add(r.Muted)
-	o.released.Add(r.Unknown)
-	o.refused.Add("unlisted", r.More)
-	for _, f := range r.Refused {
-		k := min(f.N, rest)
-		o.refused.Add(f.Reason, k)
+	rest := n
+	part := func(k int) int { // a peer whose ack does not add up must not unbalance the books
+		k = max(min(k, rest), 0)
 		rest -= k
+		return k
 	}
-	// A peer whose ack does not add up must not unbalance the books.
-	o.refused.Add("unlisted", max(rest, 0))
+	o.delivered.Add(part(r.Taken))
+	o.muted.Add(part(r.Muted))
+	o.released.Add(part(r.Unknown))
+	for _, f := range r.Refused {
+		o.refused.Add(f.Reason, part(f.N))
+	}
+	o.refused.Add("unlisted", rest)
 }
 
-// drain sends the spool from its oldest record on, until it is empty, the peer fails
-// or ctx ends.
-func (o *outlet) drain(ctx context.Context) {
-	if o.snd.WaitRetry(ctx) != nil {
-		return
+// drain sends the spool from its oldest record on. When all of it is on its way and
+// the peer has begun to acknowledge, points go directly again, behind it: the sender
+// keeps the order, and when a record fails what is behind it comes back to the spool.
+// It reports false when the peer refuses, or the disk does, and it must not be tried
+// again at once.
+func (o *outlet) drain(ctx context.Context) (again bool) {
+	if d := o.reading; d != nil {
+		if d.wait(ctx, 0); ctx.Err() == nil && d.failed.Load() {
+			o.spool.Rewind()
+		}
 	}
-	var d draining
-	for ctx.Err() == nil && !d.failed.Load() {
+	if ctx.Err() != nil || o.snd.WaitRetry(ctx) != nil {
+		return true
+	}
+	d := &draining{ended: make(chan struct{}, 1)}
+	o.reading = d
+	for sent := int64(0); ctx.Err() == nil && !d.failed.Load(); {
+		o.mu.Lock()
+		o.fresh = false
+		o.mu.Unlock()
+		if l := o.readSome(ctx, d); l != nil {
+			sent++
+			o.send(ctx, d, l)
+			continue
+		}
+		if d.wait(ctx, max(sent-1, 0)); ctx.Err() != nil || d.failed.Load() {
+			break
+		}
+		if o.endSpooling(d) {
+			return true
+		}
+	}
+	d.wait(ctx, 0)
+	return d.away.Load()
+}
+
+// endSpooling lets points go directly again unless something was spooled meanwhile.
+func (o *outlet) endSpooling(d *draining) bool {
+	o.mu.Lock()
+	over := !o.fresh && !d.failed.Load()
+	if over {
+		o.spooling, o.turned = false, false
+	}
+	o.mu.Unlock()
+	if over {
+		o.log.Info("spool is on its way; points go to the peer directly again", "peer", o.addr, "kind", o.kind)
+	}
+	return over
+}
+
+// A load is some records of the spool that travel together.
+type load struct {
+	points []stream.Point
+	last   spool.Record
+	n      int // points of the records
+}
+
+// readSome reads the next records, up to about maxChunk points, and lets go of stale
+// ones. It returns nil when there is none.
+func (o *outlet) readSome(ctx context.Context, d *draining) *load {
+	l := &load{}
+	for l.n < maxChunk && ctx.Err() == nil && !d.failed.Load() {
 		rec, ok := o.spool.Read()
 		if !ok {
 			break
 		}
-		points, err := o.decode(rec.Payload)
-		if old := o.age > 0 && o.now().Sub(rec.At) > o.age; old || err != nil {
-			if d.wait(); d.failed.Load() {
-				break
-			}
-			o.letGo(rec, err)
-			continue
+		stale := o.age > 0 && o.now().Sub(rec.At) > o.age
+		var points []stream.Point
+		var err error
+		if !stale {
+			points, err = o.decode(rec.Payload, l.points)
 		}
 		rec.Payload = nil // it is overwritten by the next Read
-		d.add()
-		err = o.snd.Send(ctx, points, func(r stream.Result) {
-			defer d.end()
-			if r.Err != nil || d.failed.Load() {
-				d.failed.Store(true) // what was sent behind it is sent again, in order
-				return
-			}
-			o.commit(rec, r)
-		})
-		if err != nil {
-			d.end()
-			d.failed.Store(true)
+		if !stale && err == nil {
+			l.points, l.last, l.n = points, rec, l.n+rec.Points
+			continue
+		}
+		// Letting go takes out what is before it, too.
+		if l.n > 0 {
+			o.send(ctx, d, l)
+			l = &load{}
+		}
+		if d.wait(ctx, 0); ctx.Err() == nil && !d.failed.Load() && !o.letGo(rec, err) {
+			o.failed(d, nil)
 		}
 	}
-	d.wait()
-	if d.failed.Load() || ctx.Err() != nil {
-		o.spool.Rewind()
-		return
+	if l.n == 0 {
+		return nil
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.spool.Empty() {
-		o.spooling = false
-		for _, h := range o.replayed {
-			o.snd.Release(h)
+	return l
+}
+
+// send gives records of the spool to the sender.
+func (o *outlet) send(ctx context.Context, d *draining, l *load) {
+	d.n.Add(1)
+	err := o.snd.Send(ctx, l.points, func(r stream.Result) {
+		if r.Err != nil || d.failed.Load() || !o.commit(l, r) {
+			o.failed(d, r.Err)
 		}
-		clear(o.replayed)
-		o.log.Info("spool is empty; points go to the peer directly again", "peer", o.addr, "kind", o.kind)
+		d.end()
+	})
+	if err != nil {
+		o.failed(d, err)
+		d.end()
 	}
 }
 
-// commit takes a delivered record out of the spool.
-func (o *outlet) commit(rec spool.Record, r stream.Result) {
+// failed notes that a record of d could not be delivered: what was sent behind it is
+// sent again, in order.
+func (o *outlet) failed(d *draining, err error) {
+	o.mu.Lock()
+	d.failed.Store(true)
+	if errors.Is(err, stream.ErrAway) {
+		d.away.Store(true)
+	}
+	o.spooling = true
+	tell := o.spoolLive()
+	o.mu.Unlock()
+	tell()
+	o.poke()
+}
+
+// forgetReplayed gives the series of the spool back once nothing of it is left.
+func (o *outlet) forgetReplayed() {
+	if len(o.replayed) == 0 || o.reading != nil && o.reading.n.Load() > 0 || !o.spool.Empty() {
+		return
+	}
+	for _, h := range o.replayed {
+		o.snd.Release(h)
+	}
+	clear(o.replayed)
+}
+
+// commit takes delivered records out of the spool and reports whether it could.
+func (o *outlet) commit(l *load, r stream.Result) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, err := o.spool.Commit(rec)
+	n, err := o.spool.Commit(l.last)
+	if n == int64(l.n) {
+		o.count(r, l.n)
+	} else {
+		// Some were dropped to make room, and counted as that: they may have arrived.
+		o.delivered.Add(int(n))
+	}
 	if err != nil {
 		o.log.Error("delivered points are still in the spool, and will be sent again", "peer", o.addr, "err", err)
 	}
-	if n == int64(rec.Points) { // else they were dropped to make room, and counted
-		o.count(r, rec.Points)
-	}
+	return err == nil
 }
 
 // letGo drops a record that is stale, or that can not be decoded: the spool checks
-// what it stores, so that is one of another release.
-func (o *outlet) letGo(rec spool.Record, decode error) {
+// what it stores, so that is one of another release. It reports whether it could.
+func (o *outlet) letGo(rec spool.Record, decode error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, err := o.spool.Drop(rec)
 	if decode != nil {
 		o.undecodable.Add(int(n))
-		err = errors.Join(decode, err)
 	}
-	if err != nil {
-		o.log.Error("spooled points dropped", "peer", o.addr, "n", n, "err", err)
+	if errs := errors.Join(decode, err); errs != nil {
+		o.log.Error("spooled points dropped", "peer", o.addr, "n", n, "err", errs)
 	}
+	return err == nil
 }
 
-// decode turns a record of the spool into points of this outlet's sender.
-func (o *outlet) decode(payload []byte) ([]stream.Point, error) {
+// decode appends a record of the spool to to, as points of this outlet's sender.
+func (o *outlet) decode(payload []byte, to []stream.Point) ([]stream.Point, error) {
 	if err := o.replay.Decode(payload); err != nil {
 		return nil, err
 	}
@@ -358,67 +542,42 @@ func (o *outlet) decode(payload []byte) ([]stream.Point, error) {
 		handles[i] = h
 	}
 	p := &o.replay.Points
-	points := make([]stream.Point, p.Len())
+	to = slices.Grow(to, p.Len())
 	for i, ref := range p.Refs {
-		points[i] = stream.Point{Handle: handles[ref], Time: p.Times[i]}
+		pt := stream.Point{Handle: handles[ref], Time: p.Times[i]}
 		if i < len(p.Values) {
-			points[i].Value = p.Values[i]
+			pt.Value = p.Values[i]
 		} else {
-			points[i].Text = p.Texts[i-len(p.Values)]
+			pt.Text = p.Texts[i-len(p.Values)]
+		}
+		to = append(to, pt)
+	}
+	return to, nil
+}
+
+// draining follows the records of the spool that are with the sender.
+type draining struct {
+	n            atomic.Int64 // loads without an answer
+	failed, away atomic.Bool  // one came back; because the peer is away
+	ended        chan struct{}
+}
+
+// end notes an answer.
+func (d *draining) end() {
+	d.n.Add(-1)
+	select {
+	case d.ended <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until at most left answers are missing, or for the end of ctx.
+func (d *draining) wait(ctx context.Context, left int64) {
+	for d.n.Load() > left {
+		select {
+		case <-d.ended:
+		case <-ctx.Done():
+			return
 		}
 	}
-	return points, nil
-}
-
-// draining follows the records that are with the sender.
-type draining struct {
-	wg     sync.WaitGroup
-	failed atomic.Bool
-}
-
-func (d *draining) add()  { d.wg.Add(1) }
-func (d *draining) end()  { d.wg.Done() }
-func (d *draining) wait() { d.wg.Wait() }
-
-// books is the account of one destination.
-type books struct {
-	Kind     string `json:"kind"`
-	Node     string `json:"node"`
-	Addr     string `json:"addr"`
-	State    string `json:"state"`
-	Received int64  `json:"received"`
-	AtStart  int64  `json:"spool_at_start"`
-
-	Delivered int64            `json:"delivered"`
-	Refused   map[string]int64 `json:"refused"`
-	Muted     int64            `json:"muted"`
-	Stale     int64            `json:"stale"`
-	Dropped   int64            `json:"dropped"`
-	Damaged   int64            `json:"damaged"`
-	Spooled   int64            `json:"spooled"`
-	InFlight  int64            `json:"in_flight"`
-}
-
-// account returns the books of this moment.
-func (o *outlet) account() books {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	st := o.spool.Stats()
-	return books{
-		Kind: o.kind, Node: o.node, Addr: o.addr, State: o.snd.State().String(),
-		Received: o.received.Get(), AtStart: st.Start,
-		Delivered: o.delivered.Get(), Refused: o.refused.All(), Muted: o.muted.Get(),
-		// The spool drops what is stale or makes room, and what can not be decoded.
-		Stale: st.Dropped - o.undecodable.Get(), Dropped: o.released.Get() + o.undecodable.Get(), Damaged: st.Damaged, Spooled: st.Held, InFlight: o.inFlight,
-	}
-}
-
-// missing returns how many points the books can not account for: 0, but for what
-// moves while they are read.
-func (b *books) missing() int64 {
-	out := b.Delivered + b.Muted + b.Stale + b.Dropped + b.Damaged + b.Spooled + b.InFlight
-	for _, n := range b.Refused {
-		out += n
-	}
-	return b.Received + b.AtStart - out
 }

@@ -73,12 +73,13 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 	stock := &stockPeer{out: o, batch: p.Batch, client: rpc.NewClient(rpc.ClientOptions{
 		Addr: addr, Codec: rpc.Gob, Log: o.log,
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), MaxConns: p.MaxConns, MaxIdle: p.MaxIdle,
+		Dial: t.deps.Dial,
 	})}
 	o.stock = stock
 	opts := stream.SenderOptions{
 		Addr: addr, Log: o.log, Kind: kind, Sender: "transfer " + t.host, Ring: r.Fingerprint(),
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), Drain: t.cfg.Drain.D() / 2,
-		StockConnects: stock.client.Connects,
+		StockConnects: stock.client.Connects, Dial: t.deps.Dial,
 	}
 	switch kind {
 	case stream.KindGraph:

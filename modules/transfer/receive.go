@@ -61,49 +61,72 @@ func (t *Transfer) fixTime(ts, now, step int64) int64 {
 	return ts
 }
 
-// A spread is a batch on its way to the outlets.
+// A spread is a batch on its way to the outlets. Its memory is used again for the
+// next batch.
 type spread struct {
-	t      *Transfer
-	chunks [][]stream.Point // by outlet
-	size   int              // what the batch holds, about
-	now    int64            // Unix seconds
+	t     *Transfer
+	parts []part // by outlet
+	watch *watch
+	now   int64 // Unix seconds
+	texts bool  // some point has a text
 }
 
-func (t *Transfer) spread(size int, now time.Time) *spread {
-	return &spread{t: t, chunks: make([][]stream.Point, len(t.outlets)), size: size, now: now.Unix()}
+// A part is what of a batch goes to one outlet.
+type part struct {
+	points []stream.Point
+	muted  int // left out: the peer does not want them
 }
 
-// add puts a point into the chunk of each address that its series goes to.
+// keepPoints is how many points of memory a spread keeps for each outlet.
+const keepPoints = 2 * maxChunk
+
+func (t *Transfer) newSpread() *spread { return &spread{t: t, parts: make([]part, len(t.outlets))} }
+
+// begin makes sp ready for a batch that came now.
+func (sp *spread) begin(now time.Time) {
+	sp.now, sp.watch = now.Unix(), sp.t.watch.Load()
+}
+
+// add puts a point into the part of each address that its series goes to.
 func (sp *spread) add(s *series, ts int64, v float64, text string) {
 	ts = sp.t.fixTime(ts, sp.now, s.step)
-	if w := sp.t.watch.Load(); w != nil {
-		w.see(s, ts, v)
+	if sp.watch != nil {
+		sp.watch.see(s, ts, v)
 	}
 	ts -= ts % s.step
+	sp.texts = sp.texts || text != ""
 	for _, to := range s.targets {
+		p := &sp.parts[to.out.index]
 		if to.out.snd.Muted(to.handle) {
-			to.out.skipMuted()
+			p.muted++
 			continue
 		}
-		c := &sp.chunks[to.out.index]
-		if *c == nil {
-			*c = make([]stream.Point, 0, sp.size/sp.t.share+16)
-		}
-		*c = append(*c, stream.Point{Handle: to.handle, Time: ts, Value: v, Text: text})
+		p.points = append(p.points, stream.Point{Handle: to.handle, Time: ts, Value: v, Text: text})
 	}
 }
 
-// send offers the chunks and calls done once, when every outlet has answered for
-// its points or has said why it can not.
+// send offers the parts and calls done once, when every outlet has answered for its
+// points or has said why it can not. The spread is then empty.
 func (sp *spread) send(done func(error)) {
 	p := &pending{done: done}
 	p.open.Store(1)
-	for i, c := range sp.chunks {
-		if len(c) > 0 {
+	for i := range sp.parts {
+		part, out := &sp.parts[i], sp.t.outlets[i]
+		rest := part.points
+		for len(rest) > 0 || part.muted > 0 {
+			n := min(len(rest), maxChunk)
 			p.open.Add(1)
-			sp.t.outlets[i].offer(c, p.end)
+			out.offer(rest[:n], part.muted, p.end)
+			rest, part.muted = rest[n:], 0
 		}
+		if cap(part.points) > keepPoints {
+			part.points = nil
+		} else if sp.texts {
+			clear(part.points)
+		}
+		part.points = part.points[:0]
 	}
+	sp.texts = false
 	p.end(nil)
 }
 
@@ -129,16 +152,20 @@ func (p *pending) end(err error) {
 }
 
 // take sends the good ones of items on and returns how many were refused. done is
-// called once they are kept.
+// called once, when the rest is kept or can not be.
 func (t *Transfer) take(items update, now time.Time, done func(error)) (invalid int) {
-	sp := t.spread(len(items), now)
+	sp, _ := t.spreads.Get().(*spread)
+	if sp == nil {
+		sp = t.newSpread()
+	}
+	defer t.spreads.Put(sp)
+	sp.begin(now)
 	for _, it := range items {
 		if reason := t.takeOne(sp, it); reason != "" {
 			t.refuse(reason, it)
 			invalid++
 		}
 	}
-	t.recv.Add(len(items) - invalid)
 	sp.send(done)
 	return invalid
 }
@@ -166,6 +193,7 @@ func (t *Transfer) takeOne(sp *spread, it *item) (reason string) {
 // leads straight to the series, which was checked and placed once.
 type inbound struct {
 	t    *Transfer
+	sp   *spread
 	refs []*series // by the stream's ref
 }
 
@@ -174,7 +202,7 @@ func (in *inbound) Define(ref uint32, s *model.Series) string {
 	n := rawName{s.Endpoint, s.Metric, s.Tags, s.Type, int64(s.Step), s.Text}
 	found, reason := in.t.series.hold(n, in.t.now().Unix())
 	if reason == "" && s.Text && len(found.targets) == 0 {
-		found.drop()
+		found.drop(in.t.now().Unix())
 		reason = model.ReasonValue
 	}
 	if reason != "" {
@@ -185,7 +213,7 @@ func (in *inbound) Define(ref uint32, s *model.Series) string {
 		in.refs = append(slices.Grow(in.refs, n), make([]*series, n)...)
 	}
 	if old := in.refs[ref]; old != nil {
-		old.drop()
+		old.drop(in.t.now().Unix())
 	}
 	in.refs[ref] = found
 	return ""
@@ -194,7 +222,7 @@ func (in *inbound) Define(ref uint32, s *model.Series) string {
 // Forget lets go of a series.
 func (in *inbound) Forget(ref uint32) {
 	if int(ref) < len(in.refs) && in.refs[ref] != nil {
-		in.refs[ref].drop()
+		in.refs[ref].drop(in.t.now().Unix())
 		in.refs[ref] = nil
 	}
 }
@@ -206,8 +234,9 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		done(nil, nil)
 		return
 	}
-	sp := t.spread(p.Len(), t.now())
-	var ack stream.Ack
+	sp := in.sp
+	sp.begin(t.now())
+	ack := &stream.Ack{}
 	for i, ref := range p.Refs {
 		v, text := 0.0, ""
 		if i < len(p.Values) {
@@ -223,15 +252,15 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		ack.Taken++
 		sp.add(in.refs[ref], p.Times[i], v, text)
 	}
-	t.recv.Add(ack.Taken)
-	t.rpcRecv.Add(ack.Taken)
 	t.streamRecv.Add(p.Len())
 	sp.send(func(err error) {
 		if err != nil {
 			done(nil, err)
 			return
 		}
-		done(&ack, nil)
+		t.recv.Add(ack.Taken)
+		t.rpcRecv.Add(ack.Taken)
+		done(ack, nil)
 	})
 }
 
@@ -245,9 +274,10 @@ func refusal(list []model.Refusal, ref uint32) []model.Refusal {
 
 // Close lets go of every series.
 func (in *inbound) Close() {
+	now := in.t.now().Unix()
 	for _, s := range in.refs {
 		if s != nil {
-			s.drop()
+			s.drop(now)
 		}
 	}
 	in.refs = nil

@@ -20,27 +20,34 @@ func (t *Transfer) register(s *rpc.Server) {
 		if h.Kind != stream.KindPoints {
 			return nil, fmt.Errorf("stream of %q refused: a transfer takes streams of %q", h.Kind, stream.KindPoints)
 		}
-		return &inbound{t: t}, nil
+		return &inbound{t: t, sp: t.newSpread()}, nil
 	})
 }
 
 // update answers once the points are kept. Bad items are only counted; the error is
 // for the case that nothing can be kept, and then the caller keeps the batch.
-func (t *Transfer) update(_ context.Context, _ *rpc.Conn, items *update) (*model.TransferResponse, error) {
-	resp, err := t.wait(*items)
+func (t *Transfer) update(ctx context.Context, _ *rpc.Conn, items *update) (*model.TransferResponse, error) {
+	resp, err := t.wait(ctx, *items)
 	if err == nil {
 		t.rpcRecv.Add(resp.Total - resp.Invalid)
 	}
 	return resp, err
 }
 
-// wait takes items and returns when they are kept.
-func (t *Transfer) wait(items update) (*model.TransferResponse, error) {
+// wait takes items and returns when they are kept. Its error, also that of ctx, says
+// that nobody vouches for them.
+func (t *Transfer) wait(ctx context.Context, items update) (*model.TransferResponse, error) {
 	start := time.Now()
 	kept := make(chan error, 1)
 	invalid := t.take(items, t.now(), func(err error) { kept <- err })
-	if err := <-kept; err != nil {
-		return nil, err
+	select {
+	case err := <-kept:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("points are not kept yet: %w", ctx.Err())
 	}
+	t.recv.Add(len(items) - invalid)
 	return &model.TransferResponse{Message: "ok", Total: len(items), Invalid: invalid, Latency: time.Since(start).Milliseconds()}, nil
 }

@@ -17,7 +17,7 @@ const (
 )
 
 // A series is what transfer has found out about the points that name it so: it is
-// checked, hashed and placed once. A series does not change.
+// checked, hashed and placed once; of that nothing changes.
 type series struct {
 	def     model.Series // what graph and judge are told: tags sorted, the step at least minStep
 	pk      string
@@ -26,7 +26,7 @@ type series struct {
 
 	raw  rawName
 	hash uint64
-	next *series      // with the same hash
+	next *series      // with the same hash; guarded by the table
 	seen atomic.Int64 // Unix seconds
 
 	holders atomic.Int64 // streams that have a ref for it
@@ -81,6 +81,7 @@ const maxStep = 366 * 86400
 type table struct {
 	make    func(n rawName) *series // places a new series
 	release func(*series)           // gives back what make took
+	dying   []*series               // forgotten; points of them may still be on their way
 	shards  [tableShards]struct {
 		mu sync.RWMutex
 		m  map[uint64]*series
@@ -143,8 +144,11 @@ func (t *table) find(n rawName, h uint64, now int64, hold bool) *series {
 	return nil
 }
 
-// drop undoes hold.
-func (s *series) drop() { s.holders.Add(-1) }
+// drop undoes hold; now is when the stream used it last.
+func (s *series) drop(now int64) {
+	s.seen.Store(now)
+	s.holders.Add(-1)
+}
 
 func (t *table) add(n rawName, h uint64, now int64) *series {
 	n.endpoint, n.metric, n.tags, n.typ = strings.Clone(n.endpoint), strings.Clone(n.metric), strings.Clone(n.tags), strings.Clone(n.typ)
@@ -166,27 +170,40 @@ func (t *table) add(n rawName, h uint64, now int64) *series {
 }
 
 // forget drops what was not pushed since the Unix time before, and returns how many
-// series that were.
+// series that were. What make took for them is released by the next call, since
+// points of a series may be on their way for a while after it was seen; so a clock
+// that jumps harms nobody. It is called by one goroutine at a time.
 func (t *table) forget(before int64) (n int) {
+	for _, s := range t.dying {
+		t.release(s)
+	}
+	clear(t.dying)
+	t.dying = t.dying[:0]
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		for h, s := range sh.m {
-			if s.next != nil { // rare: two names with one hash stay together
-				continue
+		for h, head := range sh.m {
+			link := &head
+			for s := *link; s != nil; s = *link {
+				if s.seen.Load() < before && s.holders.Load() == 0 {
+					*link = s.next
+					t.dying = append(t.dying, s)
+				} else {
+					link = &s.next
+				}
 			}
-			if s.seen.Load() < before && s.holders.Load() == 0 {
+			if head == nil {
 				delete(sh.m, h)
-				t.release(s)
-				n++
+			} else {
+				sh.m[h] = head
 			}
 		}
 		sh.mu.Unlock()
 	}
-	return n
+	return len(t.dying)
 }
 
-// size returns how many series are known.
+// size returns how many series are known; names with one hash count once.
 func (t *table) size() (n int) {
 	for i := range t.shards {
 		t.shards[i].mu.RLock()

@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,11 +70,18 @@ func (w *watch) newest() []watched {
 	return out
 }
 
-// rejects keeps some of the items that were refused, for people who ask why.
+// rejects keeps some of the items that were refused, for people who ask why: the
+// newest of each reason, so that a flood of one reason hides no other.
 type rejects struct {
-	mu   sync.Mutex
-	kept []reject
-	next int
+	mu     sync.Mutex
+	second int64 // Unix time that taken counts in
+	taken  int
+	kept   map[string]*lastRejects
+}
+
+type lastRejects struct {
+	ring [rejectsPerReason]reject
+	n    int // ever kept
 }
 
 type reject struct {
@@ -81,30 +90,52 @@ type reject struct {
 	Item   *item  `json:"item"`
 }
 
-const keptRejects = 100
+const (
+	rejectsPerReason = 20
+	rejectsPerSecond = 100
+)
 
-// refuse counts an item and keeps it for /debug/rejected, unless many are refused
-// at the same moment.
+// refuse counts an item and keeps it for /debug/rejected, but of a flood only some.
 func (t *Transfer) refuse(reason string, it *item) {
 	t.refused.Add(reason, 1)
-	if !t.rejected.mu.TryLock() {
-		return
-	}
-	defer t.rejected.mu.Unlock()
-	r := reject{t.now().Format(time.RFC3339), reason, nil}
-	if it != nil {
-		r.Item = it.detached()
-	}
-	if len(t.rejected.kept) < keptRejects {
-		t.rejected.kept = append(t.rejected.kept, r)
-		return
-	}
-	t.rejected.kept[t.rejected.next%keptRejects] = r
-	t.rejected.next++
+	t.rejected.add(t.now(), reason, it)
 }
 
+func (r *rejects) add(now time.Time, reason string, it *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := now.Unix(); s != r.second {
+		r.second, r.taken = s, 0
+	}
+	last := r.kept[reason]
+	if r.taken++; r.taken > rejectsPerSecond && last != nil {
+		return
+	}
+	if last == nil {
+		if r.kept == nil {
+			r.kept = map[string]*lastRejects{}
+		}
+		last = &lastRejects{}
+		r.kept[reason] = last
+	}
+	j := reject{Time: now.UTC().Format(time.RFC3339), Reason: reason}
+	if it != nil {
+		j.Item = it.detached()
+	}
+	last.ring[last.n%rejectsPerReason] = j
+	last.n++
+}
+
+// list returns what is kept, by reason, the newest first.
 func (r *rejects) list() []reject {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]reject{}, r.kept...)
+	out := []reject{}
+	for _, reason := range slices.Sorted(maps.Keys(r.kept)) {
+		last := r.kept[reason]
+		for i := 1; i <= min(last.n, rejectsPerReason); i++ {
+			out = append(out, last.ring[(last.n-i)%rejectsPerReason])
+		}
+	}
+	return out
 }
