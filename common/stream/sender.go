@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -97,7 +98,10 @@ type Result struct {
 	Stock bool
 }
 
-// A Refusal says that N points of a series were refused.
+// NoHandle stands in a Refusal that sums up several series.
+const NoHandle Handle = math.MaxUint32
+
+// A Refusal says that N points of a series, or of several, were refused.
 type Refusal struct {
 	Handle Handle
 	Reason string

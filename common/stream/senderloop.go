@@ -282,7 +282,9 @@ func (s *Sender) answered(a answer) {
 	r.Taken += a.ack.Taken
 	r.More += a.ack.More
 	for _, x := range a.ack.Refused {
-		if h, ok := s.table.find(x.Ref); ok {
+		if x.Ref == 0 {
+			r.Refused = append(r.Refused, Refusal{Handle: NoHandle, Reason: x.Reason, N: x.N})
+		} else if h, ok := s.table.find(x.Ref); ok {
 			r.Refused = append(r.Refused, Refusal{Handle: h, Reason: x.Reason, N: x.N})
 		} else {
 			r.More += x.N

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"falcon/common/model"
 	"falcon/common/rpc"
@@ -39,10 +40,12 @@ type welcome struct {
 // An Ack answers a push. Every point of the push is in exactly one of Taken,
 // Refused, More and the points of Redefine's refs.
 type Ack struct {
-	Seq     uint64
-	Taken   int
-	Refused []model.Refusal // at most 64 travel
-	More    int             // refused points that are not in Refused
+	Seq   uint64
+	Taken int
+	// Refused says what was refused. At most 64 travel: when there are more, all but
+	// the first are summed up by reason, with ref 0, which is no series'.
+	Refused []model.Refusal
+	More    int // refused points that are not in Refused
 	// Redefine lists refs whose points were not taken since the receiver does not
 	// know them; the sender sends those points again, with the definition.
 	Redefine []uint32
@@ -60,7 +63,33 @@ type Unmute struct {
 	All        bool
 }
 
-const maxRefusals = 64
+const (
+	maxRefusals = 64
+	// namedRefusals of them name their series when there are more; the rest are
+	// summed up by reason.
+	namedRefusals = 48
+)
+
+// summary returns at most maxRefusals refusals for all of them: the first as they
+// are, the others by reason, with ref 0. more counts what has no place there either.
+func summary(all []model.Refusal) (list []model.Refusal, more int) {
+	if len(all) <= maxRefusals {
+		return all, 0
+	}
+	list = slices.Clone(all[:namedRefusals])
+	for _, r := range all[namedRefusals:] {
+		i := slices.IndexFunc(list[namedRefusals:], func(x model.Refusal) bool { return x.Reason == r.Reason })
+		switch {
+		case i >= 0:
+			list[namedRefusals+i].N += r.N
+		case len(list) < maxRefusals:
+			list = append(list, model.Refusal{Reason: r.Reason, N: r.N})
+		default:
+			more += r.N
+		}
+	}
+	return list, more
+}
 
 var errPush = errors.New("broken push")
 
@@ -268,16 +297,10 @@ func decodeRefs(b []byte) (refs []uint32, rest []byte, err error) {
 	return refs, b, nil
 }
 
-// AppendMsgpack writes the ack; what is empty is left out, and refusals beyond 64
-// are only counted.
+// AppendMsgpack writes the ack; what is empty is left out.
 func (a *Ack) AppendMsgpack(dst []byte) []byte {
-	refused, more := a.Refused, a.More
-	if len(refused) > maxRefusals {
-		for _, r := range refused[maxRefusals:] {
-			more += r.N
-		}
-		refused = refused[:maxRefusals]
-	}
+	refused, more := summary(a.Refused)
+	more += a.More
 	fields := 2
 	for _, there := range [...]bool{len(refused) > 0, more > 0, len(a.Redefine) > 0, len(a.Mute) > 0, a.Unmute != nil} {
 		if there {

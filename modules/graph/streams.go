@@ -112,18 +112,12 @@ func (t *tally) add(ref uint32, reason string) {
 	t.refused[refReason{ref, reason}]++
 }
 
-const maxRefusals = 64
-
 func (t *tally) report(ack *stream.Ack) {
 	ack.Taken -= t.n
 	for ref := range t.redefine {
 		ack.Redefine = append(ack.Redefine, ref)
 	}
 	for r, n := range t.refused {
-		if len(ack.Refused) == maxRefusals {
-			ack.More += n
-			continue
-		}
 		ack.Refused = append(ack.Refused, model.Refusal{Ref: r.ref, Reason: r.reason, N: n})
 	}
 }
