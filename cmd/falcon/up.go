@@ -33,7 +33,7 @@ func up(ctx context.Context, c *cli, args []string) error {
 	err = f.Run(ctx)
 	log.Info("stopped", "err", err)
 	if err == nil {
-		fmt.Fprintln(c.stdout, "stopped; everything taken is kept")
+		fmt.Fprintln(c.stdout, "stopped")
 	}
 	return err
 }
