@@ -17,6 +17,7 @@ import (
 	"falcon/common/portal"
 	"falcon/modules/agent"
 	"falcon/modules/api"
+	"falcon/modules/dashboard"
 	"falcon/modules/graph"
 	"falcon/modules/transfer"
 )
@@ -127,8 +128,9 @@ func (f *Fleet) build(at *endpoints, db *portal.DB) ([]stage, error) {
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
 	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
 	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
-	p, err4 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db})
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	page, err4 := dashboard.Handler()
+	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Dashboard: page})
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
 	return []stage{

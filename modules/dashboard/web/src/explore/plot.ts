@@ -1,0 +1,146 @@
+// A chart on a canvas: uPlot, made once for a set of lines and fed from then on.
+import uPlot from "uplot";
+import { timeLabels, timeSteps, valueSteps, yRange } from "./axis";
+import type { Table } from "./series";
+import { ticks, type Unit } from "./units";
+
+export interface PlotLine {
+  color: number;
+}
+
+export interface Hooks {
+  /** The crosshair is on the point at index of the table; null when it has left. */
+  onCursor(index: number | null): void;
+  /** Somebody has drawn a range, in Unix seconds. */
+  onZoom(from: number, to: number): void;
+}
+
+const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const palette = 10;
+
+/** The colour of a line, from the theme of the moment. */
+export const colorName = (n: number): string => `--line-${(n % palette) + 1}`;
+/** The eleventh line and those after it are dashed, so that colours may return. */
+export const dashOf = (n: number): number[] => (n < palette ? [] : n < 2 * palette ? [6, 3] : [2, 3]);
+
+export class Plot {
+  private u: uPlot;
+  private window: [number, number] = [0, 1];
+  private palette = new Map<string, string>();
+
+  constructor(host: HTMLElement, lines: readonly PlotLine[], private unit: Unit, width: number, height: number, hooks: Hooks) {
+    const color = (name: string) => () => this.color(name);
+    const font = "11px " + css("--font");
+    this.u = new uPlot(
+      {
+        width, height, pxAlign: 1, padding: [8, 8, 0, 0],
+        legend: { show: false },
+        cursor: {
+          sync: { key: "falcon", scales: ["x", null], setSeries: false },
+          drag: { x: true, y: false, setScale: false, dist: 6 },
+          points: { size: 6 },
+        },
+        scales: {
+          x: { time: true, range: () => this.window },
+          y: { range: (_u, min, max) => yRange(min ?? Infinity, max ?? -Infinity, this.unit) },
+        },
+        axes: [
+          {
+            stroke: color("--axis"), font, space: 60, size: 24, gap: 4, incrs: timeSteps,
+            grid: { show: false }, ticks: { stroke: color("--grid"), size: 4, width: 1 },
+            values: (_u, at, _i, _s, step) => timeLabels(at, step),
+          },
+          {
+            stroke: color("--axis"), font, space: 28, gap: 6, incrs: valueSteps(this.unit),
+            grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
+            values: (_u, at) => ticks(at, this.unit),
+            size: (_u, values) => Math.max(36, ...(values ?? []).map((s) => s.length * 6.2 + 10)),
+          },
+        ],
+        series: [
+          {},
+          ...lines.map((l) => ({
+            stroke: color(colorName(l.color)), width: 1.5, dash: dashOf(l.color), spanGaps: false,
+            // A lone point between two gaps is a dot; without it nothing would be seen.
+            points: { show: (u: uPlot, i: number) => lonely(u.data[i] as (number | null | undefined)[]), size: 4, filter: (u: uPlot, i: number) => alonePoints(u.data[i] as (number | null | undefined)[]) },
+          })),
+        ],
+        hooks: {
+          setCursor: [(u) => hooks.onCursor(u.cursor.left === undefined || u.cursor.left < 0 ? null : (u.cursor.idx ?? null))],
+          setSelect: [
+            (u) => {
+              if (u.select.width < 6) return;
+              const from = Math.floor(u.posToVal(u.select.left, "x"));
+              const to = Math.ceil(u.posToVal(u.select.left + u.select.width, "x"));
+              u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+              if (to - from >= 30) hooks.onZoom(from, to);
+            },
+          ],
+        },
+      },
+      [[], ...lines.map(() => [])] as uPlot.AlignedData,
+      host,
+    );
+  }
+
+  private color(name: string): string {
+    let c = this.palette.get(name);
+    if (c === undefined) {
+      c = css(name);
+      this.palette.set(name, c);
+    }
+    return c;
+  }
+
+  /** Draws table from one time to another. */
+  draw(table: Table, from: number, to: number): void {
+    this.window = [from, to];
+    this.u.setData(table as uPlot.AlignedData);
+  }
+
+  /** Shows the lines that visible says. */
+  show(visible: readonly boolean[]): void {
+    this.u.batch(() => {
+      visible.forEach((show, i) => {
+        if (this.u.series[i + 1]?.show !== show) this.u.setSeries(i + 1, { show });
+      });
+    });
+  }
+
+  resize(width: number, height: number): void {
+    if (width !== this.u.width || height !== this.u.height) this.u.setSize({ width, height });
+  }
+
+  /** Takes the colours of the theme again. */
+  recolor(): void {
+    this.palette.clear();
+    this.u.redraw(false, true);
+  }
+
+  destroy(): void {
+    this.u.destroy();
+  }
+}
+
+type Column = (number | null | undefined)[];
+
+function alonePoints(col: Column): number[] {
+  const out: number[] = [];
+  let before: number | null = null; // the last step that was no hole
+  let candidate = -1;
+  for (let i = 0; i < col.length; i++) {
+    const v = col[i];
+    if (v === undefined) continue;
+    if (v === null) {
+      if (candidate >= 0) out.push(candidate);
+      candidate = -1;
+    } else {
+      candidate = before === null ? i : -1;
+    }
+    before = v;
+  }
+  if (candidate >= 0) out.push(candidate);
+  return out;
+}
+
+const lonely = (col: Column): boolean => alonePoints(col).length > 0;
