@@ -59,10 +59,11 @@ func (t *Transfer) count() {
 		}
 	}
 	for _, peer := range strings.Fields("Judge Tsdb Graph Transfer P8sRelay") {
+		n := func() int64 { return 0 } // of a destination that is not there
 		if kind, ok := served[peer]; ok {
-			n := sum(kind, waiting)
-			s.GaugeFunc(peer+"SendCacheCnt", "waiting_"+kind+"_points", "Points on their way to the "+kind+"s, spooled ones included.", func() float64 { return float64(n()) })
+			n = sum(kind, waiting)
 		}
+		s.GaugeFunc(peer+"SendCacheCnt", "waiting_"+strings.ToLower(peer)+"_points", "Points on their way to "+peer+", spooled ones included.", func() float64 { return float64(n()) })
 	}
 	for _, name := range strings.Fields("HistoryRequestCnt InfoRequestCnt LastRequestCnt LastRawRequestCnt HistoryResponseCounterCnt HistoryResponseItemCnt LastRequestItemCnt LastRawRequestItemCnt") {
 		s.StockOnly(name)
