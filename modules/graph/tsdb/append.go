@@ -3,8 +3,6 @@ package tsdb
 import (
 	"falcon/common/model"
 	"falcon/modules/graph/tsdb/record"
-
-	"github.com/klauspost/compress/s2"
 )
 
 // An outcome of one sample.
@@ -49,7 +47,6 @@ type refusal struct {
 type appendScratch struct {
 	order   []uint16
 	rec     []byte
-	packed  []byte
 	refused []refusal
 }
 
@@ -288,14 +285,7 @@ func (db *DB) logPoints(sc *appendScratch, newest uint32, n int) error {
 	if n == 0 {
 		return nil
 	}
-	raw := sc.rec[record.HeaderLen:]
-	if need := record.HeaderLen + s2.MaxEncodedLen(len(raw)); cap(sc.packed) < need {
-		sc.packed = make([]byte, 2*need)
-	}
-	out := record.Begin(sc.packed[:0], record.PointsS2)
-	packed := s2.Encode(out[record.HeaderLen:cap(out)], raw)
-	out = record.End(out[:record.HeaderLen+len(packed)], 0)
-	pos, err := db.wal.Write(out, newest)
+	pos, err := db.wal.Write(record.End(sc.rec, 0), newest)
 	if err == nil && db.opt.Durability == Group {
 		err = db.wal.Sync(pos)
 	}

@@ -262,7 +262,6 @@ func (db *DB) replayLogs(seqs []uint64, rp *replay) ([]wal.File, error) {
 			}
 			continue
 		}
-		rp.newest = 0
 		sc := record.NewScanner(b, wal.HeaderLen)
 		for {
 			t, p, ok := sc.Next()

@@ -1,12 +1,9 @@
 package tsdb
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-
-	"github.com/klauspost/compress/s2"
 
 	"falcon/modules/graph/tsdb/catalog"
 	"falcon/modules/graph/tsdb/codec"
@@ -112,6 +109,7 @@ type verifier struct {
 	fs     vfs.OS
 	dir    string
 	series map[seriesKey]record.Series
+	batch  record.Batch
 	report Report
 }
 
@@ -184,15 +182,6 @@ func (v *verifier) record(r *FileReport, t record.Type, p []byte) error {
 	case record.Current:
 		_, _, _, err := record.ParseCurrent(p)
 		return err
-	case record.PointsS2:
-		if n, err := s2.DecodedLen(p); err != nil || n > record.MaxLen {
-			return errors.Join(record.ErrCorrupt, err)
-		}
-		raw, err := s2.Decode(nil, p)
-		if err != nil {
-			return err
-		}
-		return v.points(r, raw)
 	case record.Points:
 		return v.points(r, p)
 	default:
@@ -204,11 +193,14 @@ func (v *verifier) record(r *FileReport, t record.Type, p []byte) error {
 func (v *verifier) points(r *FileReport, p []byte) error {
 	for len(p) > 0 {
 		g, rest, err := record.NextGroup(p)
+		if err == nil {
+			err = v.batch.Decode(&g)
+		}
 		if err != nil {
 			return err
 		}
-		for i := range g.N {
-			ts := int64(g.Time(i))
+		for _, t := range v.batch.Times {
+			ts := int64(t)
 			if r.From == 0 || ts < r.From {
 				r.From = ts
 			}

@@ -12,11 +12,10 @@ type Type uint8
 
 // Types of records. They are on disk: never renumber.
 const (
-	Points   Type = 1
-	PointsS2 Type = 2
-	Put      Type = 3
-	Del      Type = 4
-	Current  Type = 6
+	Points  Type = 1
+	Put     Type = 3
+	Del     Type = 4
+	Current Type = 6
 )
 
 // HeaderLen is the length of a frame before its payload.
@@ -93,89 +92,6 @@ func frame(b []byte) (n int, ok bool) {
 	}
 	n = 8 + int(l)
 	return n, crc32.Checksum(b[8:n], castagnoli) == binary.LittleEndian.Uint32(b[4:])
-}
-
-// A Group is the points of one shard in a points record.
-type Group struct {
-	Shard           uint8
-	N               int
-	ids, times, val []byte
-}
-
-// NextID is the local id of point i, given that of the point before it, 0 for the
-// first.
-func (g *Group) NextID(i int, before uint32) uint32 {
-	return before + binary.LittleEndian.Uint32(g.ids[4*i:])
-}
-
-// Time is the time of point i, in Unix seconds.
-func (g *Group) Time(i int) uint32 { return binary.LittleEndian.Uint32(g.times[4*i:]) }
-
-// Value is the received value of point i.
-func (g *Group) Value(i int) float64 {
-	return math.Float64frombits(binary.LittleEndian.Uint64(g.val[8*i:]))
-}
-
-// groupHeader is the shard and the count.
-const groupHeader = 3
-
-// NextGroup cuts the first group off the payload of a points record.
-func NextGroup(p []byte) (g Group, rest []byte, err error) {
-	if len(p) < groupHeader {
-		return g, nil, ErrCorrupt
-	}
-	g.Shard = p[0]
-	g.N = int(binary.LittleEndian.Uint16(p[1:]))
-	p = p[groupHeader:]
-	if len(p) < 16*g.N {
-		return g, nil, ErrCorrupt
-	}
-	g.ids, g.times, g.val = p[:4*g.N], p[4*g.N:8*g.N], p[8*g.N:16*g.N]
-	return g, p[16*g.N:], nil
-}
-
-// A GroupWriter fills the columns of one group in place.
-type GroupWriter struct {
-	start, n, room int
-	last           uint32
-}
-
-// BeginGroup makes room behind dst for a group of at most room points, 65535 at
-// most.
-func BeginGroup(dst []byte, shard uint8, room int) ([]byte, GroupWriter) {
-	w := GroupWriter{start: len(dst), room: room}
-	n := len(dst) + groupHeader + 16*room
-	if cap(dst) < n {
-		dst = append(make([]byte, 0, 2*n), dst...)
-	}
-	dst = dst[:n]
-	dst[w.start] = shard
-	return dst, w
-}
-
-// Add puts a point into the group that BeginGroup began in b.
-func (w *GroupWriter) Add(b []byte, id, ts uint32, v float64) {
-	p := b[w.start+groupHeader:]
-	binary.LittleEndian.PutUint32(p[4*w.n:], id-w.last)
-	w.last = id
-	binary.LittleEndian.PutUint32(p[4*w.room+4*w.n:], ts)
-	binary.LittleEndian.PutUint64(p[8*w.room+8*w.n:], math.Float64bits(v))
-	w.n++
-}
-
-// End closes the gaps between the columns and cuts b behind the group; a group
-// without points disappears.
-func (w *GroupWriter) End(b []byte) []byte {
-	if w.n == 0 {
-		return b[:w.start]
-	}
-	binary.LittleEndian.PutUint16(b[w.start+1:], uint16(w.n))
-	p := b[w.start+groupHeader:]
-	if w.n < w.room {
-		copy(p[4*w.n:], p[4*w.room:4*w.room+4*w.n])
-		copy(p[8*w.n:], p[8*w.room:8*w.room+8*w.n])
-	}
-	return b[:w.start+groupHeader+16*w.n]
 }
 
 // A Series is what a put record says about one incarnation of a series.

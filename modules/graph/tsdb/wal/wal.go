@@ -25,7 +25,7 @@ const HeaderLen = 16
 
 const (
 	magic   = "FGWL"
-	version = 1
+	version = 2
 	prefix  = "wal-"
 )
 
@@ -42,7 +42,7 @@ func ParseName(name string) (seq uint64, ok bool) {
 	return seq, err == nil
 }
 
-// CheckHeader tells whether a file begins as one of version 1 does.
+// CheckHeader tells whether a file begins as one of this version does.
 func CheckHeader(b []byte) error {
 	switch {
 	case len(b) < HeaderLen:

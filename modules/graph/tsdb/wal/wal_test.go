@@ -165,9 +165,9 @@ func TestOrderHoldsBetweenWriters(t *testing.T) {
 }
 
 func TestCheckHeader(t *testing.T) {
-	good := append([]byte("FGWL\x01\x00\x00\x00"), make([]byte, 8)...)
+	good := append([]byte("FGWL\x02\x00\x00\x00"), make([]byte, 8)...)
 	newer := bytes.Clone(good)
-	newer[4] = 2
+	newer[4] = 3
 	for _, tc := range []struct {
 		name string
 		b    []byte
