@@ -103,7 +103,8 @@ func (p *place) ours(g *peer) {
 	ln := p.listen()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- g.s.Serve(ctx, ln) }()
+	s := g.server()
+	go func() { ended <- s.Serve(ctx, ln) }()
 	p.stop = func() {
 		cancel()
 		<-ended

@@ -170,15 +170,21 @@ type peer struct {
 
 func newPeer(t *testing.T) *peer {
 	p := &peer{t: t, times: map[string][]int64{}, count: map[string]int{}}
-	p.s = rpc.NewServer(rpc.ServerOptions{})
-	stream.Serve(p.s, stream.ServeOptions{}, func(c *rpc.Conn, _ stream.Hello) (stream.Receiver, error) {
+	p.s = p.server()
+	return p
+}
+
+// server returns a server of p; each serves once.
+func (p *peer) server() *rpc.Server {
+	s := rpc.NewServer(rpc.ServerOptions{})
+	stream.Serve(s, stream.ServeOptions{}, func(c *rpc.Conn, _ stream.Hello) (stream.Receiver, error) {
 		k := &sink{p: p, c: c, series: map[uint32]*model.Series{}}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.streams = append(p.streams, k)
 		return k, nil
 	})
-	return p
+	return s
 }
 
 func (p *peer) dial() (net.Conn, error) {

@@ -1,0 +1,180 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"falcon/common/testkit"
+)
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// A transfer is killed again and again while its graph comes and goes. Once the graph
+// is back, it has every point that was answered for. FALCON_SOAK=1 kills it longer.
+func TestKilledTransferLosesNothing(t *testing.T) {
+	rounds := 5
+	if os.Getenv("FALCON_SOAK") != "" {
+		rounds = 100
+	}
+	dir := t.TempDir()
+	graph := newPeer(t)
+	at := &place{t: t}
+	at.ours(graph)
+	up := true
+	defer func() {
+		if up {
+			at.stop()
+		}
+	}()
+	http1, rpc1 := freeAddr(t), freeAddr(t)
+	cfg := filepath.Join(dir, "transfer.json")
+	text, err := json.Marshal(map[string]any{
+		"http": map[string]any{"enabled": true, "listen": http1}, "rpc": map[string]any{"enabled": true, "listen": rpc1},
+		"graph": map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}},
+		"spool": map[string]any{"dir": filepath.Join(dir, "spool"), "after": "50ms"}, "ts_policy": "stock",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cfg, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := testkit.Program(t, "transfer")
+	start := func() *testkit.Process {
+		p := testkit.Start(t, dir, program, "-c", cfg)
+		testkit.Eventually(t, 10*time.Second, func() error {
+			resp, err := http.Get("http://" + http1 + "/health")
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("health: %s", resp.Status)
+			}
+			return nil
+		})
+		return p
+	}
+
+	var mu sync.Mutex
+	acked := map[string]bool{} // "metric@time"
+	next := int64(0)
+	// pusher sends batches until one is not answered.
+	pusher := func(metric string, count chan<- struct{}) {
+		for {
+			mu.Lock()
+			first := next
+			next += 20
+			mu.Unlock()
+			var items []*item
+			for i := range int64(20) {
+				items = append(items, gauge(metric, 1_000_000_020+30*(first+i)))
+			}
+			b, err := json.Marshal(items)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp, err := http.Post("http://"+http1+"/api/push", "application/json", bytes.NewReader(b))
+			if err != nil {
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("push: %s", resp.Status)
+				return
+			}
+			mu.Lock()
+			for _, it := range items {
+				acked[fmt.Sprintf("%s@%d", metric, it.Timestamp)] = true
+			}
+			mu.Unlock()
+			select {
+			case count <- struct{}{}:
+			default:
+			}
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for range rounds {
+		p := start()
+		count := make(chan struct{}, 1)
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() { pusher(fmt.Sprint("m", i), count) })
+		}
+		for range 2 + rnd.IntN(4) {
+			for range 1 + rnd.IntN(15) {
+				<-count
+			}
+			if up {
+				at.stop()
+			} else {
+				at.ours(graph)
+			}
+			up = !up
+		}
+		for range rnd.IntN(10) {
+			<-count
+		}
+		p.Kill()
+		wg.Wait()
+	}
+	if !up {
+		at.ours(graph)
+		up = true
+	}
+	p := start()
+	testkit.Eventually(t, 20*time.Second, func() error {
+		resp, err := http.Get("http://" + http1 + "/debug/accounting")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		var all []struct {
+			Spooled  int64 `json:"spooled"`
+			InFlight int64 `json:"in_flight"`
+			Missing  int64 `json:"missing"`
+			Damaged  int64 `json:"damaged"`
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
+			return err
+		}
+		if b := all[0]; b.Spooled+b.InFlight != 0 || b.Missing != 0 || b.Damaged != 0 {
+			return fmt.Errorf("books are %+v", b)
+		}
+		return nil
+	})
+	p.Stop()
+	lost := 0
+	graph.set(func(g *peer) {
+		for key := range acked {
+			if g.count[key] == 0 {
+				lost++
+			}
+		}
+	})
+	if lost > 0 || len(acked) == 0 {
+		t.Errorf("%d of %d acknowledged points are nowhere", lost, len(acked))
+	}
+	t.Logf("%d points acknowledged, %d kills", len(acked), rounds)
+}
