@@ -105,6 +105,7 @@ func (w *replayer) flush(k int) {
 	for len(w.slabs) < len(s.slabs) {
 		w.slabs = append(w.slabs, nil)
 	}
+	even := q.n/max(len(s.slabs), 1)*5/4 + 16 // points of a slab when all have as many
 	for i := range q.groups {
 		if w.batch.Decode(&q.groups[i]) != nil {
 			w.bad++
@@ -117,6 +118,9 @@ func (w *replayer) flush(k int) {
 				continue
 			}
 			slab := &w.slabs[id/slabSize]
+			if *slab == nil {
+				*slab = make([]point, 0, even)
+			}
 			*slab = append(*slab, point{id, times[j], values[j]})
 		}
 	}
