@@ -45,7 +45,7 @@ func newClientCodec(c Codec, in *inbuf, coder *mpCoder) clientCodec {
 
 // addBytes queues b.
 func addBytes(out *outqueue, b []byte, queued func()) error {
-	return out.add(func(dst []byte) []byte {
+	return out.add(false, func(dst []byte) []byte {
 		queued()
 		return append(dst, b...)
 	})
@@ -106,7 +106,7 @@ type gobClient struct {
 
 func (g *gobClient) request(out *outqueue, seq uint64, method string, arg any, queued func()) error {
 	var encErr error
-	err := out.add(func(dst []byte) []byte {
+	err := out.add(false, func(dst []byte) []byte {
 		g.out.Reset()
 		encErr = g.enc.Encode(arg)
 		body := g.out.Len()
@@ -161,7 +161,7 @@ type specClient struct {
 
 func (p *specClient) request(out *outqueue, seq uint64, method string, arg any, queued func()) error {
 	if a, ok := arg.(MsgpackAppender); ok { // can not fail: no buffer between
-		return out.add(func(dst []byte) []byte {
+		return out.add(false, func(dst []byte) []byte {
 			queued()
 			dst = AppendMsgpackInt(append(dst, 0x94, 0x00), int64(seq))
 			dst = append(AppendMsgpackString(dst, method), 0x91)

@@ -23,6 +23,7 @@ type Conn struct {
 	slots  chan struct{} // one for each call in flight
 
 	readTimeout time.Duration // PeekTimeout, then IdleTimeout
+	held        bool          // a quick call's answer is in out, not flushed; of the reading goroutine
 	stopping    atomic.Bool
 	stopped     chan struct{} // closed with stopping
 
@@ -118,6 +119,7 @@ func (c *Conn) Shutdown() {
 // Read reads from the peer under the connection's timeout. While a call is in
 // flight the peer has every reason to be silent.
 func (c *Conn) Read(p []byte) (int, error) {
+	c.flush()
 	for {
 		_ = c.nc.SetReadDeadline(time.Now().Add(c.readTimeout))
 		// The order matters: Shutdown stores first and sets its deadline second, so
@@ -169,14 +171,38 @@ func (c *Conn) serve() (err error) {
 		if c.stopping.Load() {
 			return errStopping
 		}
-		select {
-		case c.slots <- struct{}{}:
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		if err := c.slot(); err != nil {
+			return err
 		}
 		if err := c.next(codec); err != nil {
 			return err
 		}
+	}
+}
+
+// slot waits until another call may be in flight.
+func (c *Conn) slot() error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	c.flush() // the slots may be those of answers that are held
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+}
+
+// flush sends the answers of quick calls. The reading goroutine calls it before it
+// waits or does what takes time, so answers to requests that came in together leave
+// together.
+func (c *Conn) flush() {
+	if c.held {
+		c.held = false
+		c.out.flush()
 	}
 }
 
@@ -254,12 +280,28 @@ func (c *Conn) next(codec serverCodec) error {
 		}
 		c.answer(codec, &h, r, err)
 	}
-	if m.ordered {
+	switch {
+	case m.quick != nil && c.quick(m, arg):
+		h.held, c.held = true, true
 		s.run(c.ctx, c, m, arg, done)
-	} else {
+	case m.ordered:
+		c.flush()
+		s.run(c.ctx, c, m, arg, done)
+	default:
 		go s.run(c.ctx, c, m, arg, done) // finish waits for its answer
 	}
 	return nil
+}
+
+// quick asks the method about its argument.
+func (c *Conn) quick(m *method, arg any) (yes bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.s.panicked(m, c, p)
+			yes = false
+		}
+	}()
+	return m.quick(arg)
 }
 
 // fatal returns err unless it is an argError, after which the connection is fine.
@@ -330,6 +372,7 @@ func (c *Conn) done() {
 // tells those who asked for it. The wait is bounded only once the server stops;
 // before that a call is as long as its method.
 func (c *Conn) finish() {
+	c.flush()
 	c.mu.Lock()
 	var idle chan struct{}
 	if c.active > 0 {

@@ -27,9 +27,14 @@ type outqueue struct {
 	err      error
 }
 
+// heldMax is how many bytes wait at most for a flush.
+const heldMax = 32 << 10
+
 // add appends one message by calling fill, which runs under the queue's lock, and
 // returns an error, without calling fill, when the connection has already failed.
-func (q *outqueue) add(fill func(dst []byte) []byte) error {
+// A held message leaves with what comes next: whoever holds one calls flush before
+// it waits for anything.
+func (q *outqueue) add(held bool, fill func(dst []byte) []byte) error {
 	q.mu.Lock()
 	if q.err != nil {
 		q.mu.Unlock()
@@ -37,9 +42,26 @@ func (q *outqueue) add(fill func(dst []byte) []byte) error {
 	}
 	q.fill(fill)
 	q.messages++
-	if q.writing {
+	if held && len(q.pending) < heldMax {
 		q.mu.Unlock()
 		return nil
+	}
+	q.drain()
+	return nil
+}
+
+// flush writes what is held.
+func (q *outqueue) flush() {
+	q.mu.Lock()
+	q.drain()
+}
+
+// drain writes until the queue is empty, unless somebody is at it. It is called
+// with the lock held and gives it up.
+func (q *outqueue) drain() {
+	if q.writing {
+		q.mu.Unlock()
+		return
 	}
 	q.writing = true
 	for len(q.pending) > 0 && q.err == nil {
@@ -75,7 +97,6 @@ func (q *outqueue) add(fill func(dst []byte) []byte) error {
 	if lost > 0 && q.written != nil {
 		q.written(lost) // they will never leave, but nobody may wait for them
 	}
-	return nil
 }
 
 // fill calls fn. When fn panics, which is a bug in somebody's encoder, the queue is

@@ -17,6 +17,7 @@ type header struct {
 	arg    []byte // JSON and MsgpackSpecRpc: the argument inside the buffer, nil for none
 	size   int    // bytes to consume after the argument
 	err    error  // JSON, MsgpackSpecRpc: the request is whole, but its parameters are not usable
+	held   bool   // the reply may wait until the reading goroutine has nothing more to do
 }
 
 // A serverCodec reads requests and writes replies. head and body are called in
@@ -120,7 +121,7 @@ func (j *jsonServer) reply(out *outqueue, h *header, result any, text string) er
 		b, _ = appendJSON(b, text) // a string always encodes
 		b = append(b, "}\n"...)
 	}
-	if err := out.add(func(dst []byte) []byte { return append(dst, b...) }); err != nil {
+	if err := out.add(h.held, func(dst []byte) []byte { return append(dst, b...) }); err != nil {
 		return err
 	}
 	return encErr
@@ -239,7 +240,7 @@ func (g *gobServer) body(_ *header, arg any) error {
 
 func (g *gobServer) reply(out *outqueue, h *header, result any, text string) error {
 	var encErr error
-	err := out.add(func(dst []byte) []byte {
+	err := out.add(h.held, func(dst []byte) []byte {
 		// The body is encoded first, so that a result that can not be encoded still
 		// finds its header unwritten; the header goes out in front of it.
 		g.out.Reset()
