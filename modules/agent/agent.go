@@ -38,6 +38,8 @@ type Deps struct {
 	Ready func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Dial connects to transfers; nil means TCP with keepalive.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // An Agent is ready to Run.
@@ -104,12 +106,14 @@ func (a *Agent) connect() error {
 	for _, addr := range addrs {
 		client := rpc.NewClient(rpc.ClientOptions{
 			Addr: addr, Codec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, MaxConns: 1,
+			Dial: a.deps.Dial,
 		})
 		var snd *stream.Sender
 		snd, err := stream.NewSender(stream.SenderOptions{
 			Addr: addr, Log: a.log, Kind: stream.KindPoints, Sender: "agent " + a.endpoint,
-			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, Drain: a.cfg.Drain.D(),
-			StockConnects: client.Connects,
+			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second,
+			Drain:         time.Second, // the outbox has drained before
+			StockConnects: client.Connects, Dial: a.deps.Dial,
 			Stock: func(ctx context.Context, points []stream.Point) error {
 				for part := range slices.Chunk(points, stockBatch) {
 					items := metricValues(snd, part)
@@ -148,7 +152,7 @@ func (a *Agent) count() {
 	a.collectErrors = s.Reasons("CollectErrorCnt", "collect_errors_total", "Rounds in which a collector failed; the label is its name.")
 }
 
-// Run serves until ctx ends, then gives a transfer the time of Drain to take what is
+// Run serves until ctx ends; a transfer then has the time of Drain to take what is
 // queued.
 func (a *Agent) Run(ctx context.Context) error {
 	ln := a.deps.HTTP
@@ -163,10 +167,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	g := run.New(ctx)
 	g.Go("sources", func(ctx context.Context) error {
 		defer stopSending()
-		err := a.sources(ctx, ln)
-		drain, cancel := context.WithTimeout(sending, a.cfg.Drain.D())
+		draining, cancel := outlive(ctx, a.cfg.Drain.D())
 		defer cancel()
-		a.out.drain(drain)
+		err := a.sources(ctx, ln)
+		a.out.drain(draining)
 		return err
 	})
 	if len(a.out.senders) > 0 {
@@ -185,6 +189,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
+// outlive returns a context that ends d after ctx has.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		run.Sleep(longer, d)
+		cancel()
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
 // sources runs what makes points until ctx ends.
 func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	g := run.New(ctx)
@@ -197,7 +214,7 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 		g.Go("collect", a.look)
 	}
 	g.Go("forget", func(ctx context.Context) error {
-		return run.Every(ctx, time.Hour, func(context.Context) { a.series.forget() })
+		return run.Every(ctx, forgetEvery, func(context.Context) { a.series.forget() })
 	})
 	for _, w := range a.cfg.unserved() {
 		a.log.Warn(w)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -79,10 +80,10 @@ func (a *Agent) round(ctx context.Context) []collect.Item {
 	defer cancel()
 	out := make(chan found, len(a.slots)) // one that comes late finds room, and no reader
 	got := map[*slot]found{}
-	asked := 0
+	asked := map[*slot]bool{}
 	for _, s := range a.slots {
 		if s.try(func() ([]collect.Item, error) { return s.c.Collect(ctx) }, out) {
-			asked++
+			asked[s] = true
 			continue
 		}
 		a.collectorFailed(s.name, errBusy)
@@ -100,22 +101,29 @@ wait:
 	for _, s := range a.slots {
 		f, ok := got[s]
 		switch {
-		case !ok && s.busy.Load():
+		case !asked[s]:
+		case !ok:
 			a.collectorFailed(s.name, fmt.Errorf("no answer within %v", a.cfg.Collector.Timeout.D()))
 		case f.err != nil:
 			a.collectorFailed(s.name, f.err)
+		default:
+			delete(a.lastFailure, s.name)
 		}
 		items = append(items, f.items...)
 	}
 	return items
 }
 
-var errBusy = fmt.Errorf("still busy with an earlier round")
+var errBusy = errors.New("still busy with an earlier round")
 
 // collectorFailed counts, and logs what is news: the first failure of its kind.
 func (a *Agent) collectorFailed(name string, err error) {
 	a.collectErrors.Add(name, 1)
-	if text := err.Error(); a.lastFailure[name] != text {
+	text := err.Error()
+	if p, ok := errors.AsType[*run.PanicError](err); ok {
+		text = fmt.Sprint("panic: ", p.Value) // the stack is another one each time
+	}
+	if a.lastFailure[name] != text {
 		a.lastFailure[name] = text
 		a.log.Warn("collector failed", "collector", name, "err", err)
 	}
@@ -164,7 +172,7 @@ func (a *Agent) look(ctx context.Context) error {
 		}
 		a.sample(ctx)
 		now := a.now()
-		if now.Before(next) {
+		if wait := next.Sub(now); wait > 0 && wait <= interval { // more: the clock was set back
 			continue
 		}
 		if next = now.Truncate(interval).Add(phase); !next.After(now) {

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -31,12 +33,20 @@ func (a *Agent) handler() http.Handler {
 // waited.
 func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	_, large := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case err != nil:
+	case large:
 		http.Error(w, "body is larger than 64 MiB", http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		http.Error(w, "read the body: "+err.Error(), http.StatusBadRequest)
 		return
 	case len(body) == 0:
 		http.Error(w, "body is blank", http.StatusBadRequest)
+		return
+	}
+	if n := model.CountItems(body); n > model.MaxItems {
+		http.Error(w, fmt.Sprintf("too many items: %d, and none was taken: send at most %d at once", n, model.MaxItems), http.StatusRequestEntityTooLarge)
 		return
 	}
 	var items []*model.MetricValue

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"falcon/common/model"
+	"falcon/common/run"
 	"falcon/common/stat"
 	"falcon/common/stream"
 )
@@ -25,10 +27,17 @@ type outbox struct {
 	live   []*batch // oldest first; the first sent of them are with a sender
 	sent   int
 	points int
-	at     int    // the sender in use
-	round  uint64 // grows when the sender changes: answers of an earlier one count nothing
+	at     int       // the sender in use
+	round  uint64    // grows when the sender changes: answers of an earlier one count nothing
+	fails  int       // transfers that have failed in a row
+	until  time.Time // nothing is sent before, since all have failed
 	wake   chan struct{}
 }
+
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
 
 // A batch is what was added at once.
 type batch struct {
@@ -36,9 +45,12 @@ type batch struct {
 	done   func(error) // may be nil
 }
 
+var errOff = errors.New("transfer.enabled is false: points go nowhere")
+
 var errDropped = errors.New("no transfer has taken the points, and newer ones needed their place in the queue")
 
-// add keeps points until they are acknowledged, then calls done, which may be nil.
+// add keeps points until they are acknowledged, then calls done, which may be nil,
+// with nil; or with an error once they are dropped.
 func (o *outbox) add(points []point, done func(error)) {
 	if len(points) == 0 {
 		if done != nil {
@@ -47,8 +59,17 @@ func (o *outbox) add(points []point, done func(error)) {
 		return
 	}
 	o.taken.Add(len(points))
+	b := &batch{points, done}
+	if len(o.senders) == 0 {
+		o.dropped.Add(len(points))
+		b.end(errOff)
+		return
+	}
+	for i := range points {
+		points[i].series.waiting.Add(1)
+	}
 	o.mu.Lock()
-	o.live = append(o.live, &batch{points, done})
+	o.live = append(o.live, b)
 	o.points += len(points)
 	var gone []*batch
 	for o.points > o.limit && len(o.live) > 1 {
@@ -65,8 +86,12 @@ func (o *outbox) add(points []point, done func(error)) {
 // pop takes the oldest batch out; o.mu is held.
 func (o *outbox) pop() *batch {
 	b := o.live[0]
+	o.live[0] = nil
 	o.live = o.live[1:]
 	o.points -= len(b.points)
+	for i := range b.points {
+		b.points[i].series.waiting.Add(-1)
+	}
 	o.sent = max(o.sent-1, 0)
 	return b
 }
@@ -89,7 +114,7 @@ func (o *outbox) feed(ctx context.Context) error {
 	for {
 		o.mu.Lock()
 		var b *batch
-		at, round := o.at, o.round
+		at, round, until := o.at, o.round, o.until
 		if o.sent < len(o.live) {
 			b = o.live[o.sent]
 		}
@@ -102,9 +127,9 @@ func (o *outbox) feed(ctx context.Context) error {
 				return nil
 			}
 		}
-		// A transfer that is away is not asked before its pause is over, unless
-		// another one is there.
-		if o.senders[at].WaitRetry(ctx) != nil {
+		// Once every transfer has failed they are left in peace for a while; and one that
+		// is away is not asked before its pause is over.
+		if d := time.Until(until); d > 0 && !run.Sleep(ctx, d) || o.senders[at].WaitRetry(ctx) != nil {
 			return nil
 		}
 		o.mu.Lock()
@@ -139,12 +164,16 @@ func (o *outbox) answer(b *batch, round uint64, r stream.Result) {
 		o.round++
 		o.sent = 0
 		o.at = (o.at + 1) % len(o.senders)
+		if o.fails++; o.fails >= len(o.senders) {
+			o.until = time.Now().Add(min(retryFirst<<min(o.fails-len(o.senders), 10), retryMost))
+		}
 		o.mu.Unlock()
 		o.log.Debug("batch not acknowledged; the next transfer is tried", "n", len(b.points), "err", r.Err)
 		o.poke()
 		return
 	}
 	o.pop()
+	o.fails, o.until = 0, time.Time{}
 	o.mu.Unlock()
 	o.delivered.Add(r.Taken)
 	for _, f := range r.Refused {

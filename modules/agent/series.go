@@ -3,6 +3,7 @@ package agent
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"falcon/common/model"
@@ -21,6 +22,7 @@ type series struct {
 	def     model.Series
 	handles []stream.Handle // by sender
 	seen    time.Time
+	waiting atomic.Int64 // its points in the outbox
 }
 
 // point is a value on its way out.
@@ -31,17 +33,22 @@ type point struct {
 	text   string
 }
 
-// forgetAfter is how long a series that has no points is remembered. It must be
-// longer than any point waits in the queue.
-const forgetAfter = 24 * time.Hour
+const (
+	// forgetAfter is how long a series that has no points is remembered.
+	forgetAfter = 24 * time.Hour
+	// forgetEvery is longer than a sender holds a point: a forgotten series keeps its
+	// handles for that long.
+	forgetEvery = time.Hour
+)
 
 // seriesMap finds the series of an item.
 type seriesMap struct {
 	senders []*stream.Sender
 	now     func() time.Time
 
-	mu sync.Mutex
-	m  map[name]*series
+	mu    sync.Mutex
+	m     map[name]*series
+	dying []*series // forgotten; a sender that was given up may still have points of them
 }
 
 func (sm *seriesMap) get(n name) *series {
@@ -65,17 +72,22 @@ func (sm *seriesMap) get(n name) *series {
 	return s
 }
 
-// forget drops series without points and gives their handles back.
+// forget drops series without points. Their handles are given back by the next call.
 func (sm *seriesMap) forget() {
 	sm.mu.Lock()
 	defer sm.mu.Unlock()
+	for _, s := range sm.dying {
+		for i, snd := range sm.senders {
+			snd.Release(s.handles[i])
+		}
+	}
+	clear(sm.dying)
+	sm.dying = sm.dying[:0]
 	before := sm.now().Add(-forgetAfter)
 	for n, s := range sm.m {
-		if s.seen.Before(before) {
+		if s.seen.Before(before) && s.waiting.Load() == 0 {
 			delete(sm.m, n)
-			for i, snd := range sm.senders {
-				snd.Release(s.handles[i])
-			}
+			sm.dying = append(sm.dying, s)
 		}
 	}
 }
