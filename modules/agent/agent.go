@@ -102,18 +102,22 @@ func (a *Agent) connect() error {
 	if !a.cfg.Transfer.Enabled {
 		addrs = nil
 	}
+	secure, err := a.cfg.Transfer.TLS.Config("transfer")
+	if err != nil {
+		return err
+	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	for _, addr := range addrs {
 		client := rpc.NewClient(rpc.ClientOptions{
 			Addr: addr, Codec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, MaxConns: 1,
-			Dial: a.deps.Dial,
+			TLS: secure, Dial: a.deps.Dial,
 		})
 		var snd *stream.Sender
 		snd, err := stream.NewSender(stream.SenderOptions{
 			Addr: addr, Log: a.log, Kind: stream.KindPoints, Sender: "agent " + a.endpoint,
 			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second,
 			Drain:         time.Second, // the outbox has drained before
-			StockConnects: client.Connects, Dial: a.deps.Dial,
+			StockConnects: client.Connects, TLS: secure, Dial: a.deps.Dial,
 			Stock: func(ctx context.Context, points []stream.Point) error {
 				for part := range slices.Chunk(points, stockBatch) {
 					items := metricValues(snd, part)

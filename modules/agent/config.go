@@ -51,6 +51,8 @@ type Transfer struct {
 	Interval conf.Seconds `json:"interval"`
 	// Timeout bounds dialling a transfer.
 	Timeout conf.Millis `json:"timeout"`
+	// TLS makes the streams to the transfers speak TLS; stock's do not.
+	TLS daemon.ClientTLS `json:"tls"`
 }
 
 // HTTP is the local interface that programs push to.

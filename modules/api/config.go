@@ -110,6 +110,8 @@ type Graphs struct {
 	Replicas int `json:"numberOfReplicas"`
 	// RingHash is crc32 (stock) or murmur3 (fork); transfer must have the same.
 	RingHash string `json:"ringHash"`
+	// TLS makes the connections to the nodes speak TLS.
+	TLS daemon.ClientTLS `json:"tls"`
 }
 
 // ServiceToken lets a daemon call.

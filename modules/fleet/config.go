@@ -63,17 +63,18 @@ type place struct {
 	key     string
 	addr    *string
 	enabled bool
+	secure  *daemon.Listener // its TLS; nil for none
 }
 
 // places lists every listener of the fleet.
 func (c *Config) places() []place {
 	return []place{
-		{"agent.http.listen", &c.Agent.HTTP.Listen, c.Agent.HTTP.Enabled},
-		{"transfer.rpc.listen", &c.Transfer.RPC.Listen, c.Transfer.RPC.Enabled},
-		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled},
-		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled},
-		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled},
-		{"api.web_port", &c.API.Listen, true},
+		{"agent.http.listen", &c.Agent.HTTP.Listen, c.Agent.HTTP.Enabled, nil},
+		{"transfer.rpc.listen", &c.Transfer.RPC.Listen, c.Transfer.RPC.Enabled, &c.Transfer.RPC},
+		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled, &c.Transfer.HTTP},
+		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, nil},
+		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, nil},
+		{"api.web_port", &c.API.Listen, true, nil},
 	}
 }
 

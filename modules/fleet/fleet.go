@@ -211,7 +211,7 @@ func (f *Fleet) listen() (*endpoints, error) {
 		if !p.enabled {
 			continue
 		}
-		ln, err := daemon.Listen(p.key, *p.addr)
+		ln, err := p.open()
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -223,6 +223,13 @@ func (f *Fleet) listen() (*endpoints, error) {
 		return nil, err
 	}
 	return at, nil
+}
+
+func (p *place) open() (net.Listener, error) {
+	if p.secure != nil {
+		return p.secure.Open(strings.TrimSuffix(p.key, ".listen"))
+	}
+	return daemon.Listen(p.key, *p.addr)
 }
 
 // take hands a listener over to the daemon that closes it.

@@ -22,12 +22,12 @@ type Config struct {
 	// TsPolicy says which timestamps are replaced by now: default (0 or less, and
 	// what is ahead by more than 300 s and 3 steps), stock (beyond twice now) or
 	// fork (off by more than 3 steps either way).
-	TsPolicy string `json:"ts_policy"`
-	HTTP     Listen `json:"http"`
-	RPC      Listen `json:"rpc"`
-	Graph    Peers  `json:"graph"`
-	Judge    Peers  `json:"judge"`
-	Spool    Spool  `json:"spool"`
+	TsPolicy string          `json:"ts_policy"`
+	HTTP     daemon.Listener `json:"http"`
+	RPC      daemon.Listener `json:"rpc"`
+	Graph    Peers           `json:"graph"`
+	Judge    Peers           `json:"judge"`
+	Spool    Spool           `json:"spool"`
 
 	// The rest are destinations of stock and its fork that are not there yet.
 	Socket   Other `json:"socket"`
@@ -38,12 +38,6 @@ type Config struct {
 	Poly     Other `json:"poly"`
 	Kafka    Other `json:"kafka"`
 	Prome    Other `json:"prome"`
-}
-
-// Listen is where a server listens.
-type Listen struct {
-	Enabled bool   `json:"enabled"`
-	Listen  string `json:"listen"`
 }
 
 // Peers are the graphs or judges that points go to.
@@ -64,6 +58,8 @@ type Peers struct {
 	// Cluster names the nodes: "graph-00": "10.0.0.1:6070". A graph may have several
 	// addresses, separated by commas; each gets every point.
 	Cluster map[string]string `json:"cluster"`
+	// TLS makes the streams to the peers speak TLS; stock peers do not.
+	TLS daemon.ClientTLS `json:"tls"`
 	// SpoolAge is how old a spooled point may become before it is dropped as stale;
 	// 0 means any age.
 	SpoolAge conf.Duration `json:"spoolAge"`
@@ -98,8 +94,8 @@ func DefaultConfig() Config {
 	}
 	c := Config{
 		Base: daemon.DefaultBase(), MinStep: 30, TsPolicy: "default",
-		HTTP:  Listen{true, "0.0.0.0:6060"},
-		RPC:   Listen{true, "0.0.0.0:8433"},
+		HTTP:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6060"},
+		RPC:   daemon.Listener{Enabled: true, Listen: "0.0.0.0:8433"},
 		Graph: peers, Judge: peers,
 		Spool: Spool{Dir: "./data/spool/transfer", MaxSize: 1024, After: conf.Duration(500 * time.Millisecond)},
 	}
@@ -112,7 +108,7 @@ func DefaultConfig() Config {
 
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
-	errs := []error{c.Base.Validate()}
+	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
 	if c.MinStep < 1 {
 		c.MinStep = 30 // as stock takes it
 	}

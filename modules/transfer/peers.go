@@ -70,16 +70,20 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 		wake: make(chan struct{}, 1), replayed: map[rawName]stream.Handle{},
 	}
 	t.countOutlet(o)
+	secure, err := p.TLS.Config(kind)
+	if err != nil {
+		return nil, err
+	}
 	stock := &stockPeer{out: o, batch: p.Batch, client: rpc.NewClient(rpc.ClientOptions{
 		Addr: addr, Codec: rpc.Gob, Log: o.log,
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), MaxConns: p.MaxConns, MaxIdle: p.MaxIdle,
-		Dial: t.deps.Dial,
+		TLS: secure, Dial: t.deps.Dial,
 	})}
 	o.stock = stock
 	opts := stream.SenderOptions{
 		Addr: addr, Log: o.log, Kind: kind, Sender: "transfer " + t.host, Ring: r.Fingerprint(),
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), Drain: t.cfg.Drain.D() / 2,
-		StockConnects: stock.client.Connects, Dial: t.deps.Dial,
+		StockConnects: stock.client.Connects, TLS: secure, Dial: t.deps.Dial,
 	}
 	switch kind {
 	case stream.KindGraph:
@@ -87,7 +91,6 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 	case stream.KindJudge:
 		opts.Stock = stock.sendJudge
 	}
-	var err error
 	o.snd, err = stream.NewSender(opts)
 	return o, err
 }

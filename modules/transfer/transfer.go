@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/rpc"
 	"falcon/common/run"
@@ -176,13 +175,13 @@ func (t *Transfer) receive(ctx context.Context, rpcListener, httpListener net.Li
 
 func (t *Transfer) listen() (rpcListener, httpListener net.Listener, err error) {
 	rpcListener, httpListener = t.deps.RPC, t.deps.HTTP
-	if rpcListener == nil && t.cfg.RPC.Enabled {
-		if rpcListener, err = daemon.Listen("rpc.listen", t.cfg.RPC.Listen); err != nil {
+	if rpcListener == nil {
+		if rpcListener, err = t.cfg.RPC.Open("rpc"); err != nil {
 			return nil, nil, err
 		}
 	}
-	if httpListener == nil && t.cfg.HTTP.Enabled {
-		if httpListener, err = daemon.Listen("http.listen", t.cfg.HTTP.Listen); err != nil {
+	if httpListener == nil {
+		if httpListener, err = t.cfg.HTTP.Open("http"); err != nil {
 			return nil, nil, errors.Join(err, closeAll(rpcListener))
 		}
 	}

@@ -3,6 +3,7 @@ package graphs
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,8 @@ type Options struct {
 	DialTimeout time.Duration
 	// CallTimeout is how long a call may take. Default 5 s.
 	CallTimeout time.Duration
+	// TLS is spoken when set.
+	TLS *tls.Config
 	// Parallel bounds the calls in flight to each node. Default 16.
 	Parallel int
 
@@ -70,7 +73,7 @@ func New(opts Options) (*Client, error) {
 			}
 			n.addrs = append(n.addrs, rpc.NewClient(rpc.ClientOptions{
 				Addr: addr, Log: opts.Log, StockCodec: rpc.Gob,
-				MaxConns: opts.MaxConns, MaxIdle: opts.MaxIdle, DialTimeout: opts.DialTimeout, CallTimeout: opts.CallTimeout,
+				MaxConns: opts.MaxConns, MaxIdle: opts.MaxIdle, DialTimeout: opts.DialTimeout, CallTimeout: opts.CallTimeout, TLS: opts.TLS,
 			}))
 		}
 		c.nodes[name] = n
