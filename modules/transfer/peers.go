@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"falcon/common/model"
-	"falcon/common/queue/spool"
 	"falcon/common/ring"
 	"falcon/common/rpc"
 	"falcon/common/stream"
@@ -93,23 +91,6 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 	}
 	o.snd, err = stream.NewSender(opts)
 	return o, err
-}
-
-// open opens the outlet's spool, whose folder is named after the peer.
-func (o *outlet) open(s Spool) error {
-	dir := filepath.Join(s.Dir, o.kind+"-"+o.node+"-"+strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(o.addr))
-	sp, err := spool.Open(spool.Options{
-		Dir: dir, MaxBytes: int64(s.MaxSize) << 20, Now: o.now,
-		// A verdict on old points helps nobody, so judge's spool never refuses new
-		// ones.
-		DropOldest: o.kind == stream.KindJudge,
-	})
-	if err != nil {
-		return err
-	}
-	o.spool, o.maxSpool = sp, int64(s.MaxSize)<<20
-	o.spooling = !sp.Empty()
-	return nil
 }
 
 // stockPeer sends points to a stock graph or judge, which knows no streams.

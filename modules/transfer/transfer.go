@@ -106,14 +106,8 @@ func (t *Transfer) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, o := range t.outlets {
-		if err := o.open(t.cfg.Spool); err != nil {
-			err = fmt.Errorf("transfer: spool for %s %s: %w", o.kind, o.addr, err)
-			for _, opened := range t.outlets[:i] {
-				err = errors.Join(err, opened.spool.Close())
-			}
-			return errors.Join(err, closeAll(rpcListener, httpListener))
-		}
+	if err := t.openSpools(); err != nil {
+		return errors.Join(err, closeAll(rpcListener, httpListener))
 	}
 	// The receiving side ends first, so that nothing is offered to an outlet that
 	// has ended.

@@ -291,6 +291,16 @@ func (s *Spool) path(number uint64) string {
 	return filepath.Join(s.opts.Dir, fmt.Sprintf("spool-%016x", number))
 }
 
+// Held returns how many points the spool in dir holds, without opening it for use.
+func Held(dir string) (int64, error) {
+	s, err := Open(Options{Dir: dir, MaxBytes: 1 << 62})
+	if err != nil {
+		return 0, err
+	}
+	n := s.Stats().Held
+	return n, s.Close()
+}
+
 // Append adds a record of so many points. When it returns nil the record is with
 // the kernel and survives a kill. ErrFull and errors of the disk leave the spool as
 // it was; the points are counted as refused.
