@@ -16,6 +16,7 @@ import (
 	"falcon/common/run"
 	"falcon/common/stat"
 	"falcon/modules/graph/tsdb"
+	"falcon/modules/graph/tsdb/vfs"
 )
 
 // Deps are the neighbours of a graph.
@@ -31,6 +32,8 @@ type Deps struct {
 	Ready func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// FS is the file system of the storage engine; nil means the operating system's.
+	FS vfs.FS
 }
 
 // A Graph is ready to Run.
@@ -99,7 +102,7 @@ func (g *Graph) Run(ctx context.Context) error {
 	grp.Go("engine", func(ctx context.Context) error {
 		db, err := tsdb.Open(tsdb.Options{
 			Dir: g.cfg.Data, Retention: g.cfg.Retention.D(), Durability: durability,
-			MaxSeries: g.cfg.MaxSeries, Now: g.deps.Now, Log: g.log,
+			MaxSeries: g.cfg.MaxSeries, Now: g.deps.Now, Log: g.log, FS: g.deps.FS,
 		})
 		if err != nil {
 			return errors.Join(err, rpcListener.Close())
@@ -161,7 +164,7 @@ func (g *Graph) serve(ctx context.Context, db *tsdb.DB, ln net.Listener) error {
 
 // follow brings the search index up to date when the engine's catalog changes.
 func (g *Graph) follow(c tsdb.Change) {
-	what := renewed
+	what := created
 	if _, ok := g.db.Lookup(c.Endpoint, c.Counter); ok {
 		g.index.add(c.Endpoint, c.Counter)
 	} else {
@@ -176,8 +179,8 @@ func (g *Graph) follow(c tsdb.Change) {
 }
 
 // append logs batch and counts what became of it. refuse, when not nil, also hears
-// of each sample that was not taken; a duplicate is none, since resending is
-// harmless.
+// of each sample that was not taken, with its reason: a duplicate, too, which is how a
+// batch looks that was sent again.
 func (g *Graph) append(batch []tsdb.Sample, refuse func(i int, reason string)) error {
 	taken, err := g.db.Append(batch, func(i int, reason string) {
 		g.refused.Add(reason, 1)

@@ -2,8 +2,13 @@ package graph
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"falcon/common/daemon"
 	"falcon/common/model"
@@ -23,23 +28,27 @@ func (g *Graph) count() {
 	g.infos = s.Counter("GraphInfoCnt", "infos_total", "Calls of Graph.Info.")
 	g.lasts = s.Counter("GraphLastCnt", "lasts_total", "Newest points asked for.")
 	g.lastRaws = s.Counter("GraphLastRawCnt", "last_raws_total", "Newest received values asked for.")
-	s.StockOnly("GraphLoadDbCnt")
-	s.StockOnly("IndexUpdateAll")
-	s.StockOnly("IndexUpdateAllErrorCnt")
+	for _, name := range strings.Fields("GraphLoadDbCnt IndexUpdateAll IndexUpdateAllCnt IndexUpdateAllErrorCnt IndexUpdateIncr") {
+		s.StockOnly(name)
+	}
+	w := &writeBehind{
+		store: g.deps.Index, cfg: g.cfg.Index, index: g.index, log: g.log, now: g.now,
+		first: map[seriesName]news{}, later: map[seriesName]struct{}{}, wake: make(chan struct{}, 1),
+		written: s.Counter("IndexUpdateIncrCnt", "index_written_rows_total", "Series written to the SQL index."),
+		failed:  s.Counter("IndexUpdateIncrErrorCnt", "index_failed_batches_total", "Batches the database did not take; they are tried again."),
+		deleted: s.Counter("", "index_deleted_rows_total", "Series removed from the SQL index."),
+		refused: s.Reasons("", "index_refused_rows_total", "Series that the SQL index can not hold, or whose turn was lost (busy), by reason."),
+	}
 	if g.cfg.Index.Enabled {
-		w := &writeBehind{
-			store: g.deps.Index, cfg: g.cfg.Index, index: g.index, log: g.log, now: g.now,
-			queue: map[seriesName]news{}, wake: make(chan struct{}, 1),
-			written: s.Counter("IndexUpdateIncrCnt", "index_written_rows_total", "Series written to the SQL index."),
-			failed:  s.Counter("IndexUpdateIncrErrorCnt", "index_failed_batches_total", "Batches the database did not take; they are tried again."),
-			deleted: s.Counter("", "index_deleted_rows_total", "Series removed from the SQL index."),
-			refused: s.Reasons("", "index_refused_rows_total", "Series that the SQL index can not hold, by reason."),
-		}
 		g.behind = w
-		s.GaugeFunc("UnIndexedItemCacheCnt", "index_waiting_rows", "Series that wait to be written to the SQL index.", func() float64 { return float64(w.waiting()) })
+	}
+	for _, what := range strings.Fields("EndpointSelect EndpointInsert TagEndpointSelect TagEndpointInsert EndpointCounterSelect EndpointCounterInsert EndpointCounterUpdate") {
+		s.StockOnly("IndexUpdateIncrDb" + what + "Cnt")
 	}
 	s.GaugeFunc("IndexedItemCacheCnt", "series", "Series that can be searched.", func() float64 { _, n := g.index.size(); return float64(n) })
+	s.GaugeFunc("UnIndexedItemCacheCnt", "index_waiting_rows", "Series that wait to be written to the SQL index.", func() float64 { return float64(w.waiting()) })
 	s.GaugeFunc("EndpointCacheCnt", "endpoints", "Endpoints that can be searched.", func() float64 { n, _ := g.index.size(); return float64(n) })
+	s.StockOnly("CounterCacheCnt")
 	g.taken = s.Counter("TakenCnt", "taken_points_total", "Points stored.")
 	g.refused = s.Reasons("RefusedCnt", "refused_points_total", "Points not stored, by reason.")
 	g.searches = s.Counter("SearchCnt", "searches_total", "Calls of Graph.Search.")
@@ -75,7 +84,7 @@ func (g *Graph) countEngine() {
 // admin returns the daemon's pages with stock's routes of contract query 1.11.
 func (g *Graph) admin() http.Handler {
 	mux := daemon.Admin{
-		Stats: g.stats, Health: g.health, Line: true,
+		Stats: g.stats, Health: g.health,
 		Config: func() any { return g.cfg },
 		Reload: g.reload(),
 	}.Mux()
@@ -92,11 +101,21 @@ func (g *Graph) admin() http.Handler {
 		daemon.WriteJSON(w, map[string]string{"msg": "ok"})
 	})
 	mux.HandleFunc("GET /api/v2/version", object(map[string]string{"value": daemon.Version()}))
+	mux.HandleFunc("GET /api/v2/workdir", func(w http.ResponseWriter, _ *http.Request) {
+		exe, _ := os.Executable() // empty when the system does not tell
+		daemon.WriteJSON(w, map[string]string{"value": filepath.Dir(exe)})
+	})
 	mux.HandleFunc("GET /api/v2/config", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, map[string]any{"value": g.cfg}) })
 	// Stock rewrites its whole index on this; ours renews every row by itself.
 	mux.HandleFunc("GET /index/updateAll", object(map[string]string{"msg": "ok"}))
 	mux.HandleFunc("GET /index/updateAll/concurrent", object(map[string]any{"msg": "ok", "value": 0}))
 	mux.HandleFunc("POST /api/v2/index", g.indexNow)
+	mux.HandleFunc("GET /api/v2/stats/graph-queue-size", g.reporting)
+	mux.HandleFunc("POST /api/v2/config/reload", daemon.LocalOnly(g.reloadNow))
+	// Nothing is taken over from old nodes in this release, so nothing is counted.
+	mux.HandleFunc("GET /api/v2/counter/migrate", object(migrateCounts{}))
+	mux.HandleFunc("GET /counter/migrate", object(map[string]string{"msg": "ok", "counter": "FETCH_S_SUCCESS[0] FETCH_S_ERR[0] FETCH_S_ISNOTEXIST[0] " +
+		"SEND_S_SUCCESS[0] SEND_S_ERR[0] QUERY_S_SUCCESS[0] QUERY_S_ERR[0] CONN_S_ERR[0] CONN_S_DIAL[0]"}))
 	mux.HandleFunc("GET /debug/engine", func(w http.ResponseWriter, _ *http.Request) {
 		if !g.ready.Load() {
 			http.Error(w, g.health().Error(), http.StatusServiceUnavailable)
@@ -119,6 +138,43 @@ func (g *Graph) reload() func() (string, error) {
 		}
 		return "the log level is applied; other settings wait for a restart", nil
 	}
+}
+
+// migrateCounts are stock's counters of moving data to new nodes.
+type migrateCounts struct {
+	FetchSuccess, FetchErr, FetchNotExist, SendSuccess, SendErr, QuerySuccess, QueryErr, ConnErr, ConnDial uint64
+}
+
+// reporting answers how many series have reported within the last hour: all of them
+// under slot 0, where stock has as many slots as its hash table.
+func (g *Graph) reporting(w http.ResponseWriter, _ *http.Request) {
+	if !g.ready.Load() {
+		http.Error(w, g.health().Error(), http.StatusServiceUnavailable)
+		return
+	}
+	n, since := 0, g.now().Add(-time.Hour).Unix()
+	g.db.Each(func(_, _ string, in tsdb.Info) bool {
+		if in.Last >= since {
+			n++
+		}
+		return true
+	})
+	daemon.WriteJSON(w, map[string]int{"0": n})
+}
+
+// reloadNow reads the file again; a bad one changes nothing.
+func (g *Graph) reloadNow(w http.ResponseWriter, _ *http.Request) {
+	err := errors.New("there is no configuration file to read again")
+	if reload := g.reload(); reload != nil {
+		_, err = reload()
+	}
+	if err != nil {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+		return
+	}
+	daemon.WriteJSON(w, map[string]string{"msg": "ok"})
 }
 
 // indexNow renews the rows of the series in the body at once. It always answers ok,

@@ -188,21 +188,41 @@ func (x *index) searchEndpoints(p *model.GraphSearchParam, m matcher, limit int,
 		if !m.match(name) || len(p.Tags) > 0 && !x.hasTags(name, p.Tags) {
 			continue
 		}
-		behind := name > p.After
-		if p.Since == 0 && (!behind || len(resp.Endpoints) == limit) {
-			resp.Total++ // counted without asking how old it is
+		if name <= p.After || len(resp.Endpoints) == limit { // only counted
+			if p.Since <= 0 || x.fresh(name, p.Since, info) {
+				resp.Total++
+			}
 			continue
 		}
-		e := x.describe(name, info)
-		if e.Counters == 0 || e.Last < p.Since {
-			continue
-		}
-		resp.Total++
-		if behind && len(resp.Endpoints) < limit {
+		if e := x.describe(name, info); e.Counters > 0 && e.Last >= p.Since {
+			resp.Total++
 			resp.Endpoints = append(resp.Endpoints, e)
 		}
 	}
 	return resp
+}
+
+// fresh reports whether some series of the endpoint has reported since. It mostly
+// asks for one of them.
+func (x *index) fresh(endpoint string, since int64, info lookup) bool {
+	for i := 0; ; i++ {
+		counter, ok := x.counterAt(endpoint, i)
+		if !ok {
+			return false
+		}
+		if in, ok := info(endpoint, counter); ok && in.Last >= since {
+			return true
+		}
+	}
+}
+
+func (x *index) counterAt(endpoint string, i int) (counter string, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if list := x.endpoints[endpoint]; i < len(list) {
+		return list[i].Value(), true
+	}
+	return "", false
 }
 
 func (x *index) describe(endpoint string, info lookup) model.GraphEndpoint {

@@ -26,7 +26,7 @@ const (
 )
 
 // writeBehind brings the SQL index to what the engine holds (contract query 1.9, I1
-// to I7). New and deleted series wait in a bounded queue; a walk over all series
+// to I7). New and deleted series wait in a bounded queue, and go first; a walk over all series
 // renews the rest, once over Warmup after start and then once a Refresh, so that a
 // row that was lost, or did not fit the queue, comes back by itself. The data path
 // never waits for it.
@@ -42,7 +42,8 @@ type writeBehind struct {
 	refused                  *stat.Reasons
 
 	mu    sync.Mutex
-	queue map[seriesName]news
+	first map[seriesName]news     // new and gone series
+	later map[seriesName]struct{} // rows to be renewed; each waits in one of the two
 	wake  chan struct{}
 }
 
@@ -52,7 +53,8 @@ type seriesName struct{ endpoint, counter string }
 type news uint8
 
 const (
-	renewed news = iota // it is new, or its time is to be renewed
+	renewed news = iota // its time is to be renewed
+	created             // it is new, or its step or type is
 	deleted             // somebody deleted the series
 	expired             // it was silent for too long here; another node may have it
 )
@@ -70,16 +72,13 @@ type batch struct {
 func (b *batch) len() int { return len(b.rows) + len(b.deleted) + len(b.expired) }
 
 // changed notes that the row of a series must be written or removed. What does not
-// fit the queue is counted, and made good by the next walk.
+// fit is counted; rows that were to be written are made good by the next walk, rows
+// that were to be removed stay until somebody deletes their endpoint.
 func (w *writeBehind) changed(endpoint, counter string, what news) {
 	w.mu.Lock()
-	_, waits := w.queue[seriesName{endpoint, counter}]
-	full := !waits && len(w.queue) >= w.cfg.Queue
-	if !full {
-		w.queue[seriesName{endpoint, counter}] = what
-	}
+	fits := w.note(seriesName{endpoint, counter}, what)
 	w.mu.Unlock()
-	if full {
+	if !fits {
 		w.refused.Add(model.ReasonBusy, 1)
 		return
 	}
@@ -89,44 +88,75 @@ func (w *writeBehind) changed(endpoint, counter string, what news) {
 	}
 }
 
+// note queues n and reports whether it had room; w.mu is held.
+func (w *writeBehind) note(n seriesName, what news) bool {
+	if _, waits := w.first[n]; waits || what != renewed && len(w.first) < w.cfg.Queue {
+		if what != renewed {
+			w.first[n] = what
+		}
+		delete(w.later, n)
+		return true
+	}
+	if what == deleted || what == expired {
+		return false
+	}
+	if _, waits := w.later[n]; !waits && len(w.later) >= w.cfg.Queue {
+		return false
+	}
+	w.later[n] = struct{}{}
+	return true
+}
+
 func (w *writeBehind) waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.queue)
+	return len(w.first) + len(w.later)
 }
 
-// take moves up to a batch out of the queue.
+// take moves up to a batch out of the queue, news before renewals.
 func (w *writeBehind) take() (b batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for n, what := range w.queue {
+	for n, what := range w.first {
+		if b.len() == indexBatch {
+			return b
+		}
+		delete(w.first, n)
+		w.enter(&b, n, what)
+	}
+	for n := range w.later {
 		if b.len() == indexBatch {
 			break
 		}
-		delete(w.queue, n)
-		// What is true now decides, not what was true when it was queued.
-		key := portal.IndexKey{Endpoint: n.endpoint, Counter: n.counter}
-		if in, ok := w.lookup(n.endpoint, n.counter); ok {
-			b.rows = append(b.rows, row(n.endpoint, n.counter, in, w.now()))
-		} else if what == deleted {
-			b.deleted = append(b.deleted, key)
-		} else if what == expired {
-			b.expired = append(b.expired, key)
-		}
+		delete(w.later, n)
+		w.enter(&b, n, renewed)
 	}
 	return b
 }
 
-// putBack queues what could not be written.
-func (w *writeBehind) putBack(b batch) {
-	for _, r := range b.rows {
-		w.changed(r.Endpoint, r.Counter, renewed)
+// enter puts a series into b. What is true now decides, not what was true when it
+// was queued.
+func (w *writeBehind) enter(b *batch, n seriesName, what news) {
+	key := portal.IndexKey{Endpoint: n.endpoint, Counter: n.counter}
+	if in, ok := w.lookup(n.endpoint, n.counter); ok {
+		b.rows = append(b.rows, row(n.endpoint, n.counter, in, w.now()))
+	} else if what == deleted {
+		b.deleted = append(b.deleted, key)
+	} else if what == expired {
+		b.expired = append(b.expired, key)
 	}
+}
+
+// putBack queues what could not be written; first what no walk makes good.
+func (w *writeBehind) putBack(b batch) {
 	for _, k := range b.deleted {
 		w.changed(k.Endpoint, k.Counter, deleted)
 	}
 	for _, k := range b.expired {
 		w.changed(k.Endpoint, k.Counter, expired)
+	}
+	for _, r := range b.rows {
+		w.changed(r.Endpoint, r.Counter, created)
 	}
 }
 
@@ -144,15 +174,14 @@ func row(endpoint, counter string, in tsdb.Info, now time.Time) portal.IndexRow 
 func (w *writeBehind) follow(ctx context.Context) error {
 	cache := portal.NewEndpointCache(1_000_000)
 	pause := retryFirst
-	for {
+	for ctx.Err() == nil {
 		b := w.take()
 		if b.len() == 0 {
 			select {
 			case <-w.wake:
-				continue
 			case <-ctx.Done():
-				return nil
 			}
+			continue
 		}
 		// A batch that is under way is finished, or given up soon, when ctx ends.
 		bctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -170,6 +199,7 @@ func (w *writeBehind) follow(ctx context.Context) error {
 		}
 		pause = min(2*pause, retryMost)
 	}
+	return nil
 }
 
 func (w *writeBehind) write(ctx context.Context, cache *portal.EndpointCache, b batch) error {
