@@ -309,6 +309,24 @@ type mpCoder struct {
 	handle codec.MsgpackHandle
 	encs   sync.Pool
 	decs   sync.Pool
+	bufs   sync.Pool // of *[]byte
+}
+
+// buffer returns empty memory for one message; release takes it back as b, which
+// may have moved.
+func (c *mpCoder) buffer() *[]byte {
+	if b, _ := c.bufs.Get().(*[]byte); b != nil {
+		return b
+	}
+	b := make([]byte, 0, 128)
+	return &b
+}
+
+func (c *mpCoder) release(buf *[]byte, b []byte) {
+	if cap(b) <= keepBuffer {
+		*buf = b[:0]
+		c.bufs.Put(buf)
+	}
 }
 
 func newMpCoder() *mpCoder {

@@ -106,7 +106,7 @@ func TestQuickAnswersNeverWaitForASlot(t *testing.T) {
 	}
 }
 
-// The same calls, in msgpack, whose held answers share memory.
+// The same calls in msgpack, whose answers are written in memory that is used again.
 func TestQuickAnswersInMsgpack(t *testing.T) {
 	for _, codec := range []Codec{Msgpack, GoRPC} {
 		t.Run(codec.String(), func(t *testing.T) {

@@ -26,29 +26,11 @@ func readMsgpack(in *inbuf, scan *mpScan) error {
 	}
 }
 
-// scratch is where the reading goroutine encodes the answers it holds; others
-// encode at the same time, each in memory of its own.
-type scratch []byte
-
-func (s *scratch) take(h *header) []byte {
-	if h.held {
-		return (*s)[:0]
-	}
-	return make([]byte, 0, 128)
-}
-
-func (s *scratch) give(h *header, b []byte) {
-	if h.held && cap(b) <= keepBuffer {
-		*s = b
-	}
-}
-
 // specServer is ugorji's MsgpackSpecRpc: [0, id, method, [argument]].
 type specServer struct {
 	in    *inbuf
 	coder *mpCoder
 	scan  mpScan
-	buf   scratch
 }
 
 func (p *specServer) head(h *header) error {
@@ -103,7 +85,8 @@ func (p *specServer) body(h *header, arg any) error {
 }
 
 func (p *specServer) reply(out *outqueue, h *header, result any, text string) error {
-	b := append(p.buf.take(h), 0x94, 0x01)
+	buf := p.coder.buffer()
+	b := append(*buf, 0x94, 0x01)
 	b = AppendMsgpackInt(b, int64(h.seq))
 	var encErr error
 	if text == "" {
@@ -116,8 +99,9 @@ func (p *specServer) reply(out *outqueue, h *header, result any, text string) er
 	if text != "" {
 		b = append(AppendMsgpackString(b, text), 0xc0)
 	}
-	p.buf.give(h, b)
-	if err := out.add(h.held, func(dst []byte) []byte { return append(dst, b...) }); err != nil {
+	err := out.add(h.held, func(dst []byte) []byte { return append(dst, b...) })
+	p.coder.release(buf, b)
+	if err != nil {
 		return err
 	}
 	return encErr
@@ -128,7 +112,6 @@ type gorpcServer struct {
 	in    *inbuf
 	coder *mpCoder
 	scan  mpScan
-	buf   scratch
 }
 
 func (p *gorpcServer) head(h *header) error {
@@ -163,9 +146,9 @@ func (p *gorpcServer) body(h *header, arg any) error {
 }
 
 func (p *gorpcServer) reply(out *outqueue, h *header, result any, text string) error {
-	b := p.buf.take(h)
+	buf := p.coder.buffer()
 	var encErr error
-	b = appendGoRPCReply(b, h, text)
+	b := appendGoRPCReply(*buf, h, text)
 	if text == "" {
 		if b, encErr = p.coder.encode(b, result); encErr != nil {
 			text = notEncoded(h.method, encErr)
@@ -175,8 +158,9 @@ func (p *gorpcServer) reply(out *outqueue, h *header, result any, text string) e
 	if text != "" {
 		b = append(b, 0x80)
 	}
-	p.buf.give(h, b)
-	if err := out.add(h.held, func(dst []byte) []byte { return append(dst, b...) }); err != nil {
+	err := out.add(h.held, func(dst []byte) []byte { return append(dst, b...) })
+	p.coder.release(buf, b)
+	if err != nil {
 		return err
 	}
 	return encErr

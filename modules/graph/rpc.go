@@ -21,7 +21,7 @@ const (
 func (g *Graph) register(s *rpc.Server) {
 	rpc.Handle(s, "Graph.Ping", g.ping)
 	rpc.Handle(s, "Graph.Send", g.send)
-	rpc.Handle(s, "Graph.Query", g.query)
+	rpc.HandleQuick(s, "Graph.Query", g.isQuick, g.query)
 	rpc.Handle(s, "Graph.QueryBatch", g.queryBatch)
 	rpc.Handle(s, "Graph.Info", g.info)
 	rpc.Handle(s, "Graph.Last", g.last)
@@ -97,48 +97,41 @@ func parseBound(s string) (float64, bool) {
 	return v, err == nil && !math.IsNaN(v)
 }
 
-func (g *Graph) query(_ context.Context, _ *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
-	g.queries.Add(1)
-	resp, err := g.answer(q)
-	return (*queryReply)(resp), err
+// isQuick tells a query of the last hours: its points are in memory or were
+// written a moment ago, so it takes microseconds, and no disk is waited for.
+func (g *Graph) isQuick(q *model.GraphQueryParam) bool {
+	const recent = 2 * 3600
+	return q.Start >= g.now().Unix()-recent && q.End-q.Start <= recent
 }
 
-func (g *Graph) answer(q *model.GraphQueryParam) (*model.GraphQueryResponse, error) {
-	resp := &model.GraphQueryResponse{Endpoint: q.Endpoint, Counter: q.Counter}
-	pts := g.points.Get().(*[]tsdb.Point)
-	defer g.points.Put(pts)
-	in, got, err := g.db.Query(q.Endpoint, q.Counter, q.ConsolFun, q.Start, q.End, (*pts)[:0])
-	*pts = got[:0]
+func (g *Graph) query(_ context.Context, c *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
+	g.queries.Add(1)
+	return g.answer(c, q)
+}
+
+func (g *Graph) answer(c *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
+	in, points, err := g.db.Query(q.Endpoint, q.Counter, q.ConsolFun, q.Start, q.End, nil)
 	if err != nil {
 		return nil, fmt.Errorf("query %s of %s: %w", q.Counter, q.Endpoint, err)
 	}
-	resp.DsType, resp.Step = in.Type, in.Step
 	if step := int64(in.Step); step > 0 && q.Start/step >= q.End/step {
-		got = nil // a range within one step gives nothing (contract query 1.6, step 2)
+		points = nil // a range within one step gives nothing (contract query 1.6, step 2)
 	}
-	resp.Values = values(got)
-	g.queryItems.Add(len(got))
-	return resp, nil
-}
-
-// values copies points into the form of the wire, in one piece.
-func values(pts []tsdb.Point) []*model.RRDData {
-	data := make([]model.RRDData, len(pts))
-	out := make([]*model.RRDData, len(pts))
-	for i, p := range pts {
-		data[i] = model.RRDData{Timestamp: p.Ts, Value: model.JSONFloat(p.Value)}
-		out[i] = &data[i]
+	g.queryItems.Add(len(points))
+	a := &queryReply{Endpoint: q.Endpoint, Counter: q.Counter, DsType: in.Type, Step: in.Step, points: points}
+	if k := c.Codec(); k != rpc.Msgpack && k != rpc.GoRPC {
+		a.Values = values(points)
 	}
-	return out
+	return a, nil
 }
 
 // queryBatch answers many queries; a null one gets an empty answer.
-func (g *Graph) queryBatch(ctx context.Context, _ *rpc.Conn, p *model.GraphQueryBatchParam) (*batchReply, error) {
+func (g *Graph) queryBatch(ctx context.Context, c *rpc.Conn, p *model.GraphQueryBatchParam) (*batchReply, error) {
 	if len(p.Queries) > maxBatchQueries {
 		return nil, fmt.Errorf("%d queries in a batch are more than %d: ask in portions", len(p.Queries), maxBatchQueries)
 	}
 	g.queries.Add(len(p.Queries))
-	resp := &batchReply{Answers: make([]*model.GraphQueryResponse, len(p.Queries))}
+	resp := &batchReply{Answers: make([]*queryReply, len(p.Queries))}
 	points := 0
 	for i, q := range p.Queries {
 		if err := ctx.Err(); err != nil {
@@ -147,11 +140,11 @@ func (g *Graph) queryBatch(ctx context.Context, _ *rpc.Conn, p *model.GraphQuery
 		if q == nil {
 			q = &model.GraphQueryParam{}
 		}
-		a, err := g.answer(q)
+		a, err := g.answer(c, q)
 		if err != nil {
 			return nil, err
 		}
-		if points += len(a.Values); points > maxBatchPoints {
+		if points += len(a.points); points > maxBatchPoints {
 			return nil, fmt.Errorf("the answer has more than %d points: ask for fewer series or a shorter time", maxBatchPoints)
 		}
 		resp.Answers[i] = a
