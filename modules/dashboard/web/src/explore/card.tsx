@@ -11,7 +11,7 @@ import type { Group, Line } from "./group";
 import { colorName, dashOf, Plot } from "./plot";
 import { align, seriesKey, type Series, type Stats } from "./series";
 import { show } from "./state";
-import { format, unitOf, type Unit } from "./units";
+import { format, unitOf } from "./units";
 
 type Column = "label" | "now" | "min" | "max" | "avg";
 
@@ -42,7 +42,6 @@ export function Card({ g, big, legend }: { g: Group; big: boolean; legend: strin
   const missing = at && !busy.value && failed.value === null ? g.lines.filter((l) => !at.data.has(keyOf(l))) : [];
   const table = useMemo(() => align(lines.map((x) => x.s)), [lines]);
   const units = [...new Set(lines.map(({ line, s }) => unitOf(line.counter, s.type)))];
-  const unit: Unit = units.length === 1 ? (units[0] as Unit) : "";
   const steps = [...new Set(lines.map((x) => x.s.step))];
   const own = alone.value.get(g.key);
   const error = own?.error ?? failed.value;
@@ -70,7 +69,7 @@ export function Card({ g, big, legend }: { g: Group; big: boolean; legend: strin
         <h2 title={g.detail ? g.title + "/" + g.detail : g.title}>
           {g.title} {g.detail ? <span class="tags">{g.detail}</span> : null}
         </h2>
-        <span class="facts">{[unit, steps.length > 0 ? steps.map((s) => s + "\u202fs").join(", ") : ""].filter((x) => x).join(" · ")}</span>
+        <span class="facts">{[units.filter((u) => u !== "").join(", "), steps.length > 0 ? steps.map((s) => s + "\u202fs").join(", ") : ""].filter((x) => x).join(" · ")}</span>
         <button type="button" class="icon-button" title={t("refresh.one")} aria-label={t("refresh.one") + ": " + g.title} aria-busy={own?.busy ?? false} onClick={() => void refreshOne(g)}>
           <RefreshIcon />
         </button>
@@ -85,7 +84,7 @@ export function Card({ g, big, legend }: { g: Group; big: boolean; legend: strin
       {error ? <Failure error={error} onRetry={() => void (own?.error ? refreshOne(g) : refresh())} /> : null}
       <div class="plot-space">
         {near.value && lines.length > 0 && at ? (
-          <Canvas g={g} lines={lines} table={table} unit={unit} hidden={hidden.value} from={at.from} to={at.to} onCursor={(i) => (cursor.value = i)} />
+          <Canvas g={g} lines={lines} table={table} hidden={hidden.value} from={at.from} to={at.to} onCursor={(i) => (cursor.value = i)} />
         ) : null}
         {lines.length === 0 && !error ? <div class="over">{at && !waiting ? t("chart.none") : t("loading")}</div> : null}
         {empty ? <div class="over">{t("chart.none")}</div> : null}
@@ -110,22 +109,22 @@ interface CanvasProps {
   g: Group;
   lines: Drawn[];
   table: ReturnType<typeof align>;
-  unit: Unit;
   hidden: ReadonlySet<string>;
   from: number;
   to: number;
   onCursor(i: number | null): void;
 }
 
-function Canvas({ g, lines, table, unit, hidden, from, to, onCursor }: CanvasProps) {
+function Canvas({ g, lines, table, hidden, from, to, onCursor }: CanvasProps) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
-  // uPlot is made anew only when other lines are drawn, or in another unit.
-  const shape = unit + "\n" + lines.map((x) => keyOf(x.line) + "\n" + x.line.color).join("\n");
+  const unit = (x: Drawn) => unitOf(x.line.counter, x.s.type);
+  // uPlot is made anew only when other lines are drawn, or in other units.
+  const shape = lines.map((x) => [keyOf(x.line), x.line.color, unit(x)].join("\n")).join("\n");
 
   useLayoutEffect(() => {
     const el = host.current as HTMLDivElement;
-    const p = new Plot(el, lines.map((x) => ({ color: x.line.color })), unit, el.clientWidth, el.clientHeight, {
+    const p = new Plot(el, lines.map((x) => ({ color: x.line.color, unit: unit(x) })), el.clientWidth, el.clientHeight, {
       onCursor,
       onZoom: (a, b) => show({ from: a, to: b }),
     });

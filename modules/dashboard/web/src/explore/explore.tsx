@@ -24,6 +24,7 @@ export function Explore() {
   const tab = (name: Pane, n: number) => [name, n > 0 ? `${t(name)} ${count(n)}` : t(name)] as const;
   return (
     <div class={"explore pane-" + pane}>
+      <h1 class="hidden">{t("explore")}</h1>
       <div class="steps">
         <Segment<Pane>
           label={t("explore")} value={pane} options={[tab("endpoints", v.endpoints.length), tab("counters", v.counters.length), tab("charts", inView.value.shown)]}

@@ -6,6 +6,8 @@ import { ticks, type Unit } from "./units";
 
 export interface PlotLine {
   color: number;
+  /** Lines of one unit share a scale; those of two have an axis each side. */
+  unit: Unit;
 }
 
 export interface Hooks {
@@ -28,21 +30,26 @@ export class Plot {
   private window: [number, number] = [0, 1];
   private palette = new Map<string, string>();
 
-  constructor(host: HTMLElement, lines: readonly PlotLine[], private unit: Unit, width: number, height: number, hooks: Hooks) {
+  constructor(host: HTMLElement, lines: readonly PlotLine[], width: number, height: number, hooks: Hooks) {
     const color = (name: string) => () => this.color(name);
     const font = "11px " + css("--font");
+    const units = [...new Set(lines.map((l) => l.unit))];
+    const scale = (unit: Unit) => "y" + units.indexOf(unit);
     this.u = new uPlot(
       {
-        width, height, pxAlign: 1, padding: [8, 8, 0, 0],
+        width, height, pxAlign: 1, padding: [8, units.length > 1 ? 0 : 16, 0, 0],
         legend: { show: false },
         cursor: {
           sync: { key: "falcon", scales: ["x", null], setSeries: false },
+          y: false,
           drag: { x: true, y: false, setScale: false, dist: 6 },
           points: { size: 6 },
         },
         scales: {
           x: { time: true, range: () => this.window },
-          y: { range: (_u, min, max) => yRange(min ?? Infinity, max ?? -Infinity, this.unit) },
+          ...Object.fromEntries(
+            units.map((unit): [string, uPlot.Scale] => [scale(unit), { range: (_u, min, max) => yRange(min ?? Infinity, max ?? -Infinity, unit) }]),
+          ),
         },
         axes: [
           {
@@ -50,17 +57,18 @@ export class Plot {
             grid: { show: false }, ticks: { stroke: color("--grid"), size: 4, width: 1 },
             values: (_u, at, _i, _s, step) => timeLabels(at, step),
           },
-          {
-            stroke: color("--axis"), font, space: 28, gap: 6, incrs: valueSteps(this.unit),
-            grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
-            values: (_u, at) => ticks(at, this.unit),
+          // A third unit has a scale of its own too, but no room for an axis.
+          ...units.slice(0, 2).map((unit, i): uPlot.Axis => ({
+            scale: scale(unit), side: i === 0 ? 3 : 1, stroke: color("--axis"), font, space: 28, gap: 6, incrs: valueSteps(unit),
+            grid: { show: i === 0, stroke: color("--grid"), width: 1 }, ticks: { show: false },
+            values: (_u, at) => ticks(at, unit),
             size: (_u, values) => Math.max(36, ...(values ?? []).map((s) => s.length * 6.2 + 10)),
-          },
+          })),
         ],
         series: [
           {},
           ...lines.map((l) => ({
-            stroke: color(colorName(l.color)), width: 1.5, dash: dashOf(l.color), spanGaps: false,
+            scale: scale(l.unit), stroke: color(colorName(l.color)), width: 1.5, dash: dashOf(l.color), spanGaps: false,
             // A lone point between two gaps is a dot; without it nothing would be seen.
             points: { show: (u: uPlot, i: number) => lonely(u.data[i] as (number | null | undefined)[]), size: 4, filter: (u: uPlot, i: number) => alonePoints(u.data[i] as (number | null | undefined)[]) },
           })),

@@ -25,12 +25,12 @@ const decimal = ["", "k", "M", "G", "T", "P", "E"];
 /** Whether steps of 1024 are what people expect: bytes yes, bits and counts no. */
 export const isBinary = (u: Unit): boolean => u === "B" || u === "B/s";
 
-/** A number with three or four digits that count; whole ones as they are. */
+/** A number with three digits that count; whole ones as they are. */
 function digits(v: number): string {
   const a = Math.abs(v);
-  if (Number.isInteger(v) || a >= 999.5) return String(Math.round(v));
+  if (Number.isInteger(v) || a >= 99.95) return String(Math.round(v));
   if (a < 1e-4) return v.toExponential(1);
-  const text = v.toFixed(a >= 99.95 ? 1 : a >= 9.995 ? 1 : a >= 0.9995 ? 2 : 3);
+  const text = v.toFixed(a >= 9.995 ? 1 : a >= 0.9995 ? 2 : 3);
   return a < 0.1 ? Number(v.toPrecision(2)).toString() : text;
 }
 
@@ -72,7 +72,7 @@ export function ticks(values: readonly number[], unit: Unit): string[] {
   let places = 0;
   while (places < 9 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6 * step * 10 ** places) places++;
   places = Math.min(places, Math.max(0, 2 - Math.floor(Math.log10(step))));
-  return values.map((v) => (v === 0 ? "0" : (v / factor).toFixed(places)) + gap(unit) + name);
+  return values.map((v) => (v === 0 ? "0" + gap(unit) + unit : (v / factor).toFixed(places) + gap(unit) + name));
 }
 
 function seconds(v: number): string {

@@ -88,7 +88,7 @@ export function List(p: ListProps) {
     const on = name !== undefined && p.chosen.has(name);
     rows.push(
       <div
-        key={i} id={`${p.id}-${i}`} role="option" aria-selected={on} aria-posinset={i + 1} aria-setsize={p.count} aria-label={name ?? "…"}
+        key={i} id={`${p.id}-${i}`} role="option" aria-selected={on} aria-posinset={i + 1} aria-setsize={p.count} data-name={name}
         class={"row" + (on ? " on" : "") + (i === cursor ? " cursor" : "")} style={{ top: i * row + "px", height: row + "px" }} title={name ?? ""}
         onClick={(e: MouseEvent) => {
           if (name === undefined) return;
@@ -107,13 +107,14 @@ export function List(p: ListProps) {
   }
   return (
     <div
-      ref={box} class="list" role="listbox" aria-multiselectable={true} aria-label={p.label} tabIndex={0} id={p.id}
+      ref={box} class="list" aria-label={p.label} tabIndex={0} id={p.id}
+      {...(p.count > 0 ? { role: "listbox", "aria-multiselectable": true } : { role: "group" })}
       {...(cursor >= lo && cursor < hi ? { "aria-activedescendant": `${p.id}-${cursor}` } : {})}
       onScroll={(e: Event) => setTop((e.currentTarget as HTMLElement).scrollTop)}
       onKeyDown={keys}
       onFocus={() => cursor < 0 && p.count > 0 && setCursor(0)}
     >
-      {p.count === 0 ? <div class="none" role="presentation">{p.empty}</div> : <div class="rows" role="presentation" style={{ height: p.count * row + "px" }}>{rows}</div>}
+      {p.count === 0 ? <div class="none">{p.empty}</div> : <div class="rows" role="presentation" style={{ height: p.count * row + "px" }}>{rows}</div>}
     </div>
   );
 }
