@@ -278,7 +278,7 @@ func graphQuery(ctx context.Context, b *bench) (float64, string, error) {
 			return 0, "", errors.Join(err, p.kill())
 		}
 	}
-	c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: rpc.Msgpack, MaxConns: 4})
+	c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: rpc.Msgpack, MaxConns: 1})
 	defer c.Close()
 	var points atomic.Int64
 	cpu, err := p.measured(func() error {

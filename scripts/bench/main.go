@@ -31,6 +31,7 @@ func figures() []figure {
 		{"graph.raw_bytes", "B/point", 1.6, 1, graphRawBytes},
 		{"graph.recovery", "s", 5, 1, graphRecovery},
 		{"graph.query_1h", "µs", 20, 3, graphQuery},
+		{"api.history", "ms", 1.0, 3, apiHistory},
 		{"up.first", "s", 6, 3, upFirst},
 	}
 }
