@@ -1,9 +1,11 @@
 package transfer
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -74,7 +76,7 @@ func (u *update) DecodeJSON(b []byte) error {
 			return fmt.Errorf("%w: %d, and none was taken: send at most %d at once", errTooMany, n, model.MaxItems)
 		}
 	}
-	own := append(make([]byte, 0, len(b)), b...)
+	own := append([]byte(nil), b...)
 	p := scanner{b: own}
 	if items, ok := p.array(); ok {
 		*u = items
@@ -216,12 +218,24 @@ func (p *scanner) text() (string, bool) {
 	if !p.next('"') {
 		return "", false
 	}
-	start, ascii := p.i, true
-	for ; p.i < len(p.b); p.i++ {
-		switch c := p.b[p.i]; {
+	b, start, ascii := p.b, p.i, true
+	i := start
+	for {
+		for i+8 <= len(b) {
+			stop := special(binary.LittleEndian.Uint64(b[i:]))
+			if stop != 0 {
+				i += bits.TrailingZeros64(stop) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(b) {
+			return "", false
+		}
+		switch c := b[i]; {
 		case c == '"':
-			s := p.b[start:p.i]
-			p.i++
+			p.i = i + 1
+			s := b[start:i]
 			if len(s) == 0 {
 				return "", true
 			}
@@ -231,8 +245,17 @@ func (p *scanner) text() (string, bool) {
 		case c >= utf8.RuneSelf:
 			ascii = false
 		}
+		i++
 	}
-	return "", false
+}
+
+// special marks, by its highest bit, the first of eight bytes that is a quote, a
+// backslash, a control character or no ASCII; what it marks behind that means
+// nothing, and 0 means that there is none.
+func special(x uint64) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^'"'*ones, x^'\\'*ones
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (x-0x20*ones)&^x | x) & high
 }
 
 // digits takes the characters of a number as JSON spells it and tells whether it is
