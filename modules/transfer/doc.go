@@ -11,14 +11,16 @@
 // A success means kept: a point is answered for when, for every address it must
 // reach, that address has acknowledged it or it is in this transfer's own spool for
 // it. A graph that has not acknowledged within half a second is spooled for, and
-// from then on until its spool is empty new points join the tail, so order holds.
-// When a graph's spool is full, streams get no ack and stock clients get an error.
+// from then on new points join the tail, so order holds, until the graph acknowledges
+// again and all of the spool is on its way. When a graph's spool is full, streams get
+// no ack and stock clients get an error. Small pushes that come while others are on
+// their way travel on together.
 //
 // What is lost when it dies: nothing that was answered for.
 //
 // At each moment and for each destination
 //
-//	received + spool at start = delivered + refused(reason) + muted + stale + dropped + spooled + in flight
+//	received + spool at start = delivered + refused(reason) + muted + stale + dropped + damaged + spooled + in flight
 //
 // which GET /debug/accounting shows.
 //
