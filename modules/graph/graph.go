@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +46,6 @@ type Graph struct {
 
 	index  *index
 	behind *writeBehind // nil when the index is not written to SQL
-	points sync.Pool    // of *[]tsdb.Point
 	rpc    *rpc.ServerStats
 
 	stats                                   *stat.Set
@@ -70,9 +68,8 @@ func New(cfg Config, deps Deps) (*Graph, error) {
 	}
 	g := &Graph{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
-		index:  newIndex(),
-		points: sync.Pool{New: func() any { return new([]tsdb.Point) }},
-		rpc:    &rpc.ServerStats{},
+		index: newIndex(),
+		rpc:   &rpc.ServerStats{},
 	}
 	if g.now == nil {
 		g.now = time.Now
