@@ -28,7 +28,7 @@ type Admin struct {
 	// text says what happened, for example which keys wait for a restart.
 	Reload func() (string, error)
 	// Line ends the texts of /health, /version and /workdir with a line feed, as
-	// stock transfer and graph do; stock agent does not.
+	// stock transfer does; stock agent and graph do not.
 	Line bool
 }
 

@@ -72,8 +72,8 @@ func (c *Config) places() []place {
 		{"agent.http.listen", &c.Agent.HTTP.Listen, c.Agent.HTTP.Enabled, nil},
 		{"transfer.rpc.listen", &c.Transfer.RPC.Listen, c.Transfer.RPC.Enabled, &c.Transfer.RPC},
 		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled, &c.Transfer.HTTP},
-		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, nil},
-		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, nil},
+		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, &c.Graph.RPC},
+		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, &c.Graph.HTTP},
 		{"api.web_port", &c.API.Listen, true, nil},
 	}
 }

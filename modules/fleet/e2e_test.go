@@ -227,18 +227,6 @@ func TestOneProcess(t *testing.T) {
 	p.Stop()
 }
 
-// freeAddr returns an address that was free a moment ago, for programs that must
-// know each other before they start.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // Programs of their own, two graphs, MariaDB: points come back as from one process,
 // and each series is on the node where stock would put it, and only there.
 func TestSeparateProgramsOnMariaDB(t *testing.T) {
@@ -248,7 +236,7 @@ func TestSeparateProgramsOnMariaDB(t *testing.T) {
 	dir := t.TempDir()
 	addr := map[string]string{}
 	for _, name := range []string{"agent", "transfer", "transfer.rpc", "graph-00", "graph-00.http", "graph-01", "graph-01.http", "api"} {
-		addr[name] = freeAddr(t)
+		addr[name] = testkit.FreeAddr(t)
 	}
 	cluster := values{"graph-00": addr["graph-00"], "graph-01": addr["graph-01"]}
 	start := func(program, name string, cfg values) *testkit.Process {

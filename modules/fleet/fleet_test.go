@@ -1,8 +1,11 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -11,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"falcon/common/conf"
+	"falcon/common/testkit"
 )
 
 func TestStopsInTheDirectionDataFlows(t *testing.T) {
@@ -134,5 +139,51 @@ func TestFirstAndSecondStart(t *testing.T) {
 	}
 	if len(passwords) != 2 || len(passwords[0]) < 16 || passwords[1] != "" {
 		t.Errorf("passwords told at the two starts: %q; want one, then none", passwords)
+	}
+}
+
+// The links between the daemons speak TLS when the sections say so; points arrive.
+func TestLinksSpeakTLS(t *testing.T) {
+	cert, key := testkit.SelfSigned(t)
+	client := fmt.Sprintf(`{"enabled":true,"ca":%q}`, cert)
+	f, _ := quiet(t, fmt.Sprintf(`{
+		"agent": {"transfer": {"tls": %[3]s, "interval": "1s"}},
+		"transfer": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}, "graph": {"tls": %[3]s}},
+		"graph": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}},
+		"api": {"graphs": {"tls": %[3]s}}
+	}`, cert, key, client))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	up := make(chan Started, 1)
+	f.deps.Started = func(s Started) { up <- s }
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	var s Started
+	select {
+	case s = <-up:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	if c, err := net.Dial("tcp", s.Endpoints["graph.rpc.listen"]); err != nil {
+		t.Fatal(err)
+	} else {
+		_, _ = io.WriteString(c, `{"method":"Graph.Ping","params":[{}],"id":1}`)
+		if b, _ := io.ReadAll(c); bytes.Contains(b, []byte("result")) {
+			t.Errorf("a caller without TLS is answered %q", b)
+		}
+		c.Close()
+	}
+	push(t, s.Push+"?wait=1", []values{item("demo", "hello", "GAUGE", "", time.Now().Unix(), 1)})
+	root := login(t, strings.TrimSuffix(s.URL, "/"), "root", s.Password)
+	testkit.Eventually(t, 5*time.Second, func() error {
+		got, err := root.history("demo", "hello", time.Now().Unix()-120, time.Now().Unix()+60)
+		if err == nil && len(got) == 0 {
+			err = errors.New("the pushed point is not there")
+		}
+		return err
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

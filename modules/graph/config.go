@@ -13,8 +13,8 @@ import (
 // Config is the configuration of a graph. Keys of stock keep their names.
 type Config struct {
 	daemon.Base
-	HTTP Listen `json:"http"`
-	RPC  Listen `json:"rpc"`
+	HTTP daemon.Listener `json:"http"`
+	RPC  daemon.Listener `json:"rpc"`
 
 	// Data is the folder of the storage engine.
 	Data string `json:"data"`
@@ -33,12 +33,6 @@ type Config struct {
 	Index Index `json:"index"`
 	// Migrate is stock's way to move data to new nodes.
 	Migrate Migrate `json:"migrate"`
-}
-
-// Listen is where a server listens.
-type Listen struct {
-	Enabled bool   `json:"enabled"`
-	Listen  string `json:"listen"`
 }
 
 // DB names a database.
@@ -77,8 +71,8 @@ type Migrate struct {
 func DefaultConfig() Config {
 	return Config{
 		Base:       daemon.DefaultBase(),
-		HTTP:       Listen{true, "0.0.0.0:6071"},
-		RPC:        Listen{true, "0.0.0.0:6070"},
+		HTTP:       daemon.Listener{Enabled: true, Listen: "0.0.0.0:6071"},
+		RPC:        daemon.Listener{Enabled: true, Listen: "0.0.0.0:6070"},
 		Data:       "./data/graph",
 		Retention:  conf.Duration(tsdb.DefaultRetention),
 		Durability: "interval",
@@ -89,7 +83,7 @@ func DefaultConfig() Config {
 
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
-	errs := []error{c.Base.Validate()}
+	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
 	if !c.RPC.Enabled {
 		errs = append(errs, errors.New("rpc.enabled: a graph without RPC takes no points, set it to true"))
 	}

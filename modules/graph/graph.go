@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/rpc"
 	"falcon/common/run"
@@ -112,12 +111,12 @@ func (g *Graph) Run(ctx context.Context) error {
 func (g *Graph) listen() (rpcListener, httpListener net.Listener, err error) {
 	rpcListener, httpListener = g.deps.RPC, g.deps.HTTP
 	if rpcListener == nil {
-		if rpcListener, err = daemon.Listen("rpc.listen", g.cfg.RPC.Listen); err != nil {
+		if rpcListener, err = g.cfg.RPC.Open("rpc"); err != nil {
 			return nil, nil, err
 		}
 	}
-	if httpListener == nil && g.cfg.HTTP.Enabled {
-		if httpListener, err = daemon.Listen("http.listen", g.cfg.HTTP.Listen); err != nil {
+	if httpListener == nil {
+		if httpListener, err = g.cfg.HTTP.Open("http"); err != nil {
 			return nil, nil, errors.Join(err, rpcListener.Close())
 		}
 	}

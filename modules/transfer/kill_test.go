@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,16 +14,6 @@ import (
 
 	"falcon/common/testkit"
 )
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
 
 // A transfer is killed again and again while its graph comes and goes. Once the graph
 // is back, it has every point that was answered for. FALCON_SOAK=1 kills it longer.
@@ -43,7 +32,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 			at.stop()
 		}
 	}()
-	http1, rpc1 := freeAddr(t), freeAddr(t)
+	http1, rpc1 := testkit.FreeAddr(t), testkit.FreeAddr(t)
 	cfg := filepath.Join(dir, "transfer.json")
 	text, err := json.Marshal(map[string]any{
 		"http": map[string]any{"enabled": true, "listen": http1}, "rpc": map[string]any{"enabled": true, "listen": rpc1},

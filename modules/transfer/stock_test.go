@@ -19,6 +19,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/stream"
+	"falcon/common/testkit"
 )
 
 // A stockGraph serves Graph.Send with net/rpc, as a stock graph does.
@@ -52,15 +53,13 @@ type place struct {
 
 func (p *place) listen() net.Listener {
 	p.t.Helper()
-	addr := p.addr
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	if p.addr == "" {
+		p.addr = testkit.FreeAddr(p.t)
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := net.Listen("tcp", p.addr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.addr = ln.Addr().String()
 	return ln
 }
 

@@ -137,7 +137,8 @@ func (s *server) searchEndpoints(c *Call) (any, error) {
 	if len(tags) > 16 {
 		return nil, bad("more than 16 tags")
 	}
-	match, err := portal.ParsePatterns(q, false)
+	// Beyond stock, a word that begins with "!" must not match.
+	match, err := portal.ParsePatterns(q, true)
 	if err != nil {
 		return nil, err
 	}
