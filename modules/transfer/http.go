@@ -130,6 +130,7 @@ func (t *Transfer) push(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "decode error", http.StatusBadRequest) // stock's text, which clients compare
 		return
 	}
+	defer items.release()
 	resp, err := t.wait(r.Context(), items)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

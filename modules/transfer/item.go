@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 	"unsafe"
 
@@ -28,6 +30,49 @@ type item struct {
 
 	num    float64 // of Value, when parsed
 	parsed bool
+	home   *slab // of the first item of an ordinary batch: the memory of all
+}
+
+// A slab is the memory of a batch that was read the fast way: the text that its
+// items are views of, and the items. It is used again, since fresh memory for every
+// batch would cost more than reading it.
+type slab struct {
+	text  []byte
+	items []item
+	list  update
+}
+
+// next returns the next item, which is empty.
+func (s *slab) next() *item {
+	n := len(s.items)
+	if n == cap(s.items) {
+		return new(item) // they are shorter than guessed
+	}
+	s.items = s.items[:n+1]
+	return &s.items[n]
+}
+
+// slabs are the ones that nobody uses.
+var slabs = sync.Pool{New: func() any { return new(slab) }}
+
+// keepSlab is how much text a slab that is kept may have; longer batches are rare.
+const keepSlab = 4 << 20
+
+// release gives the memory of the items back. Nothing may refer to them any more.
+func (u *update) release() {
+	list := *u
+	*u = nil
+	for _, it := range list {
+		if it == nil {
+			continue
+		}
+		if s := it.home; s != nil && cap(s.text) <= keepSlab {
+			clear(s.items)
+			clear(s.list)
+			slabs.Put(s)
+		}
+		return
+	}
 }
 
 // number returns the item's value as a number, or as text.
@@ -76,12 +121,15 @@ func (u *update) DecodeJSON(b []byte) error {
 			return fmt.Errorf("%w: %d, and none was taken: send at most %d at once", errTooMany, n, model.MaxItems)
 		}
 	}
-	own := append([]byte(nil), b...)
-	p := scanner{b: own}
+	s := slabs.Get().(*slab)
+	s.text = append(s.text[:0], b...)
+	p := scanner{b: s.text, into: s}
 	if items, ok := p.array(); ok {
 		*u = items
 		return nil
 	}
+	clear(s.items)
+	slabs.Put(s)
 	var slow []*item
 	if err := json.Unmarshal(b, &slow); err != nil {
 		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -99,8 +147,9 @@ var errTooMany = errors.New("too many items")
 // scanner reads ordinary JSON. A method that returns false met something that is
 // not ordinary, or not JSON.
 type scanner struct {
-	b []byte
-	i int
+	b    []byte
+	i    int
+	into *slab // nil takes new memory
 }
 
 func (p *scanner) space() {
@@ -136,10 +185,15 @@ func (p *scanner) array() (items update, ok bool) {
 	if !p.next('[') {
 		return nil, false
 	}
-	// An item takes some 130 bytes; the slab is cut into items, so that they share
+	// An item takes some 130 bytes; the memory is cut into items, so that they share
 	// one allocation.
-	slab := make([]item, 0, len(p.b)/100+1)
-	items = make(update, 0, cap(slab))
+	home := p.into
+	if home == nil {
+		home = &slab{}
+	}
+	home.items = slices.Grow(home.items[:0], len(p.b)/100+1)
+	items = slices.Grow(home.list[:0], cap(home.items))
+	defer func() { home.list = items }()
 	if p.next(']') {
 		return items, p.end()
 	}
@@ -148,11 +202,8 @@ func (p *scanner) array() (items update, ok bool) {
 		if p.word("null") {
 			items = append(items, nil)
 		} else {
-			if len(slab) == cap(slab) {
-				slab = make([]item, 0, 64)
-			}
-			slab = slab[:len(slab)+1]
-			it := &slab[len(slab)-1]
+			it := home.next()
+			it.home = p.into
 			if !p.object(it) {
 				return nil, false
 			}

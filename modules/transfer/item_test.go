@@ -101,6 +101,31 @@ func TestItemsOutliveTheBuffer(t *testing.T) {
 	}
 }
 
+// Memory that is used again carries nothing over from the batch before.
+func TestReleasedMemoryIsEmpty(t *testing.T) {
+	full := `[{"endpoint":"h","metric":"m","value":1.5,"step":60,"counterType":"GAUGE","tags":"a=b","timestamp":9},null,{"endpoint":"i","value":2}]`
+	for round := range 200 {
+		var u update
+		if err := u.DecodeJSON([]byte(full)); err != nil || len(u) != 3 || u[0].Endpoint != "h" || u[1] != nil || u[2].num != 2 {
+			t.Fatalf("round %d: %+v, %v", round, u, err)
+		}
+		u.release()
+		if err := u.DecodeJSON([]byte(`[{},{}]`)); err != nil || len(u) != 2 {
+			t.Fatalf("round %d: %+v, %v", round, u, err)
+		}
+		for i, it := range u {
+			if got := *it; got.home == nil || got != (item{home: got.home}) {
+				t.Fatalf("round %d: item %d is %+v, want an empty one", round, i, got)
+			}
+		}
+		u.release()
+		if err := u.DecodeJSON([]byte(`[{"endpoint":"h"},{"endpoint":1}]`)); err == nil {
+			t.Fatal("a bad item was read")
+		}
+		u.release()
+	}
+}
+
 func FuzzDecodeJSON(f *testing.F) {
 	f.Add(`[{"endpoint":"h","metric":"m","value":1.5,"step":60,"counterType":"GAUGE","tags":"a=b","timestamp":1500000000},null]`)
 	f.Add(`[{"value":-0.0e-5,"step":-0}]`)

@@ -67,8 +67,9 @@ type spread struct {
 	t     *Transfer
 	parts []part // by outlet
 	watch *watch
-	now   int64 // Unix seconds
-	texts bool  // some point has a text
+	last  *series // of the item before, of a pushed batch
+	now   int64   // Unix seconds
+	texts bool    // some point has a text
 }
 
 // A part is what of a batch goes to one outlet.
@@ -84,7 +85,7 @@ func (t *Transfer) newSpread() *spread { return &spread{t: t, parts: make([]part
 
 // begin makes sp ready for a batch that came now.
 func (sp *spread) begin(now time.Time) {
-	sp.now, sp.watch = now.Unix(), sp.t.watch.Load()
+	sp.now, sp.watch, sp.last = now.Unix(), sp.t.watch.Load(), nil
 }
 
 // add puts a point into the part of each address that its series goes to.
@@ -176,7 +177,7 @@ func (t *Transfer) takeOne(sp *spread, it *item) (reason string) {
 	}
 	num, text, kind := it.number()
 	n := rawName{it.Endpoint, it.Metric, it.Tags, it.Type, it.Step, kind == model.ValueText}
-	s, reason := t.series.get(n, sp.now)
+	s, reason := t.series.following(sp.last, n, sp.now)
 	switch {
 	case reason != "":
 		return reason
@@ -185,6 +186,7 @@ func (t *Transfer) takeOne(sp *spread, it *item) (reason string) {
 	case kind == model.ValueBad, len(text) > maxText, len(s.targets) == 0 && kind == model.ValueText:
 		return model.ReasonValue // text is taken only where a judge wants it
 	}
+	sp.last = s
 	sp.add(s, it.Timestamp, num, text)
 	return ""
 }

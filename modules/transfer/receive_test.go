@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -303,5 +304,41 @@ func TestRejectedKeepsEachReason(t *testing.T) {
 	if len(list) != rejectsPerReason+2 || list[0].Reason != model.ReasonStep || list[0].Item.Metric != "rare" {
 		b, _ := json.Marshal(list)
 		t.Errorf("kept %s", bytes.TrimSpace(b))
+	}
+}
+
+// Batches in the same order, in another, with gaps and with names that are alike:
+// the guess of what follows never gives another series.
+func TestFollowingNeverGuessesWrong(t *testing.T) {
+	tr, err := New(testConfig(t, "127.0.0.1:1"), Deps{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var names []rawName
+	for i := range 200 {
+		names = append(names, rawName{fmt.Sprintf("h%d", i/20), fmt.Sprintf("m%d", i%20), "", []string{"GAUGE", "COUNTER"}[i%2], 60, false})
+	}
+	for round := range 300 {
+		if round%10 == 9 {
+			rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		}
+		if round%25 == 24 {
+			tr.series.forget(int64(round)) // everything is forgotten, and made anew
+		}
+		var last *series
+		for _, n := range names {
+			if rnd.IntN(10) == 0 {
+				continue
+			}
+			s, reason := tr.series.following(last, n, int64(round))
+			if reason != "" || s.raw != n || s.forgotten.Load() {
+				t.Fatalf("round %d: %+v gives %+v, %q", round, n, s.raw, reason)
+			}
+			if known := tr.series.find(n, n.sum(), int64(round), false); known != s {
+				t.Fatalf("round %d: %+v is another series than the table has", round, n)
+			}
+			last = s
+		}
 	}
 }

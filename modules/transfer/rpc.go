@@ -27,6 +27,7 @@ func (t *Transfer) register(s *rpc.Server) {
 // update answers once the points are kept. Bad items are only counted; the error is
 // for the case that nothing can be kept, and then the caller keeps the batch.
 func (t *Transfer) update(ctx context.Context, _ *rpc.Conn, items *update) (*model.TransferResponse, error) {
+	defer items.release()
 	resp, err := t.wait(ctx, *items)
 	if err == nil {
 		t.rpcRecv.Add(resp.Total - resp.Invalid)

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +29,9 @@ type series struct {
 	seen atomic.Int64 // Unix seconds
 
 	holders atomic.Int64 // streams that have a ref for it
+
+	after     atomic.Pointer[series] // what came behind it in a batch the last time
+	forgotten atomic.Bool            // no longer in the table
 }
 
 // rawName is how a pushed item names its series.
@@ -37,6 +39,19 @@ type rawName struct {
 	endpoint, metric, tags, typ string
 	step                        int64
 	text                        bool // its values are strings
+}
+
+// clone returns n with strings of its own, side by side, so that to compare them
+// with others touches little memory.
+func (n *rawName) clone() rawName {
+	all := n.endpoint + n.metric + n.tags + n.typ
+	cut := func(s string) (part string) {
+		part, all = all[:len(s)], all[len(s):]
+		return part
+	}
+	out := *n
+	out.endpoint, out.metric, out.tags, out.typ = cut(n.endpoint), cut(n.metric), cut(n.tags), cut(n.typ)
+	return out
 }
 
 func (n *rawName) sum() uint64 {
@@ -110,6 +125,28 @@ func (t *table) get(n rawName, now int64) (*series, string) {
 	return t.add(n, h, now), ""
 }
 
+// following is get for an item that came behind one of prev, which may be nil. Who
+// pushes names its series in the same order each time, so this mostly is the series
+// that came behind prev the last time, and then nothing is hashed or looked up.
+func (t *table) following(prev *series, n rawName, now int64) (*series, string) {
+	if prev == nil {
+		return t.get(n, now)
+	}
+	// A series that is forgotten at this moment keeps what it has until the next
+	// call of forget, which is long enough for this point.
+	if s := prev.after.Load(); s != nil && s.raw == n && !s.forgotten.Load() {
+		if s.seen.Load() != now {
+			s.seen.Store(now)
+		}
+		return s, ""
+	}
+	s, reason := t.get(n, now)
+	if reason == "" {
+		prev.after.Store(s)
+	}
+	return s, reason
+}
+
 // hold is get for a stream, which keeps the series until it calls drop.
 func (t *table) hold(n rawName, now int64) (*series, string) {
 	for {
@@ -151,7 +188,7 @@ func (s *series) drop(now int64) {
 }
 
 func (t *table) add(n rawName, h uint64, now int64) *series {
-	n.endpoint, n.metric, n.tags, n.typ = strings.Clone(n.endpoint), strings.Clone(n.metric), strings.Clone(n.tags), strings.Clone(n.typ)
+	n = n.clone()
 	made := t.make(n)
 	made.raw, made.hash = n, h
 	made.seen.Store(now)
@@ -187,6 +224,7 @@ func (t *table) forget(before int64) (n int) {
 			for s := *link; s != nil; s = *link {
 				if s.seen.Load() < before && s.holders.Load() == 0 {
 					*link = s.next
+					s.forgotten.Store(true)
 					t.dying = append(t.dying, s)
 				} else {
 					link = &s.next
