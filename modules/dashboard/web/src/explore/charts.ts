@@ -10,7 +10,7 @@ import { view } from "./state";
 import { ranges, type CF } from "./view";
 
 /** Seconds between two refreshes while the range ends now. */
-export const livePace = 10;
+export const livePace = 2;
 /** A tail is asked for at most so long after everything was, in seconds: points that came late are seen then. */
 const tailFor = 300;
 
@@ -181,7 +181,8 @@ export function followCharts(): () => void {
     untracked(() => void refresh());
   });
   const beat = () => {
-    if (document.hidden || !view.peek().live || !endsNow.peek() || inView.peek().shown === 0) return;
+    // An answer that is slower than the pace is waited for.
+    if (document.hidden || busy.peek() || !view.peek().live || !endsNow.peek() || inView.peek().shown === 0) return;
     void tail();
   };
   const timer = setInterval(beat, livePace * 1000);
