@@ -1,6 +1,6 @@
 import type { Page, Route } from "playwright-core";
 import { beforeAll, expect, test } from "vitest";
-import { complaints, done, drawn, list, makeData, page, row, useBrowser } from "./world";
+import { complaints, done, drawn, list, makeData, page, push, row, useBrowser } from "./world";
 
 useBrowser();
 beforeAll(makeData);
@@ -314,6 +314,19 @@ test("a fresh fleet says how to push a first point", async () => {
   await p.goto("/explore");
   await p.getByText("Nothing has reported yet").waitFor();
   expect(await p.locator("pre.command").textContent()).toMatch(/^curl -s -X POST -d .*http:\/\/127\.0\.0\.1:1988\/v1\/push$/);
+  await done(p);
+});
+
+test("a host that begins to report comes into the list by itself", async () => {
+  const p = await page();
+  const name = `late-${Date.now()}`;
+  await p.goto(`/explore?q=${name}&e=${name}&c=hello`);
+  await p.getByText(`Unknown: ${name}`).waitFor();
+  const item = { endpoint: name, metric: "hello", timestamp: Math.floor(Date.now() / 1000), step: 60, value: 7, counterType: "GAUGE", tags: "" };
+  expect(await (await fetch(push, { method: "POST", body: JSON.stringify([item]) })).text()).toBe("success");
+  await row(p, "endpoint", name).waitFor();
+  await row(p, "counter", "hello").waitFor();
+  await p.locator('article[data-key="c:hello"] tbody').getByText("7", { exact: true }).first().waitFor();
   await done(p);
 });
 

@@ -22,6 +22,7 @@ export interface Counter {
 
 const pageSize = 500;
 const typing = 150; // ms of silence after which a search is sent
+const listPace = 10; // seconds between two looks for new names while the view is live
 
 // --- endpoints ------------------------------------------------------------------------
 
@@ -211,9 +212,16 @@ export function followLists(): () => void {
     waiting.m = setTimeout(() => void listCounters(), hosts === lastHosts ? typing : 0);
     lastHosts = hosts;
   });
+  // New names come by themselves; a list of several pages is left alone under whoever scrolls it.
+  const timer = setInterval(() => {
+    const v = view.peek();
+    if (document.hidden || !v.live || v.from !== null || endpointsBusy.peek() || countersBusy.peek() || endpointTotal.peek() > pageSize) return;
+    refreshLists();
+  }, listPace * 1000);
   return () => {
     stopQ();
     stopC();
+    clearInterval(timer);
     clearTimeout(waiting.q);
     clearTimeout(waiting.m);
     search?.abort();
