@@ -317,7 +317,7 @@ func FuzzTracePath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string) {
 		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + path + " HTTP/1.0\r\n\r\n")))
 		if err != nil {
-			t.Skip()
+			return // the server refuses it before any handler sees it
 		}
 		h.ServeHTTP(httptest.NewRecorder(), req)
 	})
