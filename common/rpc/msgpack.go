@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 
@@ -198,6 +199,18 @@ func MsgpackInt(b []byte) (v int64, rest []byte, err error) {
 	return 0, b, fmt.Errorf("%w: %#x is no integer", errMsgpack, b[0])
 }
 
+// MsgpackFloat reads a number of any kind as a float.
+func MsgpackFloat(b []byte) (v float64, rest []byte, err error) {
+	switch {
+	case len(b) >= 9 && b[0] == 0xcb:
+		return math.Float64frombits(binary.BigEndian.Uint64(b[1:])), b[9:], nil
+	case len(b) >= 5 && b[0] == 0xca:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(b[1:]))), b[5:], nil
+	}
+	i, rest, err := MsgpackInt(b)
+	return float64(i), rest, err
+}
+
 // MsgpackBytes reads a string or bytes in any of msgpack's forms; nil reads as
 // empty. The result is a piece of b.
 func MsgpackBytes(b []byte) (v, rest []byte, err error) {
@@ -271,6 +284,11 @@ func AppendMsgpackInt(dst []byte, v int64) []byte {
 		return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(v))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(v))
+}
+
+// AppendMsgpackFloat writes v as a 64-bit float.
+func AppendMsgpackFloat(dst []byte, v float64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(v))
 }
 
 // AppendMsgpackString appends s as a string in the form every reader knows (raw

@@ -168,8 +168,8 @@ func (d *definition) append(dst []byte) []byte {
 	}
 	dst = rpc.AppendMsgpackInt(dst, int64(s.Step))
 	dst = rpc.AppendMsgpackInt(dst, int64(s.Heartbeat))
-	dst = binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(s.Min))
-	dst = binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(s.Max))
+	dst = rpc.AppendMsgpackFloat(dst, s.Min)
+	dst = rpc.AppendMsgpackFloat(dst, s.Max)
 	if s.Text {
 		return rpc.AppendMsgpackString(dst, "string")
 	}
