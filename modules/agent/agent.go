@@ -58,6 +58,7 @@ type Agent struct {
 
 	stats                       *stat.Set
 	collectedPoints, pushPoints *stat.Counter
+	beats, beatErrors           *stat.Counter
 	refused, collectErrors      *stat.Reasons
 }
 
@@ -146,6 +147,8 @@ func (a *Agent) count() {
 	a.stats = s
 	a.pushPoints = s.Counter("PushRecvCnt", "pushed_points_total", "Points pushed by programs of this host.")
 	a.collectedPoints = s.Counter("CollectCnt", "collected_points_total", "Points collected from this host.")
+	a.beats = s.Counter("HeartbeatCnt", "heartbeats_total", "Heartbeats an hbs has taken.")
+	a.beatErrors = s.Counter("HeartbeatErrorCnt", "heartbeat_errors_total", "Heartbeats no hbs has taken; they are sent again.")
 	a.out.taken = s.Counter("", "queued_points_total", "Points queued for transfer.")
 	a.out.delivered = s.Counter("SendCnt", "sent_points_total", "Points a transfer has taken.")
 	a.out.refused = s.Reasons("SendFailCnt", "send_refused_points_total", "Points a transfer has refused, by reason.")
@@ -216,6 +219,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if a.cfg.Transfer.Enabled {
 		g.Go("collect", a.look)
+	}
+	if a.cfg.Heartbeat.Enabled {
+		g.Go("heartbeat", a.heartbeats)
 	}
 	g.Go("forget", func(ctx context.Context) error {
 		return run.Every(ctx, forgetEvery, func(context.Context) { a.series.forget() })

@@ -20,7 +20,7 @@ type Config struct {
 	// HostnameFile is read when Hostname and FALCON_ENDPOINT are empty: a line
 	// HOSTNAME=x, or the bare name.
 	HostnameFile string `json:"hostname_file"`
-	// IP is the address that is reported; empty takes the one that leads to transfer.
+	// IP is the address that is reported; empty takes the one that leads to hbs.
 	IP string `json:"ip"`
 
 	Transfer  Transfer  `json:"transfer"`
@@ -81,12 +81,14 @@ type Queue struct {
 	Size int `json:"size"`
 }
 
-// Heartbeat has stock's keys; there is no hbs yet.
+// Heartbeat says to whom this host reports. Addr may name several hbs, separated by
+// commas; the first that answers gets the report.
 type Heartbeat struct {
-	Enabled  bool         `json:"enabled"`
-	Addr     string       `json:"addr"`
-	Interval conf.Seconds `json:"interval"`
-	Timeout  conf.Millis  `json:"timeout"`
+	Enabled  bool             `json:"enabled"`
+	Addr     string           `json:"addr"`
+	Interval conf.Seconds     `json:"interval"`
+	Timeout  conf.Millis      `json:"timeout"` // for dialling
+	TLS      daemon.ClientTLS `json:"tls"`
 }
 
 // Plugin has stock's keys; there are no plugins yet.
@@ -113,7 +115,7 @@ func DefaultConfig() Config {
 			"mem.swaptotal": true, "mem.swapused": true, "mem.swapfree": true,
 		},
 		Queue:     Queue{Size: 1_000_000},
-		Heartbeat: Heartbeat{Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
+		Heartbeat: Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		Plugin:    Plugin{Dir: "./plugin", Logs: "./logs"},
 	}
 }
@@ -140,6 +142,19 @@ func (c *Config) Validate() error {
 	if c.Queue.Size < 1 {
 		errs = append(errs, errors.New("queue.size: a queue holds at least one point"))
 	}
+	if c.Heartbeat.Enabled {
+		if len(c.Heartbeat.addrs()) == 0 {
+			errs = append(errs, errors.New(`heartbeat.addr: name an hbs, such as "127.0.0.1:6030", or set heartbeat.enabled to false`))
+		}
+		for _, a := range c.Heartbeat.addrs() {
+			if _, _, err := net.SplitHostPort(a); err != nil {
+				errs = append(errs, fmt.Errorf("heartbeat.addr: %q is no address, write host:port", a))
+			}
+		}
+		if c.Heartbeat.Interval.D() < time.Second || c.Heartbeat.Timeout <= 0 {
+			errs = append(errs, errors.New("heartbeat.interval and heartbeat.timeout: at least a second, and more than zero"))
+		}
+	}
 	if c.HTTP.Backdoor {
 		errs = append(errs, errors.New("http.backdoor: running commands over HTTP is not there; set it to false"))
 	}
@@ -153,7 +168,6 @@ func (c *Config) unserved() (out []string) {
 		on   bool
 		what string
 	}{
-		{c.Heartbeat.Enabled, "heartbeat.enabled: this release sends no heartbeats; hbs will not hear of this host"},
 		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
 		{len(c.Level) > 0, "metric_level_interval: this release looks at everything each transfer.interval"},
 		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},

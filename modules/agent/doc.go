@@ -15,7 +15,10 @@
 // was collected and pushed in the last seconds while a transfer is there. A push
 // with ?wait=1 is answered only after the acknowledgement.
 //
-// Not there yet: a queue on disk, heartbeats to hbs and what comes of them (plugins,
-// ports, processes, urls and directories on demand, upgrades), GPU metrics, the
-// fork's tiers and service metrics, and the pages below /page and /proc.
+// It reports to an hbs each minute, so that the portal knows the host and silence is
+// noticed.
+//
+// Not there yet: a queue on disk, what hbs may ask for (plugins, ports, processes,
+// urls and directories on demand, upgrades), GPU metrics, the fork's tiers and
+// service metrics, and the pages below /page and /proc.
 package agent

@@ -30,6 +30,7 @@ func testConfig(addrs ...string) Config {
 	cfg.HTTP.Enabled = false
 	cfg.Transfer.Addrs = addrs
 	cfg.Ignore = map[string]bool{"agent.alive": true}
+	cfg.Heartbeat.Enabled = false
 	return cfg
 }
 

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"falcon/common/daemon"
+	"falcon/common/model"
+	"falcon/common/rpc"
+	"falcon/common/run"
+)
+
+// heartbeats reports this host to hbs at once and then each Heartbeat.Interval, to
+// the first address that answers.
+func (a *Agent) heartbeats(ctx context.Context) error {
+	secure, err := a.cfg.Heartbeat.TLS.Config("heartbeat")
+	if err != nil {
+		return err
+	}
+	var clients []*rpc.Client
+	for _, addr := range a.cfg.Heartbeat.addrs() {
+		c := rpc.NewClient(rpc.ClientOptions{
+			Addr: addr, StockCodec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Heartbeat.Timeout.D(), CallTimeout: heartbeatTimeout, MaxConns: 1, TLS: secure, Dial: a.deps.Dial,
+		})
+		defer c.Close()
+		clients = append(clients, c)
+	}
+	var was error
+	for {
+		err := a.report(ctx, clients)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			a.beatErrors.Add(1)
+			if was == nil {
+				a.log.Warn("hbs does not take heartbeats", "err", err)
+			}
+		case was != nil:
+			a.log.Info("hbs takes heartbeats again")
+		}
+		pause := a.cfg.Heartbeat.Interval.D()
+		if was = err; err != nil {
+			pause = min(pause, heartbeatRetry)
+		}
+		if !run.Sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+const (
+	// heartbeatTimeout bounds one report.
+	heartbeatTimeout = 3 * time.Second
+	// heartbeatRetry is how soon a report that nobody took is made again.
+	heartbeatRetry = 5 * time.Second
+)
+
+// report sends one heartbeat.
+func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
+	var errs []string
+	for _, c := range clients {
+		req := model.AgentReportRequest{Hostname: a.endpoint, IP: a.ip(c.Addr()), AgentVersion: agentVersion(), PluginVersion: "plugin not enabled"}
+		var reply model.SimpleRpcResponse
+		err := c.Call(ctx, "Agent.ReportStatus", &req, &reply)
+		if err == nil && reply.Code != 0 {
+			err = fmt.Errorf("it answers code %d", reply.Code)
+		}
+		if err == nil {
+			a.beats.Add(1)
+			return nil
+		}
+		errs = append(errs, fmt.Sprintf("%s: %v", c.Addr(), err))
+	}
+	return fmt.Errorf("no hbs took it: %s", strings.Join(errs, "; "))
+}
+
+// ip returns the address of this host that is reported: as configured, else the one
+// from which hbs is reached.
+func (a *Agent) ip(hbs string) string {
+	if a.cfg.IP != "" {
+		return a.cfg.IP
+	}
+	// No packet is sent: the system only looks up the way.
+	c, err := net.Dial("udp", hbs)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// agentVersion fits stock's column of 16 characters.
+func agentVersion() string {
+	v := daemon.Version()
+	return v[:min(len(v), 16)]
+}
+
+// addrs returns the hbs to try, in order.
+func (h *Heartbeat) addrs() []string {
+	var out []string
+	for addr := range strings.SplitSeq(h.Addr, ",") {
+		if addr = strings.TrimSpace(addr); addr != "" {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
