@@ -22,7 +22,7 @@
 
 set -euo pipefail
 
-SERVICES="mariadb"
+SERVICES="mariadb redis"
 
 say() { echo "services: $*" >&2; }
 
@@ -136,6 +136,30 @@ mariadb_env() {
 }
 
 mariadb_down() { end "$1/mariadb"; }
+
+# --- Redis -----------------------------------------------------------------------------
+
+# Tests that need a Redis of their own start one from the same program.
+redis_up() {
+	local dir=$1/redis
+	alive "$dir" && return 0
+	install redis-server redis-server
+	mkdir -p "$dir"
+	redis-server --port 0 --unixsocket "$dir/sock" --dir "$dir" --save "" --appendonly no \
+		--pidfile "$dir/pid" --daemonize yes --logfile "$dir/log" >&2
+	for _ in $(seq 100); do
+		if [ -S "$dir/sock" ] && alive "$dir"; then
+			return 0
+		fi
+		sleep 0.1
+	done
+	say "Redis did not start, see $dir/log"
+	return 1
+}
+
+redis_env() { echo "export FALCON_TEST_REDIS='unix:$1/redis/sock'"; }
+
+redis_down() { end "$1/redis"; }
 
 # --- all of them -----------------------------------------------------------------------
 

@@ -1,0 +1,13 @@
+// Package redisx is how the fleet speaks to Redis: a pool whose calls have
+// deadlines, every key in one file (keys.go), and the three things that are built
+// on it:
+//
+//	Lock    one of several does the work: a token, a time to live, renewal
+//	Queue   a list whose elements leave only when their work is done
+//	PushOnce  an element that is pushed again is not there twice
+//
+// Redis is shared with stock peers: their lists keep their names and their
+// elements their form. Keys that one script touches carry a common hash tag, so
+// that they share a slot of a Redis Cluster; the client itself speaks to a single
+// Redis for now.
+package redisx

@@ -1,0 +1,70 @@
+package redisx
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Every key of the fleet is here, with its type, who writes and who reads it, and
+// when it goes. Names without a hash tag are stock's and are shared with stock
+// peers.
+
+// Event is the list of events of a priority: JSON, pushed at the head by judge,
+// taken at the tail by alarm. Elements go when alarm has told people.
+func Event(priority int) string { return fmt.Sprintf("event:p%d", priority) }
+
+// EventSeen marks an event as pushed to list: a string, written by judge with the
+// push, read by no one else. It goes after a day.
+func EventSeen(list, id, status string, eventTime int64, step, action int) string {
+	return fmt.Sprintf("{%s}:seen:%s:%s:%d:%d:%d", list, id, status, eventTime, step, action)
+}
+
+const (
+	// Epoch is a random string that a judge writes when it is missing: while it is
+	// there Redis has the memory it had. It never expires.
+	Epoch = "falcon:epoch"
+
+	// Heartbeats is a hash, host name to the Unix time of its last heartbeat: written
+	// by hbs, read by hbs's checker and by api. Entries of hosts that are gone or
+	// silent for a week are removed by the checker.
+	Heartbeats = "agent_heartbeat"
+
+	// RulesDirty is a counter, raised by api after each change of the rules; a channel
+	// of the same name says so. Read by hbs. It never expires.
+	RulesDirty = "rules:dirty"
+
+	// HBSLiveness is the lock of the hbs that looks after silent agents.
+	HBSLiveness = "{falcon:hbs}:liveness"
+
+	// Dead is a list of events that can not be told, JSON {list, reason, at, event}:
+	// written by alarm, read by its page /dead. The newest 10 000 are kept.
+	Dead = "alarm:dead"
+
+	// AlarmDealer is the lock of the alarm that deals events out to the parts.
+	AlarmDealer = "{alarm}:dealer"
+)
+
+// Part is the list of events of one part of all event ids: written by the alarm that
+// deals, read by the one that holds the part's lock.
+func Part(part, priority int) string { return fmt.Sprintf("{alarm:part:%d}:p%d", part, priority) }
+
+// PartLock is the lock of a part.
+func PartLock(part int) string { return fmt.Sprintf("{alarm:part:%d}:lock", part) }
+
+// Inflight is the list of what a consumer has taken from list and not finished.
+func Inflight(list, consumer string) string { return tagged(list) + ":inflight:" + consumer }
+
+// Lease is a string that says a consumer of list is alive; it expires when the
+// consumer does not renew it.
+func Lease(list, consumer string) string { return tagged(list) + ":lease:" + consumer }
+
+// Consumers is the set of those who have ever taken from list and not been swept.
+func Consumers(list string) string { return tagged(list) + ":consumers" }
+
+// tagged returns key with a hash tag, so that keys made of it share its slot.
+func tagged(key string) string {
+	if strings.Contains(key, "{") {
+		return key
+	}
+	return "{" + key + "}"
+}

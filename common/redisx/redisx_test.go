@@ -1,0 +1,360 @@
+package redisx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"falcon/common/conf"
+	"falcon/common/testkit"
+)
+
+// each runs a test on a real redis-server and on the small one that a fleet falls back
+// to. after lets time pass.
+func each(t *testing.T, test func(t *testing.T, p *Pool, after func(time.Duration))) {
+	open := func(t *testing.T, addr string) *Pool {
+		cfg := DefaultConfig()
+		cfg.Addr = conf.DSN(addr)
+		p, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		return p
+	}
+	t.Run("miniredis", func(t *testing.T) {
+		m := miniredis.RunT(t)
+		test(t, open(t, m.Addr()), m.FastForward)
+	})
+	t.Run("redis-server", func(t *testing.T) {
+		p := open(t, testkit.Redis(t).Addr())
+		test(t, p, func(d time.Duration) { expire(t, p, d) })
+	})
+}
+
+// expire makes every key that would expire within d do so now.
+func expire(t *testing.T, p *Pool, d time.Duration) {
+	t.Helper()
+	keys, err := Strings(p.Do(t.Context(), "KEYS", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		ttl, err := Int64(p.Do(t.Context(), "PTTL", k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ttl < 0 {
+			continue
+		}
+		if ttl -= d.Milliseconds(); ttl <= 0 {
+			_, err = p.Do(t.Context(), "DEL", k)
+		} else {
+			_, err = p.Do(t.Context(), "PEXPIRE", k, ttl)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func list(t *testing.T, p *Pool, key string) []string {
+	t.Helper()
+	all, err := Strings(p.Do(t.Context(), "LRANGE", key, 0, -1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func push(t *testing.T, p *Pool, key string, values ...string) {
+	t.Helper()
+	for _, v := range values {
+		if _, err := p.Do(t.Context(), "LPUSH", key, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func payloads(all []Element) []string {
+	var out []string
+	for _, e := range all {
+		out = append(out, string(e.Payload))
+	}
+	return out
+}
+
+func TestPushOnce(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
+		seen := EventSeen(Event(3), "s_1_x", "PROBLEM", 1500000000, 1, 9)
+		for i, want := range []bool{true, false, false} {
+			if did, err := p.PushOnce(t.Context(), Event(3), seen, time.Hour, []byte("e")); err != nil || did != want {
+				t.Errorf("push %d: %v, %v", i, did, err)
+			}
+		}
+		if got := list(t, p, "event:p3"); !slices.Equal(got, []string{"e"}) {
+			t.Errorf("list %q", got)
+		}
+		after(time.Hour + time.Second)
+		if did, err := p.PushOnce(t.Context(), Event(3), seen, time.Hour, []byte("e")); err != nil || !did {
+			t.Errorf("push after an hour: %v, %v", did, err)
+		}
+	})
+}
+
+func TestEpoch(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		first, made, err := p.Epoch(t.Context())
+		if err != nil || !made || first == "" {
+			t.Fatalf("%q %v %v", first, made, err)
+		}
+		if again, made, err := p.Epoch(t.Context()); err != nil || made || again != first {
+			t.Errorf("%q %v %v, want %q", again, made, err, first)
+		}
+		if _, err := p.Do(t.Context(), "FLUSHALL"); err != nil {
+			t.Fatal(err)
+		}
+		if other, made, err := p.Epoch(t.Context()); err != nil || !made || other == first {
+			t.Errorf("after a loss: %q %v %v", other, made, err)
+		}
+	})
+}
+
+func TestLock(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
+		a, err := p.TryLock(t.Context(), "l", time.Minute)
+		if err != nil || a == nil {
+			t.Fatal(a, err)
+		}
+		if b, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || b != nil {
+			t.Fatal("two hold it", b, err)
+		}
+		after(50 * time.Second)
+		if ok, err := a.Renew(t.Context()); err != nil || !ok {
+			t.Fatal("not renewed", err)
+		}
+		after(50 * time.Second)
+		if b, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || b != nil {
+			t.Fatal("a renewed lock was taken", err)
+		}
+		after(11 * time.Second)
+		b, err := p.TryLock(t.Context(), "l", time.Minute)
+		if err != nil || b == nil {
+			t.Fatal("an expired lock is not free", err)
+		}
+		if ok, err := a.Renew(t.Context()); err != nil || ok {
+			t.Error("renewed what somebody else holds", err)
+		}
+		if err := a.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if ok, err := b.Renew(t.Context()); err != nil || !ok {
+			t.Error("released what somebody else holds", err)
+		}
+		if err := b.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if c, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || c == nil {
+			t.Error("a released lock is not free", err)
+		}
+	})
+}
+
+func TestLead(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		leads, ended := make(chan struct{}), make(chan struct{})
+		done := make(chan error, 1)
+		go func() {
+			done <- p.Lead(ctx, "l", time.Second, func(ctx context.Context) error {
+				close(leads)
+				<-ctx.Done()
+				close(ended)
+				return nil
+			})
+		}()
+		<-leads
+		// Somebody who takes the lock away ends the work of who had it.
+		if _, err := p.Do(t.Context(), "SET", "l", "robber"); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestQueue(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
+		q := p.NewQueue("a", "event:p0", "event:p1")
+		if err := q.Announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := q.Pop(t.Context(), 10); err != nil || len(got) != 0 {
+			t.Fatalf("%q %v from nothing", payloads(got), err)
+		}
+		push(t, p, "event:p1", "1a", "1b", "1c")
+		push(t, p, "event:p0", "0a", "0b")
+		got, err := q.Pop(t.Context(), 4)
+		if err != nil || !slices.Equal(payloads(got), []string{"0a", "0b", "1a", "1b"}) {
+			t.Fatalf("%q %v", payloads(got), err)
+		}
+		if err := q.Done(t.Context(), got[0], got[2]); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(t, p, Inflight("event:p0", "a")); !slices.Equal(got, []string{"0b"}) {
+			t.Errorf("in flight %q", got)
+		}
+		if err := q.GiveBack(t.Context(), got[1], got[3]); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := q.Pop(t.Context(), 10); err != nil || !slices.Equal(payloads(got), []string{"0b", "1b", "1c"}) {
+			t.Errorf("%q %v", payloads(got), err)
+		}
+
+		// a dies: b may not touch its work before its lease has run out.
+		b := p.NewQueue("b", "event:p0", "event:p1")
+		if err := b.Announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Sweep(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Pop(t.Context(), 10); err != nil || len(got) != 0 {
+			t.Fatalf("took %q from a living one, %v", payloads(got), err)
+		}
+		after(leaseTTL + time.Second)
+		swept := 0
+		if err := b.Sweep(t.Context(), func(who string, n int) { swept += n }); err != nil || swept != 3 {
+			t.Fatalf("swept %d, %v", swept, err)
+		}
+		got, err = b.Pop(t.Context(), 10)
+		if err != nil || !slices.Equal(payloads(got), []string{"0b", "1b", "1c"}) {
+			t.Errorf("%q %v", payloads(got), err)
+		}
+		// What a still believes to have is no longer its to finish.
+		if err := q.Done(t.Context(), got...); err != nil {
+			t.Error(err)
+		}
+		if err := b.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(t, p, "event:p1"); !slices.Equal(got, []string{"1c", "1b"}) {
+			t.Errorf("after the resignation %q", got)
+		}
+	})
+}
+
+func TestSubscribe(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stands, got, done := make(chan struct{}, 1), make(chan string, 1), make(chan error, 1)
+		go func() {
+			done <- p.Subscribe(ctx, "c", func() { stands <- struct{}{} }, func(m []byte) { got <- string(m) })
+		}()
+		<-stands
+		if _, err := p.Do(t.Context(), "PUBLISH", "c", "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if m := <-got; m != "hello" {
+			t.Errorf("got %q", m)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPipe(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		got, err := p.Pipe(t.Context(), C("SET", "a", "text"), C("INCR", "a"), C("GET", "a"))
+		if err == nil || !strings.Contains(err.Error(), "INCR a") {
+			t.Errorf("error %v does not name the command", err)
+		}
+		if s, err := String(got[2], nil); err != nil || s != "text" {
+			t.Errorf("beside a refused command: %q %v", s, err)
+		}
+		if _, err := String(p.Do(t.Context(), "GET", "nothing")); !errors.Is(err, Nil) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// After a restart of Redis a pool works on by itself.
+func TestRestart(t *testing.T) {
+	r := testkit.Redis(t)
+	cfg := DefaultConfig()
+	cfg.Addr = conf.DSN(r.Addr())
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.Kill()
+	if err := p.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), r.Socket) {
+		t.Errorf("error %v does not name the Redis", err)
+	}
+	r.Start()
+	testkit.Eventually(t, 5*time.Second, func() error { return p.Ping(t.Context()) })
+}
+
+func TestConfig(t *testing.T) {
+	for _, tc := range []struct{ addr, password, host, network string }{
+		{"127.0.0.1:6379", "", "127.0.0.1:6379", "tcp"},
+		{"p@ss@h:1", "p@ss", "h:1", "tcp"},
+		{"unix:/run/redis.sock", "", "/run/redis.sock", "unix"},
+		{"secret@unix:/run/redis.sock", "secret", "/run/redis.sock", "unix"},
+	} {
+		c := DefaultConfig()
+		c.Addr = conf.DSN(tc.addr)
+		if p, h, n := c.where(); p != tc.password || h != tc.host || n != tc.network {
+			t.Errorf("%s: %q %q %q", tc.addr, p, h, n)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", tc.addr, err)
+		}
+	}
+	c := DefaultConfig()
+	c.Addr, c.Nodes = "localhost", []string{"a:1"}
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "addr:") || !strings.Contains(err.Error(), "redis_cluster_nodes:") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Keys that one script touches share a slot of a cluster: what is between the first
+// braces, or the whole name.
+func TestHashTags(t *testing.T) {
+	slot := func(key string) string {
+		if _, rest, ok := strings.Cut(key, "{"); ok {
+			if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+				return tag
+			}
+		}
+		return key
+	}
+	for _, l := range []string{Event(0), Part(3, 1)} {
+		for _, k := range []string{Inflight(l, "c"), Lease(l, "c"), Consumers(l)} {
+			if slot(k) != slot(l) {
+				t.Errorf("%s and %s are in different slots", l, k)
+			}
+		}
+	}
+	if k := EventSeen(Event(2), "s_1", "OK", 1, 1, 1); slot(k) != slot(Event(2)) {
+		t.Error(k)
+	}
+	if a, b := slot(Part(1, 0)), slot(PartLock(1)); a != b {
+		t.Error(fmt.Sprint(a, b))
+	}
+}
