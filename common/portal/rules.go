@@ -1,0 +1,128 @@
+package portal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// RuleRows are the rows of falcon_portal that rules are compiled from, as they were
+// at one moment.
+type RuleRows struct {
+	Hosts          []RuleHost
+	Groups         []RuleGroup
+	GroupHosts     []RulePair // group, host
+	GroupTemplates []RulePair // group, template
+	Templates      []RuleTemplate
+	Strategies     []RuleStrategy
+	Expressions    []RuleExpression
+	Actions        []RuleAction
+	Plugins        []RulePlugin
+}
+
+// RuleHost is a host; it is in maintenance from MaintainBegin to MaintainEnd, both
+// Unix seconds and included.
+type RuleHost struct {
+	ID            int    `db:"id"`
+	Name          string `db:"hostname"`
+	MaintainBegin int64  `db:"maintain_begin"`
+	MaintainEnd   int64  `db:"maintain_end"`
+}
+
+// RuleGroup is a host group.
+type RuleGroup struct {
+	ID   int    `db:"id"`
+	Name string `db:"grp_name"`
+}
+
+// RulePair binds something to a group.
+type RulePair struct {
+	Group int `db:"grp_id"`
+	Other int `db:"other"`
+}
+
+// RuleTemplate is a template.
+type RuleTemplate struct {
+	ID      int    `db:"id"`
+	Name    string `db:"tpl_name"`
+	Parent  int    `db:"parent_id"`
+	Action  int    `db:"action_id"`
+	Creator string `db:"create_user"`
+}
+
+// RuleStrategy is a strategy as it is written, the threshold and the tags as text.
+type RuleStrategy struct {
+	ID         int    `db:"id"`
+	Metric     string `db:"metric"`
+	Tags       string `db:"tags"`
+	MaxStep    int    `db:"max_step"`
+	Priority   int    `db:"priority"`
+	Func       string `db:"func"`
+	Op         string `db:"op"`
+	RightValue string `db:"right_value"`
+	Note       string `db:"note"`
+	RunBegin   string `db:"run_begin"`
+	RunEnd     string `db:"run_end"`
+	Template   int    `db:"tpl_id"`
+}
+
+// RuleExpression is an expression that is not paused and has an action.
+type RuleExpression struct {
+	ID         int    `db:"id"`
+	Expression string `db:"expression"`
+	Func       string `db:"func"`
+	Op         string `db:"op"`
+	RightValue string `db:"right_value"`
+	MaxStep    int    `db:"max_step"`
+	Priority   int    `db:"priority"`
+	Note       string `db:"note"`
+	Action     int    `db:"action_id"`
+}
+
+// RuleAction says which teams an action tells.
+type RuleAction struct {
+	ID  int    `db:"id"`
+	UIC string `db:"uic"`
+}
+
+// RulePlugin binds a folder of plugins to a group.
+type RulePlugin struct {
+	Group int    `db:"grp_id"`
+	Dir   string `db:"dir"`
+}
+
+// RuleRows reads all rules in one transaction that sees one state of the database.
+// Rows come in ascending order of their ids.
+func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if !db.Portal.SQLite() {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	tx, err := db.Portal.read.BeginTxx(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	r := &RuleRows{}
+	for _, q := range []struct {
+		to   any
+		what string
+	}{
+		{&r.Hosts, "id, hostname, maintain_begin, maintain_end FROM host ORDER BY id"},
+		{&r.Groups, "id, grp_name FROM grp ORDER BY id"},
+		{&r.GroupHosts, "grp_id, host_id AS other FROM grp_host ORDER BY grp_id, host_id"},
+		{&r.GroupTemplates, "grp_id, tpl_id AS other FROM grp_tpl ORDER BY grp_id, tpl_id"},
+		{&r.Templates, "id, tpl_name, parent_id, action_id, create_user FROM tpl ORDER BY id"},
+		{&r.Strategies, "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id FROM strategy ORDER BY id"},
+		{&r.Expressions, "id, expression, func, op, right_value, max_step, priority, note, action_id FROM expression WHERE action_id > 0 AND pause = 0 ORDER BY id"},
+		{&r.Actions, "id, uic FROM action ORDER BY id"},
+		{&r.Plugins, "grp_id, dir FROM plugin_dir ORDER BY grp_id, dir"},
+	} {
+		if err := sqlx.SelectContext(ctx, tx, q.to, "SELECT "+q.what); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+	}
+	return r, nil
+}
