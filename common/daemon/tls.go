@@ -19,16 +19,17 @@ type Listener struct {
 	Key  string `json:"tls_key,omitempty"`
 }
 
-// Validate reports what can not work; key is the section's name.
+// Validate reports what can not work; key is the section's name, empty when the
+// keys stand at the top of the file.
 func (l *Listener) Validate(key string) error {
 	if !l.Enabled {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(l.Listen); err != nil {
-		return fmt.Errorf("%s.listen: %q is no address, write \":6060\" or \"host:6060\"", key, l.Listen)
+		return fmt.Errorf("%s: %q is no address, write \":6060\" or \"host:6060\"", below(key, "listen"), l.Listen)
 	}
 	if (l.Cert == "") != (l.Key == "") {
-		return fmt.Errorf("%s: tls_cert and tls_key belong together, one of them is missing", key)
+		return fmt.Errorf("%s: tls_cert and tls_key belong together, one of them is missing", below(key, "tls_cert"))
 	}
 	return nil
 }
@@ -43,14 +44,22 @@ func (l *Listener) Open(key string) (net.Listener, error) {
 	if l.Cert != "" {
 		var err error
 		if cert, err = tls.LoadX509KeyPair(l.Cert, l.Key); err != nil {
-			return nil, fmt.Errorf("%s.tls_cert: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", below(key, "tls_cert"), err)
 		}
 	}
-	ln, err := Listen(key+".listen", l.Listen)
+	ln, err := Listen(below(key, "listen"), l.Listen)
 	if err != nil || l.Cert == "" {
 		return ln, err
 	}
 	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// below returns the full name of a key of a section.
+func below(section, key string) string {
+	if section == "" {
+		return key
+	}
+	return section + "." + key
 }
 
 // ClientTLS makes the connections to a peer speak TLS.

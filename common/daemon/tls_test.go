@@ -51,7 +51,7 @@ func TestTLSErrorsNameTheKey(t *testing.T) {
 		err  func() error
 		want string
 	}{
-		{"a key is missing", func() error { return (&Listener{Enabled: true, Listen: ":1", Cert: cert}).Validate("rpc") }, "rpc: tls_cert and tls_key belong together"},
+		{"a key is missing", func() error { return (&Listener{Enabled: true, Listen: ":1", Cert: cert}).Validate("rpc") }, "rpc.tls_cert: tls_cert and tls_key belong together"},
 		{"no address", func() error { return (&Listener{Enabled: true, Listen: "6060"}).Validate("http") }, `http.listen: "6060" is no address`},
 		{"no file", func() error {
 			_, err := (&Listener{Enabled: true, Listen: "127.0.0.1:0", Cert: "none.pem", Key: "none.pem"}).Open("rpc")

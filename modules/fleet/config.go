@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"falcon/modules/agent"
 	"falcon/modules/api"
 	"falcon/modules/graph"
+	"falcon/modules/hbs"
 	"falcon/modules/transfer"
 )
 
@@ -30,10 +32,14 @@ type Config struct {
 	// MySQL is the server that takes the place of SQLite, up to the slash before the
 	// database's name: user:password@tcp(host:3306)/
 	MySQL conf.DSN `json:"mysql"`
+	// Redis is the server that takes the place of the private one: password@host:port,
+	// or unix:/path.
+	Redis conf.DSN `json:"redis"`
 
 	Agent    agent.Config    `json:"agent"`
 	Transfer transfer.Config `json:"transfer"`
 	Graph    graph.Config    `json:"graph"`
+	HBS      hbs.Config      `json:"hbs"`
 	API      api.Config      `json:"api"`
 }
 
@@ -42,7 +48,7 @@ type Config struct {
 func DefaultConfig() Config {
 	c := Config{
 		Base: daemon.DefaultBase(), Data: "./data", Listen: "127.0.0.1",
-		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), API: api.DefaultConfig(),
+		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), HBS: hbs.DefaultConfig(), API: api.DefaultConfig(),
 	}
 	c.Agent.HTTP.Listen = ":1988"
 	c.Agent.Transfer.Interval = conf.Seconds(10 * time.Second)
@@ -50,13 +56,19 @@ func DefaultConfig() Config {
 	c.Transfer.HTTP.Listen, c.Transfer.RPC.Listen = ":6060", ":8433"
 	c.Transfer.MinStep = 10
 	c.Graph.HTTP.Listen, c.Graph.RPC.Listen = ":6071", ":6070"
+	c.HBS.Listen, c.HBS.HTTP.Listen = ":6030", ":6031"
+	c.HBS.AutoGroup = GroupOfAll
 	c.API.Listen = ":8080"
 	// Empty folders and addresses of neighbours are filled in by Wired.
-	c.Agent.Transfer.Addrs = nil
+	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster = nil, nil
-	c.Transfer.Spool.Dir, c.Graph.Data, c.Graph.DB.Dir, c.API.DB.Dir = "", "", "", ""
+	c.Transfer.Spool.Dir, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.API.DB.Dir = "", "", "", "", ""
 	return c
 }
+
+// GroupOfAll is the group that every host joins with its first heartbeat; it is made
+// at the first start.
+const GroupOfAll = "all"
 
 // A place is where a daemon listens: the key that says so and the address.
 type place struct {
@@ -74,6 +86,8 @@ func (c *Config) places() []place {
 		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled, &c.Transfer.HTTP},
 		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, &c.Graph.RPC},
 		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, &c.Graph.HTTP},
+		{"hbs.listen", &c.HBS.Listen, true, &c.HBS.Listener},
+		{"hbs.http.listen", &c.HBS.HTTP.Listen, c.HBS.HTTP.Enabled, &c.HBS.HTTP},
 		{"api.web_port", &c.API.Listen, true, nil},
 	}
 }
@@ -89,9 +103,13 @@ func (c *Config) Wired() Config {
 	fill(&w.Graph.Data, filepath.Join(w.Data, "graph"))
 	fill(&w.Transfer.Spool.Dir, filepath.Join(w.Data, "spool", "transfer"))
 	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
+	fill(&w.HBS.DBDir, filepath.Join(w.Data, "portal"))
 	fill(&w.API.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.Log.File, filepath.Join(w.Data, "logs", "falcon.log"))
 	if w.MySQL != "" {
+		if w.HBS.Database == "" {
+			w.HBS.Database = conf.DSN(w.MySQL.Reveal() + portal.Portal + "?loc=Local&parseTime=true")
+		}
 		for db, dsn := range map[string]*conf.DSN{
 			portal.Graph: &w.API.DB.Graph, portal.UIC: &w.API.DB.UIC, portal.Portal: &w.API.DB.Portal,
 		} {
@@ -104,6 +122,13 @@ func (c *Config) Wired() Config {
 		if host, port, err := net.SplitHostPort(*p.addr); err == nil && host == "" {
 			*p.addr = net.JoinHostPort(w.Listen, port)
 		}
+	}
+	if w.HBS.Redis.Addr == "" {
+		w.HBS.Redis.Addr = cmp.Or(w.Redis, privateAddr)
+	}
+	fill(&w.Agent.Heartbeat.Addr, loopback(w.HBS.Listen))
+	if len(w.HBS.Liveness.Transfers) == 0 {
+		w.HBS.Liveness.Transfers = []string{loopback(w.Transfer.RPC.Listen)}
 	}
 	// One graph and one transfer live here, unless the file names others.
 	if len(w.Agent.Transfer.Addrs) == 0 {
@@ -135,7 +160,7 @@ func Daemons(cfg Config) []Daemon {
 	var all []Daemon
 	for _, p := range w.places() {
 		name, what, _ := strings.Cut(p.key, ".")
-		if !p.enabled || what == "rpc.listen" {
+		if !p.enabled || what == "rpc.listen" || what == "listen" {
 			continue
 		}
 		addr := *p.addr
@@ -175,7 +200,7 @@ func (c *Config) Validate() error {
 	for _, s := range []struct {
 		name string
 		conf.Config
-	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"api", &w.API}} {
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"hbs", &w.HBS}, {"api", &w.API}} {
 		if err := s.Validate(); err != nil {
 			errs = append(errs, prefixed(s.name, err)...)
 		}
@@ -198,7 +223,7 @@ func prefixed(section string, err error) (out []error) {
 func (c *Config) Retired() map[string]string {
 	all := map[string]string{}
 	for section, keys := range map[string]map[string]string{
-		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "api": c.API.Retired(),
+		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "hbs": c.HBS.Retired(), "api": c.API.Retired(),
 	} {
 		for k, why := range keys {
 			all[section+"."+k] = why

@@ -11,6 +11,7 @@ import (
 	"falcon/modules/agent"
 	"falcon/modules/api"
 	"falcon/modules/graph"
+	"falcon/modules/hbs"
 	"falcon/modules/transfer"
 )
 
@@ -19,7 +20,8 @@ func TestShippedFiles(t *testing.T) {
 	ignoreNothing := func(c *agent.Config) { c.Ignore = map[string]bool{} }
 	a, tr, g, p, f := agent.DefaultConfig(), transfer.DefaultConfig(), graph.DefaultConfig(), api.DefaultConfig(), DefaultConfig()
 	ignoreNothing(&a)
-	want := map[string]any{"agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	h := hbs.DefaultConfig()
+	want := map[string]any{"hbs.json": &h, "agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)

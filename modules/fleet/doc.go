@@ -2,13 +2,14 @@
 // only package that knows them all.
 //
 //	agent ──> transfer ──> graph <── api (with the dashboard at /)
+//	   └────> hbs ──> portal, Redis
 //
 // Start: the data folder is locked, every listener is opened, the stores are
 // brought to their schema, then everything starts at once; no order exists. Stop:
 // in the direction data flows, each stage drains into a live one.
 //
-// Data folder: portal/ (SQLite), graph/, spool/, logs/, root-password, LOCK.
+// Data folder: portal/ (SQLite), graph/, spool/, redis/, logs/, root-password, LOCK.
 //
-// Not there yet: hbs, judge, plus_judge, alarm, nodata and poly_metric, which will
+// Not there yet: judge, plus_judge, alarm, nodata and poly_metric, which will
 // run here by default, and apiproxy and gateway, which will not.
 package fleet

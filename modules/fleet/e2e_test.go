@@ -136,6 +136,7 @@ func onAnyPort(t testing.TB, dir string) string {
 		"agent": {"http": {"enabled": true, "listen": ":0"}},
 		"transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"api": {"web_port": ":0"}
 	}`), 0o600)
 	if err != nil {
@@ -154,7 +155,7 @@ func up(t testing.TB, dir string) (p *testkit.Process, at map[string]string) {
 			return err
 		}
 		for key, addr := range at {
-			if strings.HasSuffix(key, "rpc.listen") {
+			if strings.HasSuffix(key, "rpc.listen") || key == "hbs.listen" {
 				continue
 			}
 			resp, err := http.Get("http://" + addr + "/health")

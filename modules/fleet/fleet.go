@@ -13,12 +13,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/modules/agent"
 	"falcon/modules/api"
 	"falcon/modules/dashboard"
 	"falcon/modules/graph"
+	"falcon/modules/hbs"
 	"falcon/modules/transfer"
 )
 
@@ -97,9 +100,30 @@ func (f *Fleet) Run(ctx context.Context) error {
 		}
 	}
 
-	stages, err := f.build(at, db)
+	if made {
+		// Somebody who shares the database may have made it already.
+		if _, err := db.CreateGroup(ctx, GroupOfAll, "root"); err != nil && !errors.Is(err, portal.ErrExists) {
+			return fmt.Errorf("make the group of all hosts: %w", err)
+		}
+	}
+	cfg := f.cfg
+	var private *privateRedis
+	if cfg.HBS.Redis.Enabled && cfg.HBS.Redis.Addr == privateAddr {
+		if private, err = startRedis(ctx, filepath.Join(cfg.Data, "redis"), f.log.With("daemon", "redis")); err != nil {
+			return err
+		}
+		cfg.HBS.Redis.Addr = conf.DSN(private.addr())
+	}
+	stages, closeAll, err := f.build(cfg, at, db)
 	if err != nil {
+		if private != nil {
+			err = errors.Join(err, private.stop())
+		}
 		return err
+	}
+	defer closeAll()
+	if private != nil {
+		stages = append(stages, stage{"redis": private.Run})
 	}
 	s := f.started(at, password, file)
 	if err := s.write(f.cfg.Data); err != nil {
@@ -112,10 +136,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 }
 
 // build makes every daemon, in the stages in which they stop.
-func (f *Fleet) build(at *endpoints, db *portal.DB) ([]stage, error) {
+func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage, closeAll func(), err error) {
 	log := func(name string) *slog.Logger { return f.log.With("daemon", name) }
 	// The addresses are known now, also where the configuration said port 0.
-	cfg := f.cfg
+	cfg.Agent.Heartbeat.Addr = strings.Join(at.instead(strings.Split(cfg.Agent.Heartbeat.Addr, ","), f.cfg.HBS.Listen, "hbs.listen"), ",")
+	cfg.HBS.Liveness.Transfers = at.instead(cfg.HBS.Liveness.Transfers, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	for _, cluster := range []*map[string]string{&cfg.Transfer.Graph.Cluster, &cfg.API.Graphs.Cluster} {
 		wired := map[string]string{}
@@ -125,20 +150,30 @@ func (f *Fleet) build(at *endpoints, db *portal.DB) ([]stage, error) {
 		*cluster = wired
 	}
 
+	var pool *redisx.Pool
+	closeAll = func() {}
+	if cfg.HBS.Redis.Enabled {
+		if pool, err = redisx.New(cfg.HBS.Redis.Config); err != nil {
+			return nil, nil, err
+		}
+		closeAll = func() { _ = pool.Close() } // nobody uses it any more
+	}
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
 	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
 	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
+	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: pool, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})
 	page, err4 := dashboard.Handler()
 	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Dashboard: page})
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return nil, err
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		return nil, closeAll, err
 	}
 	return []stage{
 		{"agent": a.Run},
+		{"hbs": h.Run},
 		{"transfer": t.Run},
 		{"graph": g.Run},
 		{"api": p.Run},
-	}, nil
+	}, closeAll, nil
 }
 
 func (f *Fleet) started(at *endpoints, password, file string) Started {

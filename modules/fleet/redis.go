@@ -19,6 +19,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"falcon/common/conf"
 	"falcon/common/run"
 )
 
@@ -36,6 +37,10 @@ type privateRedis struct {
 	child  *os.Process
 	adopts bool
 }
+
+// privateAddr stands in a wired configuration for the address of the private Redis,
+// which is known once it runs.
+const privateAddr conf.DSN = "unix:(private)"
 
 const (
 	redisStart = 10 * time.Second       // what a child may take until it answers
@@ -155,8 +160,7 @@ func (r *privateRedis) start(ctx context.Context) error {
 func (r *privateRedis) Run(ctx context.Context) error {
 	if r.mini != nil {
 		<-ctx.Done()
-		r.mini.Close()
-		return nil
+		return r.stop()
 	}
 	for {
 		err := r.watch(ctx)
@@ -194,6 +198,10 @@ func (r *privateRedis) watch(ctx context.Context) error {
 
 // stop ends Redis after it has written what it knows.
 func (r *privateRedis) stop() error {
+	if r.mini != nil {
+		r.mini.Close()
+		return nil
+	}
 	if r.adopts {
 		_, err := command(r.socket, "SHUTDOWN")
 		if err != nil && ping(r.socket) == nil {

@@ -1,0 +1,276 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/rulebook"
+)
+
+// maxChain is the number of templates from which on a chain of inheritance is taken
+// for a cycle, as in stock.
+const maxChain = 10
+
+// A Bad row was set aside; everything beside it is in force.
+type Bad struct {
+	What   string `json:"what"` // strategy, expression or template
+	ID     int    `json:"id"`
+	Reason string `json:"reason"`
+}
+
+func (b Bad) String() string { return fmt.Sprintf("%s %d: %s", b.What, b.ID, b.Reason) }
+
+// A Result is what a set of rows comes out as.
+type Result struct {
+	Book *rulebook.Book
+	Bad  []Bad
+	// Next is when the book changes although no row does: a strategy's hours begin or
+	// end, a maintenance begins or ends. Zero for never.
+	Next time.Time
+
+	c *compiler
+}
+
+// Compile makes the book that is in force at now. Hours of strategies are meant in
+// now's time zone.
+func Compile(rows *portal.RuleRows, now time.Time) *Result {
+	c := newCompiler(rows, now)
+	book := rulebook.New()
+	// Hosts of the same templates have the same strategies.
+	made := map[string][]*model.Strategy{}
+	for _, h := range rows.Hosts {
+		if h.Name == "" {
+			continue
+		}
+		if maintained(h, now) {
+			book.Disabled = append(book.Disabled, h.Name)
+			continue
+		}
+		tpls := c.templatesOf(h.ID)
+		if len(tpls) == 0 {
+			continue
+		}
+		key := fmt.Sprint(tpls)
+		of, ok := made[key]
+		if !ok {
+			of = c.inForce(tpls)
+			made[key] = of
+		}
+		book.Add(h.Name, of)
+	}
+	slices.Sort(book.Disabled)
+	book.Disabled = slices.Compact(book.Disabled)
+	for _, s := range c.strategies {
+		if !s.inHours {
+			book.Paused = append(book.Paused, s.rule.Id)
+		}
+	}
+	for _, e := range rows.Expressions {
+		x, reason := expression(e)
+		if reason != "" {
+			c.bad = append(c.bad, Bad{"expression", e.ID, reason})
+			continue
+		}
+		book.Expressions = append(book.Expressions, x)
+	}
+	return &Result{Book: book, Bad: c.bad, Next: c.next, c: c}
+}
+
+// A rule is a strategy as the compiler knows it.
+type rule struct {
+	rule    *model.Strategy // without leaf
+	watches string          // metric and sorted tags: what a descendant's strategy replaces
+	tpl     int             // the template that owns it
+	inHours bool
+}
+
+type compiler struct {
+	rows       *portal.RuleRows
+	now        time.Time
+	templates  map[int]*portal.RuleTemplate
+	strategies []*rule
+	owned      map[int][]*rule // by template
+	groups     map[int][]int   // host to its groups
+	bound      map[int][]int   // group to its templates
+	chains     map[int][]int   // template to its chain, root first; nil for a cycle
+	effective  map[int][]*rule // leaf to what comes down its chain
+	leaves     map[leafOf]*model.Strategy
+	hosts      map[string]*portal.RuleHost
+	bad        []Bad
+	next       time.Time
+}
+
+type leafOf struct{ strategy, leaf int }
+
+func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
+	c := &compiler{
+		rows: rows, now: now, templates: map[int]*portal.RuleTemplate{}, owned: map[int][]*rule{}, groups: map[int][]int{}, bound: map[int][]int{},
+		chains: map[int][]int{}, effective: map[int][]*rule{}, leaves: map[leafOf]*model.Strategy{},
+		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)),
+	}
+	for i := range rows.Templates {
+		c.templates[rows.Templates[i].ID] = &rows.Templates[i]
+	}
+	for _, s := range rows.Strategies {
+		if c.templates[s.Template] == nil {
+			c.bad = append(c.bad, Bad{"strategy", s.ID, fmt.Sprintf("its template %d does not exist", s.Template)})
+			continue
+		}
+		r, reason := strategy(s)
+		if reason != "" {
+			c.bad = append(c.bad, Bad{"strategy", s.ID, reason})
+			continue
+		}
+		h := hours{s.RunBegin, s.RunEnd}
+		r.inHours = h.contain(now)
+		c.earlier(h.next(now))
+		c.strategies = append(c.strategies, r)
+		c.owned[s.Template] = append(c.owned[s.Template], r)
+	}
+	for _, p := range rows.GroupHosts {
+		c.groups[p.Other] = append(c.groups[p.Other], p.Group)
+	}
+	for _, p := range rows.GroupTemplates {
+		c.bound[p.Group] = append(c.bound[p.Group], p.Other)
+	}
+	for i := range rows.Hosts {
+		h := &rows.Hosts[i]
+		c.hosts[h.Name] = h
+		// In maintenance from begin to end, both included.
+		for _, at := range []int64{h.MaintainBegin, h.MaintainEnd + 1} {
+			if at > now.Unix() && h.MaintainEnd >= h.MaintainBegin {
+				c.earlier(time.Unix(at, 0))
+			}
+		}
+	}
+	// All chains at once: afterwards a result is only read.
+	for _, t := range rows.Templates {
+		if chain := c.chain(t.ID); chain != nil {
+			c.comesDown(chain)
+		}
+	}
+	return c
+}
+
+func (c *compiler) earlier(t time.Time) {
+	if !t.IsZero() && (c.next.IsZero() || t.Before(c.next)) {
+		c.next = t
+	}
+}
+
+// templatesOf returns the templates that are bound to a host, each once, ascending.
+func (c *compiler) templatesOf(host int) []int {
+	var tpls []int
+	for _, g := range c.groups[host] {
+		tpls = append(tpls, c.bound[g]...)
+	}
+	slices.Sort(tpls)
+	return slices.Compact(tpls)
+}
+
+// chain returns the templates from the root down to tpl; nil when tpl does not exist
+// or its ancestors make a cycle.
+func (c *compiler) chain(tpl int) []int {
+	if chain, ok := c.chains[tpl]; ok {
+		return chain
+	}
+	var chain []int
+	for at := tpl; c.templates[at] != nil; at = c.templates[at].Parent {
+		if chain = append(chain, at); len(chain) == maxChain {
+			c.bad = append(c.bad, Bad{"template", tpl, fmt.Sprintf("%q has ten ancestors or is one of its own: its bindings are left out", c.templates[tpl].Name)})
+			chain = nil
+			break
+		}
+	}
+	slices.Reverse(chain)
+	c.chains[tpl] = chain
+	return chain
+}
+
+// leafChains returns the chains of tpls that no other of them contains, by
+// ascending leaf.
+func (c *compiler) leafChains(tpls []int) [][]int {
+	var chains [][]int
+	for _, t := range tpls {
+		if chain := c.chain(t); len(chain) > 0 {
+			chains = append(chains, chain)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(chains), func(a []int) bool {
+		return slices.ContainsFunc(chains, func(b []int) bool {
+			// A chain is one path to the root, so it is contained exactly when
+			// its leaf is in the other.
+			return len(b) > len(a) && slices.Contains(b, a[len(a)-1])
+		})
+	})
+}
+
+// comesDown returns the strategies that are in force through a chain: from the root
+// down, those of a template replace all earlier ones that watch the same thing.
+func (c *compiler) comesDown(chain []int) []*rule {
+	leaf := chain[len(chain)-1]
+	if all, ok := c.effective[leaf]; ok {
+		return all
+	}
+	by := map[string][]*rule{}
+	for _, t := range chain {
+		own := map[string][]*rule{}
+		for _, r := range c.owned[t] {
+			if r.inHours {
+				own[r.watches] = append(own[r.watches], r)
+			}
+		}
+		for watches, rules := range own {
+			by[watches] = rules
+		}
+	}
+	var all []*rule
+	for _, rules := range by {
+		all = append(all, rules...)
+	}
+	slices.SortFunc(all, func(a, b *rule) int { return cmp.Compare(a.rule.Id, b.rule.Id) })
+	c.effective[leaf] = all
+	return all
+}
+
+// inForce returns the strategies that tpls bring to a host, each with the leaf
+// template it comes through; one that comes through several leaves of one action
+// comes through the lowest.
+func (c *compiler) inForce(tpls []int) []*model.Strategy {
+	type told struct{ strategy, action int }
+	seen := map[told]bool{}
+	var out []*model.Strategy
+	for _, chain := range c.leafChains(tpls) {
+		leaf := chain[len(chain)-1]
+		for _, r := range c.comesDown(chain) {
+			k := told{r.rule.Id, c.templates[leaf].Action}
+			if seen[k] {
+				continue
+			}
+			seen[k] = true
+			out = append(out, c.through(r, leaf))
+		}
+	}
+	return out
+}
+
+// through returns r as it reaches hosts through a leaf template, one copy for all.
+func (c *compiler) through(r *rule, leaf int) *model.Strategy {
+	k := leafOf{r.rule.Id, leaf}
+	if c.leaves[k] == nil {
+		s := c.as(r, leaf)
+		c.leaves[k] = &s
+	}
+	return c.leaves[k]
+}
+
+// as returns r with leaf for its template.
+func (c *compiler) as(r *rule, leaf int) model.Strategy {
+	s, t := *r.rule, c.templates[leaf]
+	s.Tpl = &model.Template{Id: t.ID, Name: t.Name, ParentId: t.Parent, ActionId: t.Action, Creator: t.Creator}
+	return s
+}

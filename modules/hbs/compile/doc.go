@@ -1,0 +1,5 @@
+// Package compile turns the rows of falcon_portal into the rule book: groups bind
+// templates to hosts, templates inherit from templates, a strategy of a descendant
+// replaces those of its ancestors that watch the same thing (contract alerting 3.4).
+// It is pure: rows and a moment in, a book and its explanation out.
+package compile

@@ -1,0 +1,233 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"falcon/common/model"
+	"falcon/common/portal"
+)
+
+// Named is a row by its id and name.
+type Named struct {
+	ID   int    `json:"id"`
+	Name string `json:"name"`
+}
+
+// HostRules are the rules of a host with the reason for each (contract alerting 3.6).
+type HostRules struct {
+	Host        ExplainedHost       `json:"host"`
+	Strategies  []Explained         `json:"strategies"`
+	Expressions []*model.Expression `json:"expressions"` // those that name no endpoint, or this one
+}
+
+// ExplainedHost is the host itself.
+type ExplainedHost struct {
+	ID       int    `json:"id"`
+	Hostname string `json:"hostname"`
+	Maintain bool   `json:"maintain"` // nothing is judged
+}
+
+// Explained is a strategy that reaches the host.
+type Explained struct {
+	Strategy model.Strategy `json:"strategy"`
+	Owner    Named          `json:"owner_tpl"` // the template it is written in
+	Leaf     Named          `json:"leaf_tpl"`  // the bound template it comes through, whose action is told
+	Chain    []Named        `json:"chain"`     // from the root to the leaf
+	Action   Action         `json:"action"`
+	Groups   []Named        `json:"groups"` // that bind the leaf to the host
+	InWindow bool           `json:"in_window"`
+	// Overridden are the strategies of ancestors that this one replaces.
+	Overridden []Overridden `json:"overridden"`
+}
+
+// Action says who is told.
+type Action struct {
+	ID  int    `json:"id"`
+	UIC string `json:"uic"` // names of teams, joined with commas
+}
+
+// Overridden is a strategy that is not in force because a descendant's is.
+type Overridden struct {
+	Strategy int `json:"strategy_id"`
+	Template int `json:"tpl_id"`
+}
+
+// Host explains the rules of the host that match accepts; false when there is none.
+// Strategies out of their hours are listed, too, and say so.
+func (r *Result) Host(match func(portal.RuleHost) bool) (HostRules, bool) {
+	c := r.c
+	i := slices.IndexFunc(c.rows.Hosts, match)
+	if i < 0 {
+		return HostRules{}, false
+	}
+	h := c.rows.Hosts[i]
+	out := HostRules{
+		Host:       ExplainedHost{ID: h.ID, Hostname: h.Name, Maintain: maintained(h, c.now)},
+		Strategies: []Explained{}, Expressions: []*model.Expression{},
+	}
+	type told struct{ strategy, action int }
+	seen := map[told]bool{}
+	for _, chain := range c.leafChains(c.templatesOf(h.ID)) {
+		leaf := c.templates[chain[len(chain)-1]]
+		inForce := c.comesDown(chain)
+		for _, t := range chain {
+			for _, rule := range c.owned[t] {
+				in := slices.Contains(inForce, rule)
+				if rule.inHours && !in || seen[told{rule.rule.Id, leaf.Action}] {
+					continue // overridden, or reaches the same people already
+				}
+				seen[told{rule.rule.Id, leaf.Action}] = true
+				out.Strategies = append(out.Strategies, Explained{
+					Strategy: c.as(rule, leaf.ID), Owner: c.named(t), Leaf: c.named(leaf.ID), Chain: c.path(chain),
+					Action: c.action(leaf.Action), Groups: c.binding(h.ID, leaf.ID), InWindow: rule.inHours, Overridden: c.overridden(rule, chain),
+				})
+			}
+		}
+	}
+	slices.SortFunc(out.Strategies, func(a, b Explained) int { return a.Strategy.Id - b.Strategy.Id })
+	for _, e := range r.Book.Expressions {
+		if on, ok := e.Tags["endpoint"]; !ok || on == h.Name {
+			out.Expressions = append(out.Expressions, e)
+		}
+	}
+	return out, true
+}
+
+func (c *compiler) named(tpl int) Named { return Named{tpl, c.templates[tpl].Name} }
+
+func (c *compiler) path(chain []int) []Named {
+	out := make([]Named, len(chain))
+	for i, t := range chain {
+		out[i] = c.named(t)
+	}
+	return out
+}
+
+func (c *compiler) action(id int) Action {
+	a := Action{ID: id}
+	if i := slices.IndexFunc(c.rows.Actions, func(r portal.RuleAction) bool { return r.ID == id }); i >= 0 {
+		a.UIC = c.rows.Actions[i].UIC
+	}
+	return a
+}
+
+// binding returns the groups of a host that bind a template.
+func (c *compiler) binding(host, tpl int) []Named {
+	out := []Named{}
+	for _, g := range c.rows.Groups {
+		if slices.Contains(c.groups[host], g.ID) && slices.Contains(c.bound[g.ID], tpl) {
+			out = append(out, Named{g.ID, g.Name})
+		}
+	}
+	return out
+}
+
+// overridden returns the strategies above r in the chain that watch what r watches.
+func (c *compiler) overridden(r *rule, chain []int) []Overridden {
+	out := []Overridden{}
+	for _, t := range chain[:slices.Index(chain, r.tpl)] {
+		for _, o := range c.owned[t] {
+			if o.watches == r.watches {
+				out = append(out, Overridden{o.rule.Id, t})
+			}
+		}
+	}
+	return out
+}
+
+// Plugins returns the folders of plugins that the groups of a host bind, sorted.
+func (r *Result) Plugins(host string) []string {
+	c := r.c
+	h := c.hosts[host]
+	if h == nil {
+		return nil
+	}
+	var dirs []string
+	for _, p := range c.rows.Plugins {
+		if slices.Contains(c.groups[h.ID], p.Group) {
+			dirs = append(dirs, p.Dir)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// onDemand are the metrics that an agent collects only where a strategy wants them.
+var onDemand = []string{"net.port.listen", "proc.num", "du.bs", "url.check.health"}
+
+// Builtin returns the metrics that the agent of a host has to collect because a
+// strategy of a bound template or of an ancestor watches them, whatever its hours and
+// whether it is overridden or not (contract ingest 4.4). Excluding tags name nothing
+// to collect.
+func (r *Result) Builtin(host string) []*model.BuiltinMetric {
+	c := r.c
+	h := c.hosts[host]
+	if h == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var out []*model.BuiltinMetric
+	for _, t := range c.templatesOf(h.ID) {
+		for _, a := range c.chain(t) {
+			for _, rule := range c.owned[a] {
+				s := rule.rule
+				tags := map[string]string{}
+				for k, v := range s.Tags {
+					if k != "" && k[0] != '^' {
+						tags[k] = v
+					}
+				}
+				text := model.SortedTags(tags)
+				if slices.Contains(onDemand, s.Metric) && text != "" && !seen[s.Metric+"/"+text] {
+					seen[s.Metric+"/"+text] = true
+					out = append(out, &model.BuiltinMetric{Metric: s.Metric, Tags: text})
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *model.BuiltinMetric) int {
+		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.Tags, b.Tags))
+	})
+	return out
+}
+
+// Hosts returns the hosts that are not in maintenance, by id, as stock's /hosts shows
+// them.
+func (r *Result) Hosts() map[int]StockHost {
+	out := make(map[int]StockHost, len(r.c.rows.Hosts))
+	for _, h := range r.c.rows.Hosts {
+		if !maintained(h, r.c.now) {
+			out[h.ID] = StockHost{h.ID, h.Name}
+		}
+	}
+	return out
+}
+
+// StockHost is a host as stock's hbs shows it.
+type StockHost struct {
+	Id   int
+	Name string
+}
+
+// Strategies returns the strategies that are in their hours, by id, each with the
+// template that owns it, as stock's /strategies shows them.
+func (r *Result) Strategies() map[int]model.Strategy {
+	out := map[int]model.Strategy{}
+	for _, s := range r.c.strategies {
+		if s.inHours {
+			out[s.rule.Id] = r.c.as(s, s.tpl)
+		}
+	}
+	return out
+}
+
+// Templates returns the templates by id, as stock's /templates shows them.
+func (r *Result) Templates() map[int]model.Template {
+	out := make(map[int]model.Template, len(r.c.templates))
+	for id, t := range r.c.templates {
+		out[id] = model.Template{Id: t.ID, Name: t.Name, ParentId: t.Parent, ActionId: t.Action, Creator: t.Creator}
+	}
+	return out
+}

@@ -1,0 +1,156 @@
+package hbs
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"falcon/common/portal"
+	"falcon/common/stat"
+)
+
+// Hosts keeps the table host; *portal.DB does.
+type Hosts interface {
+	SaveHosts(ctx context.Context, reports []portal.HostReport, join string, only bool) (added []string, err error)
+}
+
+// Beats keeps the times of heartbeats; see redis.go.
+type Beats interface {
+	SaveHeartbeats(ctx context.Context, beats map[string]int64) error
+}
+
+const (
+	// saveEvery is how often heartbeats are written, all hosts in one go.
+	saveEvery = time.Second
+	// forgetAfter is for how long a silent host is remembered in memory.
+	forgetAfter = 24 * time.Hour
+)
+
+// heartbeats takes what agents report and writes it behind: rows when something
+// changed, times always.
+type heartbeats struct {
+	hosts Hosts
+	beats Beats // nil without Redis
+	join  string
+	only  bool
+	added func() // called when the table has new hosts
+	log   *slog.Logger
+	now   func() time.Time
+
+	received, written, failed *stat.Counter
+
+	mu    sync.Mutex
+	known map[string]*beat
+	rows  map[string]portal.HostReport // changed, not written yet
+	times map[string]int64             // Unix seconds, not written yet
+
+	failing bool // touched by run only
+}
+
+type beat struct {
+	report portal.HostReport
+	last   time.Time
+}
+
+// take notes a report.
+func (h *heartbeats) take(r portal.HostReport) {
+	now := h.now()
+	h.received.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.known[r.Hostname]
+	if b == nil {
+		b = &beat{}
+		h.known[r.Hostname] = b
+	}
+	if b.report != r {
+		b.report = r
+		h.rows[r.Hostname] = r
+	}
+	b.last = now
+	h.times[r.Hostname] = now.Unix()
+}
+
+// run writes until ctx ends, and then what is left.
+func (h *heartbeats) run(ctx context.Context) error {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.save(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			h.save(last)
+			return nil
+		}
+	}
+}
+
+// save writes what has come since the last time. What can not be written waits for
+// the next; a host takes one place, whatever it reports.
+func (h *heartbeats) save(ctx context.Context) {
+	h.mu.Lock()
+	rows, times := h.rows, h.times
+	h.rows, h.times = map[string]portal.HostReport{}, map[string]int64{}
+	if now := h.now(); len(h.known) > 0 {
+		maps.DeleteFunc(h.known, func(_ string, b *beat) bool { return now.Sub(b.last) > forgetAfter })
+	}
+	h.mu.Unlock()
+
+	var err error
+	if len(rows) > 0 {
+		var added []string
+		added, err = h.hosts.SaveHosts(ctx, slices.Collect(maps.Values(rows)), h.join, h.only)
+		if len(added) > 0 {
+			h.log.Info("hosts reported for the first time", "hosts", len(added), "first", added[0])
+			h.added()
+		}
+		if err == nil {
+			h.written.Add(len(rows))
+		} else {
+			h.failed.Add(1)
+			h.mu.Lock()
+			for name, r := range rows {
+				if _, newer := h.rows[name]; !newer {
+					h.rows[name] = r
+				}
+			}
+			h.mu.Unlock()
+		}
+	}
+	if len(times) > 0 && h.beats != nil {
+		if berr := h.beats.SaveHeartbeats(ctx, times); berr != nil {
+			h.failed.Add(1)
+			err = berr
+			h.mu.Lock()
+			for name, at := range times {
+				if _, newer := h.times[name]; !newer {
+					h.times[name] = at
+				}
+			}
+			h.mu.Unlock()
+		}
+	}
+	if failing := err != nil; failing != h.failing {
+		h.failing = failing
+		if failing {
+			h.log.Error("heartbeats can not be written, they are tried again each second", "err", err)
+		} else {
+			h.log.Info("heartbeats are written again")
+		}
+	}
+}
+
+// names returns the hosts that have reported within the last day, sorted.
+func (h *heartbeats) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := slices.AppendSeq(make([]string, 0, len(h.known)), maps.Keys(h.known))
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,124 @@
+package hbs
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"falcon/common/daemon"
+	"falcon/common/portal"
+	"falcon/common/stat"
+)
+
+// count makes the counters of contract alerting 4.19.
+func (h *HBS) count() {
+	s := stat.New("hbs")
+	h.stats = s
+	h.beats.received = s.Counter("heartbeat.recv", "heartbeats_total", "Heartbeats of agents.")
+	h.beats.written = s.Counter("heartbeat.written", "written_hosts_total", "Rows of table host written.")
+	h.beats.failed = s.Counter("db.error", "failed_writes_total", "Writes of heartbeats that failed; they are tried again.")
+	h.books = s.Counter("rpc.sync", "book_calls_total", "Calls of HbsNew.Book.")
+	h.stockBooks = s.Counter("rpc.strategies", "stock_strategies_calls_total", "Calls of Hbs.GetStrategies.")
+	s.GaugeFunc("strategy.version.age", "rules_age_seconds", "Age of the rows that the rules were compiled from.", func() float64 { return h.keeper.age().Seconds() })
+	book := func(n func(*edition) int) func() float64 {
+		return func() float64 {
+			e, err := h.keeper.get()
+			if err != nil {
+				return 0
+			}
+			return float64(n(e))
+		}
+	}
+	s.GaugeFunc("host.count", "hosts", "Hosts that have strategies.", book(func(e *edition) int { return len(e.Book.Hosts) }))
+	s.GaugeFunc("disabled.count", "disabled_hosts", "Hosts in maintenance.", book(func(e *edition) int { return len(e.Book.Disabled) }))
+	s.GaugeFunc("strategy.count", "strategies", "Strategies in force, once for each leaf template.", book(func(e *edition) int { return len(e.Book.Strategies) }))
+	s.GaugeFunc("strategy.bad", "bad_rows", "Rows that are set aside; the log names them.", book(func(e *edition) int { return len(e.Bad) }))
+}
+
+// admin returns the daemon's pages with stock's of contract ingest 4.1 and alerting
+// 3.6.
+func (h *HBS) admin() http.Handler {
+	mux := daemon.Admin{Stats: h.stats, Wrapped: true, Health: h.keeper.health, Config: func() any { return h.cfg }, Reload: h.reload()}.Mux()
+	show := func(pattern string, data func(*edition) any) {
+		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, _ *http.Request) {
+			e, err := h.keeper.get()
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			wrapped(w, data(e))
+		})
+	}
+	show("/expressions", func(e *edition) any { return e.Book.Expressions })
+	show("/hosts", func(e *edition) any { return e.Hosts() })
+	show("/strategies", func(e *edition) any { return e.Strategies() })
+	show("/templates", func(e *edition) any { return e.Templates() })
+	show("/bad", func(e *edition) any { return e.Bad })
+	mux.HandleFunc("GET /agents", func(w http.ResponseWriter, _ *http.Request) { wrapped(w, h.beats.names()) })
+	mux.HandleFunc("GET /plugins/{hostname}", func(w http.ResponseWriter, r *http.Request) {
+		e, err := h.keeper.get()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		wrapped(w, e.Plugins(r.PathValue("hostname")))
+	})
+	mux.HandleFunc("GET /host/strategies", h.hostStrategies)
+	return mux
+}
+
+// wrapped answers in stock's envelope.
+func wrapped(w http.ResponseWriter, data any) {
+	daemon.WriteJSON(w, struct {
+		Msg  string `json:"msg"`
+		Data any    `json:"data"`
+	}{"success", data})
+}
+
+// hostStrategies answers the final rules of a host, with the reason for each.
+func (h *HBS) hostStrategies(w http.ResponseWriter, r *http.Request) {
+	fail := func(status int, text string) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
+	}
+	q := r.URL.Query()
+	name, id := q.Get("hostname"), 0
+	if text := q.Get("id"); text != "" {
+		var err error
+		if id, err = strconv.Atoi(text); err != nil {
+			fail(http.StatusBadRequest, fmt.Sprintf("id %q is no number", text))
+			return
+		}
+	}
+	if (name == "") == (id == 0) {
+		fail(http.StatusBadRequest, "name the host by id or by hostname")
+		return
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		fail(http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	rules, ok := e.Host(func(h portal.RuleHost) bool { return h.ID == id || name != "" && h.Name == name })
+	if !ok {
+		fail(http.StatusNotFound, "hbs knows no such host: it has no row in table host")
+		return
+	}
+	daemon.WriteJSON(w, rules)
+}
+
+// reload reads the file again. All settings of an hbs wait for a restart but the log
+// level, which the shell applies by itself.
+func (h *HBS) reload() func() (string, error) {
+	if h.deps.Reload == nil {
+		return nil
+	}
+	return func() (string, error) {
+		if _, err := h.deps.Reload(); err != nil {
+			return "", err
+		}
+		return "the log level is applied; other settings wait for a restart", nil
+	}
+}

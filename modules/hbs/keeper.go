@@ -1,0 +1,269 @@
+package hbs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"falcon/common/portal"
+	"falcon/common/rulebook"
+	"falcon/modules/hbs/compile"
+)
+
+// errNotReady is what everybody who asks for rules hears until there are some. Stock
+// judges, too, keep what they have on an error.
+var errNotReady = errors.New("hbs not ready")
+
+// Rows reads the rules; *portal.DB does.
+type Rows interface {
+	RuleRows(ctx context.Context) (*portal.RuleRows, error)
+}
+
+// maxDeltas is how many changes back a judge may be and still get changes.
+const maxDeltas = 64
+
+// An edition is a compiled book with its forms for the wire.
+type edition struct {
+	*compile.Result
+	version rulebook.Version
+	full    func() []byte // encoded at the first need
+	stock   func() *stockRules
+}
+
+// A keeper compiles the book again when something may have changed, and hands out
+// the one that is in force.
+type keeper struct {
+	rows  Rows
+	loc   *time.Location
+	guard int
+	every time.Duration
+	log   *slog.Logger
+	now   func() time.Time
+
+	dirty chan struct{} // holds one wish to compile
+
+	mu      sync.Mutex
+	current *edition
+	changed chan struct{}        // closed when current is replaced
+	deltas  []step               // oldest first
+	held    map[string]time.Time // a book that the guard holds back, by version: since when
+	failed  error                // of the last attempt
+	at      time.Time            // when rows were last read
+	told    map[compile.Bad]bool // bad rows that were logged
+}
+
+// A step leads from one version to the next.
+type step struct {
+	from, to rulebook.Version
+	body     []byte
+}
+
+func newKeeper(rows Rows, cfg *Config, loc *time.Location, log *slog.Logger, now func() time.Time) *keeper {
+	return &keeper{
+		rows: rows, loc: loc, guard: cfg.Guard, every: cfg.Interval.D(), log: log, now: now,
+		dirty: make(chan struct{}, 1), changed: make(chan struct{}), told: map[compile.Bad]bool{},
+	}
+}
+
+// touch asks for a compilation soon.
+func (k *keeper) touch() {
+	select {
+	case k.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// coalesce is for how long further changes are gathered before a compilation.
+const coalesce = 100 * time.Millisecond
+
+// run compiles at once, after each touch, each interval, and when the hours of a
+// strategy begin or end.
+func (k *keeper) run(ctx context.Context) error {
+	for {
+		k.compile(ctx)
+		timer := time.NewTimer(k.pause())
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		case <-k.dirty:
+			timer.Stop()
+			gather := time.NewTimer(coalesce)
+			select {
+			case <-gather.C:
+			case <-ctx.Done():
+				gather.Stop()
+				return nil
+			}
+			select {
+			case <-k.dirty:
+			default:
+			}
+		}
+	}
+}
+
+// pause returns how long nothing changes by itself.
+func (k *keeper) pause() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.current == nil {
+		return min(time.Second, k.every)
+	}
+	wait := k.every
+	if next := k.current.Next; !next.IsZero() {
+		wait = min(wait, max(next.Sub(k.now()), 100*time.Millisecond))
+	}
+	return wait
+}
+
+// compile reads the rows and puts the book they make in force. A failure leaves the
+// last one there.
+func (k *keeper) compile(ctx context.Context) {
+	rows, err := k.rows.RuleRows(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		k.mu.Lock()
+		first := k.failed == nil
+		k.failed = err
+		k.mu.Unlock()
+		if first {
+			k.log.Error("rules can not be read, the last ones stay in force", "err", err)
+		}
+		return
+	}
+	now := k.now().In(k.loc)
+	res := compile.Compile(rows, now)
+	e := &edition{Result: res, version: res.Book.Version()}
+	e.full = sync.OnceValue(res.Book.Encode)
+	e.stock = sync.OnceValue(func() *stockRules { return newStockRules(res.Book) })
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failed != nil {
+		k.log.Info("rules can be read again")
+	}
+	k.failed, k.at = nil, now
+	k.complain(res.Bad)
+	old := k.current
+	switch {
+	case old == nil:
+		k.log.Info("rules compiled", "version", e.version, "hosts", len(res.Book.Hosts), "strategies", len(res.Book.Strategies), "expressions", len(res.Book.Expressions))
+	case old.version == e.version:
+		// Explanations follow the newest rows: names of groups are in no book.
+		e.full, e.stock = old.full, old.stock
+		k.current, k.held = e, nil
+		return
+	case k.holdBack(old, e, now):
+		return
+	default:
+		k.deltas = append(k.deltas, step{old.version, e.version, rulebook.Diff(old.Book, res.Book).Encode()})
+		if n := len(k.deltas) - maxDeltas; n > 0 {
+			k.deltas = slices.Delete(k.deltas, 0, n)
+		}
+		k.log.Info("rules changed", "version", e.version, "hosts", len(res.Book.Hosts), "strategies", len(res.Book.Strategies), "expressions", len(res.Book.Expressions))
+	}
+	k.current, k.held = e, nil
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+// holdBack says whether a book that lost most of its hosts waits for a second look:
+// somebody may have emptied a table by mistake, or be half way through filling it.
+func (k *keeper) holdBack(old, e *edition, now time.Time) bool {
+	if k.guard == 0 || len(old.Book.Hosts) < k.guard || 2*len(e.Book.Hosts) >= len(old.Book.Hosts) {
+		return false
+	}
+	id := e.version.String()
+	since, ok := k.held[id]
+	if !ok {
+		k.held = map[string]time.Time{id: now}
+		k.log.Warn("rules of most hosts would go: waiting a minute for a second look", "hosts", len(old.Book.Hosts), "would_be", len(e.Book.Hosts))
+		return true
+	}
+	return now.Sub(since) < time.Minute
+}
+
+// complain logs rows that were set aside, each once while it stays bad.
+func (k *keeper) complain(bad []compile.Bad) {
+	now := map[compile.Bad]bool{}
+	for _, b := range bad {
+		if now[b] = true; !k.told[b] {
+			k.log.Warn("a row is set aside", "what", b.What, "id", b.ID, "reason", b.Reason)
+		}
+	}
+	k.told = now
+}
+
+// get returns the edition in force.
+func (k *keeper) get() (*edition, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.current == nil {
+		return nil, errNotReady
+	}
+	return k.current, nil
+}
+
+// maxWait bounds how long a judge is kept waiting for a change.
+const maxWait = 15 * time.Second
+
+// book answers HbsNew.Book.
+func (k *keeper) book(ctx context.Context, req *rulebook.Request) (*rulebook.Reply, error) {
+	wait := min(time.Duration(max(req.Wait, 0))*time.Millisecond, maxWait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		k.mu.Lock()
+		e, changed, deltas := k.current, k.changed, k.deltas
+		k.mu.Unlock()
+		if e != nil {
+			version := e.version.String()
+			if version != req.Version {
+				if i := slices.IndexFunc(deltas, func(s step) bool { return s.from.String() == req.Version }); i >= 0 {
+					return &rulebook.Reply{Kind: rulebook.Changes, Version: deltas[i].to.String(), Body: deltas[i].body}, nil
+				}
+				return &rulebook.Reply{Kind: rulebook.Full, Version: version, Body: e.full()}, nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			if e == nil {
+				return nil, errNotReady
+			}
+			return &rulebook.Reply{Kind: rulebook.NotModified, Version: req.Version}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// health says why judges get no rules, or old ones.
+func (k *keeper) health() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.current == nil && k.failed != nil:
+		return errors.Join(errors.New("hbs has no rules yet"), k.failed)
+	case k.current == nil:
+		return errors.New("hbs has no rules yet: the first compilation runs")
+	}
+	return nil
+}
+
+// age returns how old the rows are that the book was made of.
+func (k *keeper) age() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.at.IsZero() {
+		return 0
+	}
+	return k.now().Sub(k.at)
+}

@@ -1,0 +1,127 @@
+package hbs
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"strings"
+
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/rpc"
+	"falcon/common/rulebook"
+)
+
+// register announces the methods of contract ingest 2.4 and ours.
+func (h *HBS) register(s *rpc.Server) {
+	rpc.Handle(s, "Agent.ReportStatus", h.reportStatus)
+	rpc.Handle(s, "Agent.MinePlugins", h.minePlugins)
+	rpc.Handle(s, "Agent.BuiltinMetrics", h.builtinMetrics)
+	rpc.Handle(s, "Agent.TrustableIps", h.trustableIps)
+	rpc.Handle(s, "Hbs.GetStrategies", h.getStrategies)
+	rpc.Handle(s, "Hbs.GetExpressions", h.getExpressions)
+	rpc.Handle(s, "Hbs.GetAgents", h.getAgents)
+	rpc.Handle(s, rulebook.Method, func(ctx context.Context, _ *rpc.Conn, req *rulebook.Request) (*rulebook.Reply, error) {
+		h.books.Add(1)
+		return h.keeper.book(ctx, req)
+	})
+}
+
+// reportStatus takes a heartbeat. A report without a name answers 1, as stock does.
+func (h *HBS) reportStatus(_ context.Context, _ *rpc.Conn, r *model.AgentReportRequest) (*model.SimpleRpcResponse, error) {
+	if r.Hostname == "" {
+		return &model.SimpleRpcResponse{Code: 1}, nil
+	}
+	h.beats.take(portal.HostReport(*r))
+	return &model.SimpleRpcResponse{}, nil
+}
+
+// minePlugins tells an agent the folders of plugins that its groups bind.
+func (h *HBS) minePlugins(_ context.Context, _ *rpc.Conn, r *model.AgentHeartbeatRequest) (*model.AgentPluginsResponse, error) {
+	if r.Hostname == "" {
+		return &model.AgentPluginsResponse{}, nil
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		return nil, err
+	}
+	dirs := e.Plugins(r.Hostname)
+	if dirs == nil {
+		dirs = []string{} // stock agents are used to a list
+	}
+	return &model.AgentPluginsResponse{Plugins: dirs, Timestamp: h.now().Unix()}, nil
+}
+
+// builtinMetrics tells an agent what it has to collect on demand. The list is left
+// out when the agent has it already, by its checksum.
+func (h *HBS) builtinMetrics(_ context.Context, _ *rpc.Conn, r *model.AgentHeartbeatRequest) (*model.BuiltinMetricResponse, error) {
+	if r.Hostname == "" {
+		return &model.BuiltinMetricResponse{}, nil
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		return nil, err
+	}
+	metrics := e.Builtin(r.Hostname)
+	sum := builtinChecksum(metrics)
+	reply := &model.BuiltinMetricResponse{Metrics: metrics, Checksum: sum, Timestamp: h.now().Unix()}
+	if sum == r.Checksum || len(metrics) == 0 {
+		reply.Metrics = []*model.BuiltinMetric{}
+	}
+	return reply, nil
+}
+
+// builtinChecksum is only ever compared with one that hbs made, so any stable form
+// does; nothing to collect is the empty text, as in stock.
+func builtinChecksum(metrics []*model.BuiltinMetric) string {
+	if len(metrics) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, m := range metrics {
+		b.WriteString(model.CounterOf(m.Metric, m.Tags))
+		b.WriteByte('\n')
+	}
+	sum := md5.Sum([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+func (h *HBS) trustableIps(context.Context, *rpc.Conn, *model.NullRpcRequest) (*string, error) {
+	ips := strings.Join(h.cfg.Trustable, ",")
+	return &ips, nil
+}
+
+// getStrategies hands all rules to a stock judge.
+func (h *HBS) getStrategies(_ context.Context, c *rpc.Conn, _ *model.NullRpcRequest) (*strategiesReply, error) {
+	e, err := h.keeper.get()
+	if err != nil {
+		return nil, err
+	}
+	h.stockBooks.Add(1)
+	r := &strategiesReply{rules: e.stock()}
+	if c.Codec() != rpc.JSON {
+		r.fill()
+	}
+	return r, nil
+}
+
+func (h *HBS) getExpressions(context.Context, *rpc.Conn, *model.NullRpcRequest) (*model.ExpressionResponse, error) {
+	e, err := h.keeper.get()
+	if err != nil {
+		return nil, err
+	}
+	all := e.Book.Expressions
+	if all == nil {
+		all = []*model.Expression{}
+	}
+	return &model.ExpressionResponse{Expressions: all}, nil
+}
+
+// agents is the answer of the fork's Hbs.GetAgents.
+type agents struct {
+	Agent []string
+}
+
+func (h *HBS) getAgents(context.Context, *rpc.Conn, *model.NullRpcRequest) (*agents, error) {
+	return &agents{h.beats.names()}, nil
+}
