@@ -31,6 +31,10 @@ func figures() []figure {
 		{"graph.raw_bytes", "B/point", 1.6, 1, graphRawBytes},
 		{"graph.recovery", "s", 5, 1, graphRecovery},
 		{"graph.query_1h", "µs", 20, 3, graphQuery},
+		{"hbs.rules", "MB", 1, 1, hbsRulesSize},
+		{"hbs.rules.fetch", "ms", 50, 3, hbsRulesTime},
+		{"hbs.rules.unchanged", "KB", 1, 1, hbsRulesSame},
+		{"hbs.memory", "GB", 0.1, 3, hbsMemory},
 		{"api.history", "ms", 1.0, 3, apiHistory},
 		{"up.first", "s", 6, 3, upFirst},
 	}
@@ -46,7 +50,15 @@ type bench struct {
 func main() {
 	bin := flag.String("bin", "bin", "folder of the programs")
 	series := flag.Int("series", 1_000_000, "series in the graph's runs")
+	serve := flag.String("serve-hbs", "", "be the hbs that is measured, at this address")
 	flag.Parse()
+	if *serve != "" {
+		if err := serveHBS(*serve); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	filter := flag.Arg(0)
 	abs, err := filepath.Abs(*bin)
 	if err != nil {

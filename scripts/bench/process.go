@@ -93,11 +93,14 @@ func (p *process) cpu() (float64, error) {
 	return (user + sys) / 100, errors.Join(err1, err2)
 }
 
-// rss returns the resident memory in MB.
-func (p *process) rss() float64 {
+// rss returns the resident memory in MB, peak the most it ever was.
+func (p *process) rss() float64  { return p.memory("VmRSS:") }
+func (p *process) peak() float64 { return p.memory("VmHWM:") }
+
+func (p *process) memory(what string) float64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, what); ok {
 			kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kb / 1024
 		}
