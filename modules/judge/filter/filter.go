@@ -1,0 +1,236 @@
+package filter
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"falcon/common/expr"
+	"falcon/common/model"
+	"falcon/common/rulebook"
+	"falcon/common/verdict"
+)
+
+// A Rule is a strategy or an expression, ready to judge with. Exactly one of Strategy
+// and Expression is set.
+type Rule struct {
+	Strategy   *model.Strategy
+	Expression *model.Expression
+
+	Func    expr.Func
+	Op      expr.Op
+	Right   float64
+	MaxStep int
+
+	// Key names the rule's state on a series: one strategy that tells two groups of
+	// people has two.
+	Key string
+	id  int
+}
+
+// EventID names the rule's event on the series whose PK has the checksum.
+func (r *Rule) EventID(checksum string) string {
+	if r.Strategy != nil {
+		return verdict.StrategyID(r.id, checksum)
+	}
+	return verdict.ExpressionID(r.id, checksum)
+}
+
+// Priority returns the priority of the rule's events.
+func (r *Rule) Priority() int {
+	if r.Strategy != nil {
+		return r.Strategy.Priority
+	}
+	return r.Expression.Priority
+}
+
+// Note returns the rule's note.
+func (r *Rule) Note() string {
+	if r.Strategy != nil {
+		return r.Strategy.Note
+	}
+	return r.Expression.Note
+}
+
+func (r *Rule) watches(endpoint string, tags map[string]string) bool {
+	if r.Strategy != nil {
+		return verdict.Match(r.Strategy.Tags, tags)
+	}
+	return verdict.MatchExpression(r.Expression.Tags, endpoint, tags)
+}
+
+// A Bad rule can not be judged with; those beside it are.
+type Bad struct {
+	What   string `json:"what"` // strategy or expression
+	ID     int    `json:"id"`
+	Reason string `json:"reason"`
+}
+
+// An Index answers who watches what, by one book. It is only read once it is made.
+type Index struct {
+	Version rulebook.Version
+	Bad     []Bad
+
+	hosts       map[string]uint64
+	sets        map[uint64]map[string][]*Rule // by metric
+	expressions map[string][]*Rule            // by metric
+	disabled    map[string]bool
+	paused      map[int]bool // strategies out of their hours
+}
+
+// New makes the index of a book.
+func New(b *rulebook.Book) *Index {
+	ix := &Index{
+		Version: b.Version(), hosts: b.Hosts, sets: make(map[uint64]map[string][]*Rule, len(b.Sets)), expressions: map[string][]*Rule{},
+		disabled: map[string]bool{}, paused: map[int]bool{},
+	}
+	rules := make(map[rulebook.Key]*Rule, len(b.Strategies))
+	for k, s := range b.Strategies {
+		if s.ValueType == "string" {
+			continue // of texts, which are judged elsewhere
+		}
+		r, err := newRule(s.Func, s.Operator)
+		if err != nil {
+			ix.Bad = append(ix.Bad, Bad{"strategy", s.Id, err.Error()})
+			continue
+		}
+		r.Strategy, r.id, r.Right, r.MaxStep, r.Key = s, s.Id, s.RightValue, s.MaxStep, key("s", s.Id, s.Tpl.ActionId)
+		rules[k] = r
+	}
+	for id, keys := range b.Sets {
+		by := map[string][]*Rule{}
+		for _, k := range keys {
+			if r := rules[k]; r != nil {
+				by[r.Strategy.Metric] = append(by[r.Strategy.Metric], r)
+			}
+		}
+		ix.sets[id] = by
+	}
+	for _, e := range b.Expressions {
+		r, err := newRule(e.Func, e.Operator)
+		if err != nil {
+			ix.Bad = append(ix.Bad, Bad{"expression", e.Id, err.Error()})
+			continue
+		}
+		r.Expression, r.id, r.Right, r.MaxStep, r.Key = e, e.Id, e.RightValue, e.MaxStep, key("e", e.Id, e.ActionId)
+		ix.expressions[e.Metric] = append(ix.expressions[e.Metric], r)
+	}
+	for _, h := range b.Disabled {
+		ix.disabled[h] = true
+	}
+	for _, s := range b.Paused {
+		ix.paused[s] = true
+	}
+	slices.SortFunc(ix.Bad, func(a, b Bad) int { return a.ID - b.ID })
+	ix.Bad = slices.Compact(ix.Bad)
+	return ix
+}
+
+func newRule(fn, op string) (*Rule, error) {
+	f, err := expr.ParseFunc(fn)
+	if err != nil {
+		return nil, err
+	}
+	o, err := expr.ParseOp(op)
+	if err != nil {
+		return nil, err
+	}
+	return &Rule{Func: f, Op: o}, nil
+}
+
+func key(kind string, id, action int) string {
+	return kind + strconv.Itoa(id) + "|" + strconv.Itoa(action)
+}
+
+// Rules appends to dst the rules that watch a series: strategies in the order of the
+// book, then expressions. A host in maintenance is watched by none.
+func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]string) []*Rule {
+	if ix.disabled[endpoint] {
+		return dst
+	}
+	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
+		for _, r := range some {
+			if r.watches(endpoint, tags) {
+				dst = append(dst, r)
+			}
+		}
+	}
+	return dst
+}
+
+// Watched says whether any rule watches a series.
+func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
+	if ix.disabled[endpoint] {
+		return false
+	}
+	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
+		for _, r := range some {
+			if r.watches(endpoint, tags) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Resting says why a rule that does not watch a series any more may come back by
+// itself: the host is in maintenance, or the strategy is out of its hours. An open
+// problem then stays open. False means that the rule was changed or deleted.
+func (ix *Index) Resting(endpoint string, strategy int) bool {
+	return ix.disabled[endpoint] || ix.paused[strategy]
+}
+
+// Changed lists the metrics that other rules watch than before, sorted: series of
+// other metrics need not be decided again. all says that hosts moved between sets, so
+// that every series may be concerned.
+func Changed(from, to *Index) (metrics []string, all bool) {
+	for host, id := range to.hosts {
+		if from.hosts[host] != id {
+			return nil, true
+		}
+	}
+	if len(from.hosts) != len(to.hosts) || !maps.Equal(from.disabled, to.disabled) {
+		return nil, true
+	}
+	// The same hosts have the same sets, of the same keys: what can differ is what a
+	// strategy says, and the expressions.
+	seen := map[string]bool{}
+	compare := func(a, b map[string][]*Rule) {
+		for _, pair := range [][2]map[string][]*Rule{{a, b}, {b, a}} {
+			for metric, rules := range pair[0] {
+				if !slices.EqualFunc(rules, pair[1][metric], same) {
+					seen[metric] = true
+				}
+			}
+		}
+	}
+	for id, by := range to.sets {
+		compare(from.sets[id], by)
+	}
+	compare(from.expressions, to.expressions)
+	for m := range seen {
+		metrics = append(metrics, m)
+	}
+	slices.Sort(metrics)
+	return metrics, false
+}
+
+// same says whether two rules watch the same series.
+func same(a, b *Rule) bool {
+	tags := func(r *Rule) map[string]string {
+		if r.Strategy != nil {
+			return r.Strategy.Tags
+		}
+		return r.Expression.Tags
+	}
+	x, y := tags(a), tags(b)
+	if a.Key != b.Key || len(x) != len(y) {
+		return false
+	}
+	for k, v := range x {
+		if w, ok := y[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}

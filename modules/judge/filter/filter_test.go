@@ -1,0 +1,138 @@
+package filter
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"falcon/common/model"
+	"falcon/common/rulebook"
+)
+
+func strategy(id, leaf, action int, metric string, tags map[string]string) *model.Strategy {
+	return &model.Strategy{
+		Id: id, Metric: metric, Tags: tags, Func: "all(#3)", Operator: ">", RightValue: 5, MaxStep: 3, Priority: 1,
+		Tpl: &model.Template{Id: leaf, ActionId: action},
+	}
+}
+
+type tags = map[string]string
+
+func book(change func(*rulebook.Book)) *rulebook.Book {
+	b := rulebook.New()
+	root := strategy(1, 7, 9, "df.bytes.free.percent", tags{"mount": "/"})
+	notShm := strategy(2, 7, 9, "df.bytes.free.percent", tags{"^mount": "/dev/shm,/run"})
+	idle7, idle8 := strategy(3, 7, 9, "cpu.idle", tags{}), strategy(3, 8, 10, "cpu.idle", tags{})
+	b.Add("h1", []*model.Strategy{root, notShm, idle7, idle8})
+	b.Add("h2", []*model.Strategy{idle7})
+	b.Add("down", []*model.Strategy{idle7})
+	b.Expressions = []*model.Expression{
+		{Id: 4, Metric: "qps", Tags: tags{"srv": "falcon"}, Func: "avg(#2)", Operator: ">=", ActionId: 11},
+		{Id: 5, Metric: "cpu.idle", Tags: tags{"endpoint": "h2"}, Func: "all(#1)", Operator: "<", ActionId: 11},
+	}
+	if change != nil {
+		change(b)
+	}
+	return b
+}
+
+func keys(rules []*Rule) string {
+	var out []string
+	for _, r := range rules {
+		out = append(out, r.Key)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestRules(t *testing.T) {
+	ix := New(book(func(b *rulebook.Book) { b.Disabled = []string{"down"} }))
+	for _, tc := range []struct {
+		endpoint, metric string
+		tags             tags
+		want             string
+	}{
+		{"h1", "df.bytes.free.percent", tags{"mount": "/", "fstype": "ext4"}, "s1|9 s2|9"},
+		{"h1", "df.bytes.free.percent", tags{"mount": "/run"}, ""},
+		{"h1", "df.bytes.free.percent", tags{"mount": "/home"}, "s2|9"},
+		{"h1", "df.bytes.free.percent", nil, "s2|9"},
+		{"h1", "cpu.idle", nil, "s3|9 s3|10"},
+		{"h2", "cpu.idle", nil, "s3|9 e5|11"},
+		{"h2", "df.bytes.free.percent", tags{"mount": "/"}, ""},
+		{"nobody", "cpu.idle", nil, ""},
+		{"nobody", "qps", tags{"srv": "falcon"}, "e4|11"},
+		{"down", "cpu.idle", nil, ""},
+		{"down", "qps", tags{"srv": "falcon"}, ""},
+		{"h1", "mem.memfree", nil, ""},
+	} {
+		got := keys(ix.Rules(nil, tc.endpoint, tc.metric, tc.tags))
+		if got != tc.want || ix.Watched(tc.endpoint, tc.metric, tc.tags) != (tc.want != "") {
+			t.Errorf("%s/%s/%v: %q, want %q", tc.endpoint, tc.metric, tc.tags, got, tc.want)
+		}
+	}
+}
+
+// A rule that nobody can read is named; those beside it are in force.
+func TestBad(t *testing.T) {
+	ix := New(book(func(b *rulebook.Book) {
+		b.Strategies[rulebook.Key{Strategy: 3, Leaf: 7}].Func = "a#"
+		b.Expressions[0].Operator = "!"
+	}))
+	if len(ix.Bad) != 2 || ix.Bad[0].ID != 3 || ix.Bad[1].What != "expression" {
+		t.Errorf("bad %+v", ix.Bad)
+	}
+	if got := keys(ix.Rules(nil, "h1", "cpu.idle", nil)); got != "s3|10" {
+		t.Errorf("beside the bad one: %q", got)
+	}
+}
+
+func TestResting(t *testing.T) {
+	ix := New(book(func(b *rulebook.Book) { b.Disabled, b.Paused = []string{"down"}, []int{8} }))
+	for _, tc := range []struct {
+		endpoint string
+		strategy int
+		want     bool
+	}{{"down", 99, true}, {"h1", 8, true}, {"h1", 99, false}} {
+		if got := ix.Resting(tc.endpoint, tc.strategy); got != tc.want {
+			t.Errorf("%s, strategy %d: %v", tc.endpoint, tc.strategy, got)
+		}
+	}
+}
+
+func TestChanged(t *testing.T) {
+	from := New(book(nil))
+	for _, tc := range []struct {
+		name    string
+		change  func(*rulebook.Book)
+		metrics string
+		all     bool
+	}{
+		{"nothing", nil, "", false},
+		{"a threshold concerns no decision", func(b *rulebook.Book) { b.Strategies[rulebook.Key{Strategy: 1, Leaf: 7}].RightValue = 6 }, "", false},
+		{"tags of a strategy", func(b *rulebook.Book) { b.Strategies[rulebook.Key{Strategy: 1, Leaf: 7}].Tags = tags{} }, "df.bytes.free.percent", false},
+		{"the metric of a strategy", func(b *rulebook.Book) { b.Strategies[rulebook.Key{Strategy: 1, Leaf: 7}].Metric = "new" }, "df.bytes.free.percent new", false},
+		{"an expression goes", func(b *rulebook.Book) { b.Expressions = b.Expressions[:1] }, "cpu.idle", false},
+		{"an expression comes", func(b *rulebook.Book) {
+			b.Expressions = append(b.Expressions, &model.Expression{Id: 6, Metric: "x", Tags: tags{"a": "b"}, Func: "all(#1)", Operator: ">"})
+		}, "x", false},
+		{"a host gets other rules", func(b *rulebook.Book) { b.Hosts["h2"] = b.Hosts["h1"] }, "", true},
+		{"a host goes", func(b *rulebook.Book) { delete(b.Hosts, "h2") }, "", true},
+		{"maintenance", func(b *rulebook.Book) { b.Disabled = []string{"h1"} }, "", true},
+	} {
+		metrics, all := Changed(from, New(book(tc.change)))
+		if got := strings.Join(metrics, " "); got != tc.metrics || all != tc.all {
+			t.Errorf("%s: %q %v, want %q %v", tc.name, got, all, tc.metrics, tc.all)
+		}
+	}
+}
+
+func TestDecisionAllocatesNothing(t *testing.T) {
+	ix := New(book(nil))
+	of := tags{"mount": "/", "fstype": "ext4"}
+	buf := make([]*Rule, 0, 8)
+	if n := testing.AllocsPerRun(100, func() { buf = ix.Rules(buf[:0], "h1", "df.bytes.free.percent", of) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if !slices.ContainsFunc(buf, func(r *Rule) bool { return r.EventID("x") == "s_1_x" }) {
+		t.Errorf("rules %q", keys(buf))
+	}
+}
