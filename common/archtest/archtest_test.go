@@ -39,7 +39,6 @@ var homes = []struct {
 	{"github.com/coreos/go-systemd", []string{"common/daemon"}, "the shell talks to the service manager"},
 	{"github.com/gomodule/redigo", []string{"common/redisx"}, "redisx names every key and gives every call a deadline"},
 	{"github.com/alicebob/miniredis", []string{"modules/fleet"}, "only a fleet in one process may do without a Redis"},
-	{"github.com/wneessen/go-mail", []string{"modules/alarm/sender"}, "a message leaves in one place"},
 	{"golang.org/x/crypto", []string{"common/auth", "modules/api", "modules/api/"}, "passwords are hashed in one place"},
 }
 
