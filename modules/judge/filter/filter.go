@@ -173,11 +173,17 @@ func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
 	return false
 }
 
-// Resting says why a rule that does not watch a series any more may come back by
+// Resting says that r, which does not watch a series of endpoint now, may come back by
 // itself: the host is in maintenance, or the strategy is out of its hours. An open
 // problem then stays open. False means that the rule was changed or deleted.
-func (ix *Index) Resting(endpoint string, strategy int) bool {
-	return ix.disabled[endpoint] || ix.paused[strategy]
+func (ix *Index) Resting(endpoint string, r *Rule) bool {
+	return ix.disabled[endpoint] || r.Strategy != nil && ix.paused[r.id]
+}
+
+// Knows says whether a host has strategies, or is in maintenance.
+func (ix *Index) Knows(endpoint string) bool {
+	_, ok := ix.hosts[endpoint]
+	return ok || ix.disabled[endpoint]
 }
 
 // Changed lists the metrics that other rules watch than before, sorted: series of

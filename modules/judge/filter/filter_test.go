@@ -87,14 +87,21 @@ func TestBad(t *testing.T) {
 
 func TestResting(t *testing.T) {
 	ix := New(book(func(b *rulebook.Book) { b.Disabled, b.Paused = []string{"down"}, []int{8} }))
+	rule := func(strategy int) *Rule { return &Rule{Strategy: &model.Strategy{}, id: strategy} }
 	for _, tc := range []struct {
 		endpoint string
-		strategy int
+		rule     *Rule
 		want     bool
-	}{{"down", 99, true}, {"h1", 8, true}, {"h1", 99, false}} {
-		if got := ix.Resting(tc.endpoint, tc.strategy); got != tc.want {
-			t.Errorf("%s, strategy %d: %v", tc.endpoint, tc.strategy, got)
+	}{
+		{"down", rule(99), true}, {"h1", rule(8), true}, {"h1", rule(99), false},
+		{"h1", &Rule{Expression: &model.Expression{}, id: 8}, false}, // another thing of that number
+	} {
+		if got := ix.Resting(tc.endpoint, tc.rule); got != tc.want {
+			t.Errorf("%s, %+v: %v", tc.endpoint, tc.rule, got)
 		}
+	}
+	if !ix.Knows("h1") || !ix.Knows("down") || ix.Knows("nobody") {
+		t.Error("hosts are not known as the book has them")
 	}
 }
 
