@@ -1,0 +1,222 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func open(t *testing.T, dir string) (*Journal, []string) {
+	t.Helper()
+	var got []string
+	j, err := Open(dir, func(r []byte) error { got = append(got, string(r)); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j, got
+}
+
+func add(t *testing.T, j *Journal, records ...string) {
+	t.Helper()
+	var all [][]byte
+	for _, r := range records {
+		all = append(all, []byte(r))
+	}
+	if err := j.Append(all...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	dir := t.TempDir()
+	j, got := open(t, dir)
+	if len(got) != 0 {
+		t.Errorf("an empty folder holds %q", got)
+	}
+	add(t, j, "a", "", "c")
+	add(t, j, strings.Repeat("d", 100_000))
+	j.Close()
+	j, got = open(t, dir)
+	if !slices.Equal(got, []string{"a", "", "c", strings.Repeat("d", 100_000)}) {
+		t.Errorf("%d records come back", len(got))
+	}
+	add(t, j, "e")
+	j.Close()
+	if _, got = open(t, dir); len(got) != 5 || got[4] != "e" {
+		t.Errorf("%d records come back after a restart", len(got))
+	}
+}
+
+// However much of the end is missing, what was whole comes back, and what is appended
+// afterwards does, too.
+func TestTornAtEveryByte(t *testing.T) {
+	whole := t.TempDir()
+	j, _ := open(t, whole)
+	add(t, j, "first", "second", "third")
+	j.Close()
+	file, err := os.ReadFile(filepath.Join(whole, "journal-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := []int{len(magic), len(magic) + 13, len(magic) + 27, len(file)}
+	for n := len(magic); n <= len(file); n++ {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "journal-1"), file[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"first", "second", "third"}
+		for len(want) > 0 && n < ends[len(want)] {
+			want = want[:len(want)-1]
+		}
+		j, got := open(t, dir)
+		if !slices.Equal(got, want) || j.Torn != int64(n-ends[len(want)]) {
+			t.Errorf("%d bytes: %q, %d torn", n, got, j.Torn)
+		}
+		add(t, j, "next")
+		j.Close()
+		if _, got := open(t, dir); !slices.Equal(got, append(want, "next")) {
+			t.Errorf("%d bytes, and one more record: %q", n, got)
+		}
+	}
+}
+
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "first", "second", "third")
+	j.Close()
+	path := filepath.Join(dir, "journal-1")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file[bytes.Index(file, []byte("second"))] ^= 1
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, got := open(t, dir)
+	if !slices.Equal(got, []string{"first", "third"}) || j.Damaged != 1 {
+		t.Errorf("%q, %d damaged", got, j.Damaged)
+	}
+	j.Close()
+	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("another file: %v", err)
+	}
+}
+
+func TestRewrite(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "b", "c")
+	if err := j.Rewrite(func(emit func([]byte) error) error { return emit([]byte("abc")) }); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "d")
+	// One that fails changes nothing.
+	no := errors.New("no")
+	if err := j.Rewrite(func(emit func([]byte) error) error { return errors.Join(emit([]byte("x")), no) }); !errors.Is(err, no) {
+		t.Errorf("error %v", err)
+	}
+	add(t, j, "e")
+	size := j.Size()
+	j.Close()
+	j, got := open(t, dir)
+	if !slices.Equal(got, []string{"abc", "d", "e"}) || j.Size() != size {
+		t.Errorf("%q, %d bytes, want %d", got, j.Size(), size)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("files %v, %v", entries, err)
+	}
+}
+
+// A crash while rewriting leaves files that the next start removes.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "old")
+	if err := j.Rewrite(func(emit func([]byte) error) error { return emit([]byte("new")) }); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	// The old file was not removed yet, and the next rewrite had begun.
+	for name, text := range map[string]string{"journal-1": "old", "journal-3.tmp": "half", "other": "mine"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, got := open(t, dir); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("%q", got)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("files %v, %v", entries, err)
+	}
+}
+
+// A batch that the disk does not take whole is not there at all.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a")
+	good := j.file
+	broken, err := os.Open(j.path(j.seq)) // for reading only
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.file = broken
+	if err := j.Append([]byte("b")); err == nil {
+		t.Fatal("it was written")
+	}
+	broken.Close()
+	j.file = good
+	add(t, j, "c")
+	j.Close()
+	if _, got := open(t, dir); !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestReplayThatFails(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a")
+	j.Close()
+	if _, err := Open(dir, func([]byte) error { return fmt.Errorf("no such record") }); err == nil || !strings.Contains(err.Error(), "no such record") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func FuzzRecover(f *testing.F) {
+	f.Add([]byte("FJRN\x01\x01\x00\x00\x00\x00\x00\x00\x00x"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "journal-1"), file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		j, err := Open(dir, func([]byte) error { n++; return nil })
+		if err != nil {
+			return
+		}
+		if err := j.Append([]byte("next")); err != nil {
+			t.Fatal(err)
+		}
+		j.Close()
+		m, last := 0, ""
+		j, err = Open(dir, func(r []byte) error { m, last = m+1, string(r); return nil })
+		if err != nil || m != n+1 || last != "next" {
+			t.Errorf("%v: %d records after %d, the last is %q", err, m, n, last)
+		}
+		j.Close()
+	})
+}
