@@ -33,14 +33,20 @@ type privateRedis struct {
 	exe    string
 
 	mini   *miniredis.Miniredis
-	ended  chan error // of the child; nil when a leftover was adopted
-	child  *os.Process
+	child  *redisChild // nil when a leftover was taken over
 	adopts bool
 }
 
 // privateAddr stands in a wired configuration for the address of the private Redis,
 // which is known once it runs.
 const privateAddr conf.DSN = "unix:(private)"
+
+// A redisChild is a redis-server that this process started.
+type redisChild struct {
+	*os.Process
+	ended chan struct{} // closed when it has ended
+	err   error         // how, once ended is closed
+}
 
 const (
 	redisStart = 10 * time.Second       // what a child may take until it answers
@@ -117,7 +123,7 @@ func (r *privateRedis) start(ctx context.Context) error {
 		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no", "--logfile", logfile)
 	// It ends when we do, however we do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
-	started, ended := make(chan error, 1), make(chan error, 1)
+	child, started := &redisChild{ended: make(chan struct{})}, make(chan error, 1)
 	go func() {
 		// The signal is sent at the end of the thread that started the child, so
 		// that thread stays here until the child is gone.
@@ -125,13 +131,15 @@ func (r *privateRedis) start(ctx context.Context) error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			child.err = cmd.Wait()
+			close(child.ended)
 		}
 	}()
 	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", r.exe, err)
 	}
-	r.ended, r.child, r.adopts = ended, cmd.Process, false
+	child.Process = cmd.Process
+	r.child, r.adopts = child, false
 	deadline := time.NewTimer(redisStart)
 	defer deadline.Stop()
 	poll := time.NewTicker(redisPoll)
@@ -142,15 +150,15 @@ func (r *privateRedis) start(ctx context.Context) error {
 			if ping(r.socket) == nil {
 				return nil
 			}
-		case err := <-ended:
-			return fmt.Errorf("redis-server ended at once (%v), see %s", err, logfile)
+		case <-child.ended:
+			return fmt.Errorf("redis-server ended at once (%v), see %s", child.err, logfile)
 		case <-deadline.C:
-			_ = r.child.Kill() // it may just have ended
-			<-ended
+			_ = child.Kill() // it may just have ended
+			<-child.ended
 			return fmt.Errorf("redis-server does not answer within %v, see %s", redisStart, logfile)
 		case <-ctx.Done():
-			_ = r.child.Kill()
-			<-ended
+			_ = child.Kill()
+			<-child.ended
 			return ctx.Err()
 		}
 	}
@@ -189,8 +197,8 @@ func (r *privateRedis) watch(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case err := <-r.ended:
-		return cmp.Or(err, errors.New("it ended unasked"))
+	case <-r.child.ended:
+		return cmp.Or(r.child.err, errors.New("it ended unasked"))
 	case <-ctx.Done():
 		return nil
 	}
@@ -215,11 +223,11 @@ func (r *privateRedis) stop() error {
 	timer := time.NewTimer(redisStop)
 	defer timer.Stop()
 	select {
-	case <-r.ended:
+	case <-r.child.ended:
 	case <-timer.C:
 		r.log.Warn("redis-server does not end, it is killed")
 		_ = r.child.Kill()
-		<-r.ended
+		<-r.child.ended
 	}
 	return nil
 }
