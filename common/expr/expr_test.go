@@ -44,13 +44,25 @@ func TestEval(t *testing.T) {
 		{"lookup(#3,2)", ">", 0, []float64{1, 1}, 1, false},
 		{"stddev(#3)", ">", 0, []float64{0.1, 0.1, 0.1}, 0.1, false},
 		{"stddev(#4)", "!", 1, []float64{9, 1, 1, 1}, 9, true}, // the operator is ignored
+		{"stddev(#2)", ">", 1, []float64{1, -1}, 1, false},     // exactly one deviation is not more than one
+		{"stddev(#2)", ">", 1, []float64{-1, 1}, -1, false},
+		{"stddev(#2)", ">", 0.999, []float64{-1, 1}, -1, true},
+		{"diff(#0)", "=", 0, []float64{1}, 0, false},
 		{"kdiff(#1,2)", ">", 1, []float64{5, 4, 2}, 2, true},
+		{"kdiff(#2,1)", ">", 1, []float64{9, 2, 1}, 7, true},
+		{"kdiff(#2,1)", ">", 7, []float64{9, 2, 1}, 7, false},
 		{"kdiff(#1,2)", ">", 2, []float64{5, 4, 2}, 2, false},
 		{"kdiff(#1,2)", ">", 1, []float64{0, 4, 2}, 0, false},
 		{"kpdiff(#1,2)", ">", 40, []float64{5, 4, 2}, 50, true},
 		{"all(#1)", "!", 0, []float64{1}, 1, false},
 		{"all(#1)", "=", 1, []float64{1.00005}, 1.00005, true},
+		{"all(#1)", "=", 1, []float64{1.0002}, 1.0002, false},
 		{"all(#1)", "!=", 1, []float64{1.00005}, 1.00005, false},
+		{"all(#1)", "!=", 1, []float64{1.0002}, 1.0002, true},
+		{"all(#1)", "<=", 1, []float64{1}, 1, true},
+		{"all(#1)", "<", 1, []float64{1}, 1, false},
+		{"all(#1)", ">=", 1, []float64{1}, 1, true},
+		{"all(#1)", ">", 1, []float64{1}, 1, false},
 	} {
 		op, _ := ParseOp(tc.op)
 		left, triggered := mustFunc(t, tc.rule).Eval(op, tc.right, tc.v)
@@ -95,6 +107,10 @@ func TestValues(t *testing.T) {
 	if v, ok := Values(nil, raw, 3, true); !ok || v[2] != 120 {
 		t.Errorf("values %v %v", v, ok)
 	}
+	// Each rate is over its own gap.
+	if v, ok := Values(nil, []Point{{300, 300}, {120, 120}, {60, 0}}, 2, false); !ok || v[0] != 1 || v[1] != 2 {
+		t.Errorf("rates over unequal gaps %v %v", v, ok)
+	}
 	if v, ok := Values(nil, []Point{{120, 10}, {60, 100}}, 1, false); !ok || v[0] != -1.5 {
 		t.Errorf("a counter that went back: %v %v", v, ok)
 	}
@@ -104,9 +120,55 @@ func TestValues(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for rule, n := range map[string]int{"stddev(#10)": 1, "stddev(#11)": 0, "lookup(#3,2)": 1, "kdiff(#0,2)": 1, "all(#11)": 0, "all(#12)": 1, "diff(#11)": 1} {
-		if w := mustFunc(t, rule).Warnings(opGreater, 3); len(w) != n {
-			t.Errorf("%s: %q, want %d", rule, w, n)
+	for _, tc := range []struct {
+		rule  string
+		op    Op
+		right float64
+		want  []string // a part of each warning
+	}{
+		{"stddev(#10)", opGreater, 3, []string{"with 3 use a window of 11 or more"}},
+		{"stddev(#11)", opGreater, 3, nil},
+		{"stddev(#11)", opNever, 3, nil}, // the operator is ignored
+		{"stddev(#13)", opGreater, 3.5, []string{"with 3.5 use a window of 14", "looks at 13 points"}},
+		{"stddev(#11)", opGreater, 11, []string{"no window is wide enough for 11"}},
+		{"stddev(#11)", opGreater, 1e300, []string{"no window is wide enough for 1e+300"}},
+		{"stddev(#11)", opGreater, math.Inf(1), []string{"no window"}},
+		{"lookup(#3,2)", opGreater, 3, []string{"3 of 2 values can not hold"}},
+		{"lookup(#0,2)", opGreater, 3, []string{"0 of 2 values can not hold"}},
+		{"kdiff(#0,2)", opGreater, 3, []string{"compares nothing"}},
+		{"kpdiff(#2,0)", opGreater, 3, []string{"compares nothing"}},
+		{"diff(#0)", opGreater, 3, []string{"compares nothing"}},
+		{"pdiff(#0)", opGreater, 3, []string{"compares nothing"}},
+		{"all(#1)", opNever, 3, []string{"no operator"}},
+		{"all(#1)", opLess, math.NaN(), []string{"not a number"}},
+		{"all(#11)", opGreater, 3, nil},
+		{"all(#12)", opGreater, 3, []string{"stock judges keep 11"}},
+		{"diff(#11)", opGreater, 3, []string{"looks at 12 points"}},
+	} {
+		got := mustFunc(t, tc.rule).Warnings(tc.op, tc.right)
+		if len(got) != len(tc.want) {
+			t.Errorf("%s %v: %q, want %d", tc.rule, tc.right, got, len(tc.want))
+			continue
+		}
+		for i := range got {
+			if !strings.Contains(got[i], tc.want[i]) {
+				t.Errorf("%s %v: %q does not say %q", tc.rule, tc.right, got[i], tc.want[i])
+			}
+		}
+	}
+}
+
+// The window that a warning advises is the narrowest that can fire.
+func TestAdvisedWindowFires(t *testing.T) {
+	for _, right := range []float64{1.5, 2, 3, 3.5, 10.4} {
+		n := int(right*right) + 2
+		for window, want := range map[int]bool{n: true, n - 1: false} {
+			f := Func{kind: stddev, a: window}
+			spike := make([]float64, window)
+			spike[0] = 1 // nothing deviates more than one among equals
+			if _, got := f.Eval(opGreater, right, spike); got != want || (f.never(opGreater, right) == "") != want {
+				t.Errorf("%v with %v: fires %v, warns %q", f, right, got, f.never(opGreater, right))
+			}
 		}
 	}
 }
