@@ -47,12 +47,14 @@ type keeper struct {
 
 	mu      sync.Mutex
 	current *edition
-	changed chan struct{}        // closed when current is replaced
-	deltas  []step               // oldest first
-	held    map[string]time.Time // a book that the guard holds back, by version: since when
-	failed  error                // of the last attempt
-	at      time.Time            // when rows were last read
-	told    map[compile.Bad]bool // bad rows that were logged
+	changed chan struct{} // closed when current is replaced
+	deltas  []step        // oldest first
+	failed  error         // of the last attempt
+	at      time.Time     // when rows were last read
+
+	// Touched by run only.
+	held map[string]time.Time // a book that the guard holds back, by version: since when
+	told map[compile.Bad]bool // bad rows that were logged
 }
 
 // A step leads from one version to the next.
@@ -144,34 +146,47 @@ func (k *keeper) compile(ctx context.Context) {
 	e.full = sync.OnceValue(res.Book.Encode)
 	e.stock = sync.OnceValue(func() *stockRules { return newStockRules(res.Book) })
 
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.failed != nil {
-		k.log.Info("rules can be read again")
-	}
-	k.failed, k.at = nil, now
 	k.complain(res.Bad)
-	old := k.current
+	// Nobody else replaces the edition, so the change from it is made without the lock.
+	old, _ := k.get()
+	var change *step
+	what := "rules compiled"
 	switch {
 	case old == nil:
-		k.log.Info("rules compiled", "version", e.version, "hosts", len(res.Book.Hosts), "strategies", len(res.Book.Strategies), "expressions", len(res.Book.Expressions))
 	case old.version == e.version:
 		// Explanations follow the newest rows: names of groups are in no book.
 		e.full, e.stock = old.full, old.stock
-		k.current, k.held = e, nil
-		return
+		what = ""
 	case k.holdBack(old, e, now):
-		return
+		e = old
+		what = ""
 	default:
-		k.deltas = append(k.deltas, step{old.version, e.version, rulebook.Diff(old.Book, res.Book).Encode()})
-		if n := len(k.deltas) - maxDeltas; n > 0 {
-			k.deltas = slices.Delete(k.deltas, 0, n)
-		}
-		k.log.Info("rules changed", "version", e.version, "hosts", len(res.Book.Hosts), "strategies", len(res.Book.Strategies), "expressions", len(res.Book.Expressions))
+		change = &step{old.version, e.version, rulebook.Diff(old.Book, e.Book).Encode()}
+		what = "rules changed"
 	}
-	k.current, k.held = e, nil
-	close(k.changed)
-	k.changed = make(chan struct{})
+	if e != old {
+		k.held = nil
+	}
+	k.mu.Lock()
+	again := k.failed != nil
+	k.failed, k.at, k.current = nil, now, e
+	if change != nil {
+		k.deltas = append(slices.Clip(k.deltas), *change)
+		if n := len(k.deltas) - maxDeltas; n > 0 {
+			k.deltas = k.deltas[n:]
+		}
+	}
+	if what != "" {
+		close(k.changed)
+		k.changed = make(chan struct{})
+	}
+	k.mu.Unlock()
+	if again {
+		k.log.Info("rules can be read again")
+	}
+	if what != "" {
+		k.log.Info(what, "version", e.version, "hosts", len(e.Book.Hosts), "strategies", len(e.Book.Strategies), "expressions", len(e.Book.Expressions))
+	}
 }
 
 // holdBack says whether a book that lost most of its hosts waits for a second look:
