@@ -20,6 +20,7 @@ import (
 	"falcon/common/rulebook"
 	"falcon/common/stream"
 	"falcon/common/testkit"
+	"falcon/modules/judge/journal"
 )
 
 // start runs a judge whose rules are on disk: cpu.idle of h1 below 5, once.
@@ -106,6 +107,7 @@ func TestRestart(t *testing.T) {
 	send(t, addr, point(now-60, 1), point(now, 50))
 	stop()
 
+	rewrite(t, dir, r.Addr()) // keeps the event that waits, and the state
 	r.SetError("")
 	_, _, stop = start(t, dir, r.Addr())
 	waitTold(t, r, "PROBLEM 1", "OK 1")
@@ -115,6 +117,28 @@ func TestRestart(t *testing.T) {
 	_, _, stop = start(t, dir, r.Addr())
 	waitTold(t, r, "OK 1") // the problem is over: only its end matters
 	stop()
+}
+
+// rewrite does what a judge does every ten minutes.
+func rewrite(t *testing.T, dir, redis string) {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Data = dir
+	cfg.Alarm.Redis.Addr = conf.DSN(redis)
+	j, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jl, err := journal.Open(dir, j.replay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(j.outbox) != 1 || len(j.series) != 1 {
+		t.Errorf("%d events wait, %d series, want 1 and 1", len(j.outbox), len(j.series))
+	}
+	if err := errors.Join(jl.Rewrite(j.snapshot), jl.Close(), j.redis.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Points of our own transfers come over a stream and are judged the same.
