@@ -1,3 +1,0 @@
--- When it went to the next team.
--- unless column event_cases.escalated_at
-ALTER TABLE "event_cases" ADD COLUMN "escalated_at" DATETIME NULL;
