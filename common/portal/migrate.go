@@ -59,6 +59,9 @@ func (h *Handle) migrate(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if len(migrations) == 0 {
+		return nil
+	}
 	p, err := goose.NewProvider(dialect, h.write.DB, nil,
 		goose.WithGoMigrations(migrations...), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {

@@ -17,8 +17,8 @@ const (
 	Graph     = "graph"
 	UIC       = "uic"
 	Portal    = "falcon_portal"
-	Alarms    = "alarms"    // not opened yet
-	Dashboard = "dashboard" // not opened yet
+	Alarms    = "alarms"
+	Dashboard = "dashboard"
 )
 
 // Config says where the databases are. A DSN that is set means MySQL; one that is
@@ -29,7 +29,8 @@ type Config struct {
 	GraphDSN  string
 	UICDSN    string
 	PortalDSN string
-	// AlarmsDSN and DashboardDSN are accepted and not used yet.
+	// Alarms and dashboard stay closed, and their calls fail, when they have neither
+	// a DSN nor Dir while another database has a DSN: not every daemon needs them.
 	AlarmsDSN    string
 	DashboardDSN string
 	// Dir is the folder of the SQLite files. It is made when it is missing.
@@ -48,6 +49,9 @@ type DB struct {
 	Graph  *Handle
 	UIC    *Handle
 	Portal *Handle
+	// Nil when Config names no place for them.
+	Alarms    *Handle
+	Dashboard *Handle
 
 	log *slog.Logger
 }
@@ -70,8 +74,13 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		{Graph, cfg.GraphDSN, &db.Graph},
 		{UIC, cfg.UICDSN, &db.UIC},
 		{Portal, cfg.PortalDSN, &db.Portal},
+		{Alarms, cfg.AlarmsDSN, &db.Alarms},
+		{Dashboard, cfg.DashboardDSN, &db.Dashboard},
 	} {
 		if len(cfg.Only) > 0 && !slices.Contains(cfg.Only, d.name) {
+			continue
+		}
+		if (d.name == Alarms || d.name == Dashboard) && len(cfg.Only) == 0 && d.dsn == "" && cfg.Dir == "" {
 			continue
 		}
 		h, err := open(ctx, d.name, d.dsn, cfg)
@@ -98,7 +107,7 @@ func open(ctx context.Context, name, dsn string, cfg Config) (*Handle, error) {
 
 // handles lists the open databases in a fixed order.
 func (db *DB) handles() []*Handle {
-	return slices.DeleteFunc([]*Handle{db.UIC, db.Portal, db.Graph}, func(h *Handle) bool { return h == nil })
+	return slices.DeleteFunc([]*Handle{db.UIC, db.Portal, db.Graph, db.Alarms, db.Dashboard}, func(h *Handle) bool { return h == nil })
 }
 
 // Ping says whether every database answers, within a second each or by ctx's end.

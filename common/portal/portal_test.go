@@ -75,7 +75,7 @@ func mysqlConfig(prefix string) Config {
 	dsn := func(name string) string {
 		return os.Getenv(mysqlEnv) + prefix + name + "?loc=Local&parseTime=true"
 	}
-	return Config{GraphDSN: dsn(Graph), UICDSN: dsn(UIC), PortalDSN: dsn(Portal)}
+	return Config{GraphDSN: dsn(Graph), UICDSN: dsn(UIC), PortalDSN: dsn(Portal), AlarmsDSN: dsn(Alarms), DashboardDSN: dsn(Dashboard)}
 }
 
 func dropDatabases(prefix string) error {
@@ -84,7 +84,7 @@ func dropDatabases(prefix string) error {
 		return err
 	}
 	defer db.Close()
-	for _, name := range []string{Graph, UIC, Portal} {
+	for _, name := range []string{Graph, UIC, Portal, Alarms, Dashboard} {
 		if _, err := db.Exec("DROP DATABASE IF EXISTS " + prefix + name); err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func TestPingNamesTheDatabaseThatIsAway(t *testing.T) {
 func TestSQLiteFilesAreTheOwnersAlone(t *testing.T) {
 	dir := t.TempDir() + "/a b?c#d%41"
 	openTest(t, Config{Dir: dir})
-	for _, name := range []string{Graph, UIC, Portal} {
+	for _, name := range []string{Graph, UIC, Portal, Alarms, Dashboard} {
 		info := must[os.FileInfo](t)(os.Stat(dir + "/" + name + ".db"))
 		if info.Mode().Perm() != 0o600 || info.Size() == 0 {
 			t.Errorf("%s.db has mode %v and %d bytes, want 0600 and a schema", name, info.Mode(), info.Size())

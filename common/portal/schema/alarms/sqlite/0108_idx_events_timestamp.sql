@@ -1,0 +1,3 @@
+-- A key of events.
+-- unless key events.idx_events_timestamp
+CREATE INDEX idx_events_timestamp ON "events" (timestamp);

@@ -1,0 +1,95 @@
+package judge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/daemon"
+	"falcon/common/expr"
+	"falcon/common/redisx"
+)
+
+// Config is the configuration of a judge (contract alerting 1.15). Keys of stock keep
+// their names.
+type Config struct {
+	daemon.Base
+	// Remain is how many points a series keeps at least.
+	Remain int             `json:"remain"`
+	HTTP   daemon.Listener `json:"http"`
+	RPC    daemon.Listener `json:"rpc"`
+	HBS    HBS             `json:"hbs"`
+	Alarm  Alarm           `json:"alarm"`
+	// Data is the folder of the journal and the rule book.
+	Data string `json:"data"`
+	// MaxFutureSec is how far in the future a stock transfer's point may be.
+	MaxFutureSec int64 `json:"maxFutureSec"`
+}
+
+// HBS says where rules come from.
+type HBS struct {
+	Servers []string `json:"servers"` // tried in order
+	// Timeout is that of dialing.
+	Timeout conf.Millis `json:"timeout"`
+	// Interval is how often a stock hbs is asked, in seconds.
+	Interval int64 `json:"interval"`
+	// FullTimeout is that of a call that brings rules.
+	FullTimeout conf.Millis `json:"fullTimeout"`
+}
+
+// Alarm says where events go.
+type Alarm struct {
+	// Enabled false discards events, and counts them.
+	Enabled bool `json:"enabled"`
+	// MinInterval is the least time between two messages of a problem, in seconds.
+	MinInterval int64 `json:"minInterval"`
+	// QueuePattern names the list of a priority.
+	QueuePattern string        `json:"queuePattern"`
+	Redis        redisx.Config `json:"redis"`
+}
+
+// DefaultConfig returns the configuration of a judge whose file is empty.
+func DefaultConfig() Config {
+	return Config{
+		Base: daemon.DefaultBase(), Remain: 11,
+		HTTP: daemon.Listener{Enabled: true, Listen: "0.0.0.0:6081"},
+		RPC:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6080"},
+		HBS: HBS{
+			Servers: []string{"127.0.0.1:6030"}, Timeout: conf.Millis(300 * time.Millisecond),
+			Interval: 60, FullTimeout: conf.Millis(300 * time.Second),
+		},
+		Alarm: Alarm{Enabled: true, MinInterval: 300, QueuePattern: "event:p%v", Redis: redisx.DefaultConfig()},
+		Data:  "./data/judge", MaxFutureSec: 300,
+	}
+}
+
+// Validate reports every setting that can not work.
+func (c *Config) Validate() error {
+	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
+	if !c.RPC.Enabled {
+		errs = append(errs, errors.New("rpc.enabled: a judge without RPC takes no points, set it to true"))
+	}
+	if c.Remain < 1 || c.Remain > expr.MaxWindow {
+		errs = append(errs, fmt.Errorf("remain: %d points can not be kept, use 1 to %d", c.Remain, expr.MaxWindow))
+	}
+	if len(c.HBS.Servers) == 0 || c.HBS.Timeout <= 0 || c.HBS.Interval <= 0 || c.HBS.FullTimeout <= 0 {
+		errs = append(errs, errors.New("hbs: name at least one server; timeout, interval and fullTimeout must be greater than zero"))
+	}
+	if c.Alarm.MinInterval < 0 || c.MaxFutureSec < 0 {
+		errs = append(errs, errors.New("alarm.minInterval and maxFutureSec must not be negative"))
+	}
+	if c.Alarm.Enabled {
+		if strings.Count(c.Alarm.QueuePattern, "%") != 1 || !strings.Contains(c.Alarm.QueuePattern, "%v") && !strings.Contains(c.Alarm.QueuePattern, "%d") {
+			errs = append(errs, fmt.Errorf("alarm.queuePattern: %q has no place for the priority, write event:p%%v", c.Alarm.QueuePattern))
+		}
+		if err := c.Alarm.Redis.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("alarm.redis: %w", err))
+		}
+	}
+	if c.Data == "" {
+		errs = append(errs, errors.New(`data: name the folder of the journal, such as "./data/judge"`))
+	}
+	return errors.Join(errs...)
+}
