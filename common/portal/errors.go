@@ -22,12 +22,20 @@ var (
 
 // An InvalidError says that a value can not be stored or used as it is; the text
 // is meant for the person who gave it.
-type InvalidError struct{ Reason string }
+type InvalidError struct {
+	Reason string
+	Field  string // of the request that holds the value, when there is one
+}
 
 func (e *InvalidError) Error() string { return e.Reason }
 
 func invalid(format string, args ...any) error {
-	return &InvalidError{fmt.Sprintf(format, args...)}
+	return &InvalidError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// invalidField is invalid with the name of the field that has to change.
+func invalidField(field, format string, args ...any) error {
+	return &InvalidError{Reason: fmt.Sprintf(format, args...), Field: field}
 }
 
 // MySQL's error numbers that decide what happens next.

@@ -33,15 +33,15 @@ falcon_portal.grp_host: grp_id int(10) unsigned NO -; host_id int(10) unsigned N
 falcon_portal.grp_host keys: idx_grp_host_grp_id grp_id; idx_grp_host_host_id host_id
 falcon_portal.tpl: id int(10) unsigned NO - auto_increment; tpl_name varchar(255) NO ''; parent_id int(10) unsigned NO 0; action_id int(10) unsigned NO 0; create_user varchar(64) NO ''; create_at timestamp NO current_timestamp()
 falcon_portal.tpl keys: PRIMARY u id; idx_tpl_create_user create_user; idx_tpl_name u tpl_name
-falcon_portal.strategy: id int(10) unsigned NO - auto_increment; metric varchar(128) NO ''; tags varchar(256) NO ''; max_step int(11) NO 1; priority tinyint(4) NO 0; func varchar(16) NO 'all(#1)'; op varchar(8) NO ''; right_value varchar(64) NO -; note varchar(128) NO ''; run_begin varchar(16) NO ''; run_end varchar(16) NO ''; tpl_id int(10) unsigned NO 0
-falcon_portal.strategy keys: PRIMARY u id; idx_strategy_tpl_id tpl_id
+falcon_portal.strategy: id int(10) unsigned NO - auto_increment; metric varchar(128) NO ''; tags varchar(256) NO ''; max_step int(11) NO 1; priority tinyint(4) NO 0; func varchar(16) NO 'all(#1)'; op varchar(8) NO ''; right_value varchar(64) NO -; note varchar(128) NO ''; run_begin varchar(16) NO ''; run_end varchar(16) NO ''; tpl_id int(10) unsigned NO 0; union_strategy_id int(11) NO 0; is_multi tinyint(4) NO 0; multi_serial varchar(64) NO ''; multi_count int(11) NO 0; value_type varchar(8) NO ''; right_string varchar(255) NO ''
+falcon_portal.strategy keys: PRIMARY u id; idx_strategy_multi_serial multi_serial; idx_strategy_tpl_id tpl_id; idx_strategy_union_id union_strategy_id
 falcon_portal.expression: id int(10) unsigned NO - auto_increment; expression varchar(1024) NO -; func varchar(16) NO 'all(#1)'; op varchar(8) NO ''; right_value varchar(16) NO ''; max_step int(11) NO 1; priority tinyint(4) NO 0; note varchar(1024) NO ''; action_id int(10) unsigned NO 0; create_user varchar(64) NO ''; pause tinyint(1) NO 0
 falcon_portal.expression keys: PRIMARY u id
 falcon_portal.grp_tpl: grp_id int(10) unsigned NO -; tpl_id int(10) unsigned NO -; bind_user varchar(64) NO ''
 falcon_portal.grp_tpl keys: idx_grp_tpl_grp_id grp_id; idx_grp_tpl_tpl_id tpl_id
 falcon_portal.plugin_dir: id int(10) unsigned NO - auto_increment; grp_id int(10) unsigned NO -; dir varchar(255) NO -; create_user varchar(64) NO ''; create_at timestamp NO current_timestamp()
 falcon_portal.plugin_dir keys: PRIMARY u id; idx_plugin_dir_grp_id grp_id
-falcon_portal.action: id int(10) unsigned NO - auto_increment; uic varchar(255) NO ''; url varchar(255) NO ''; callback tinyint(4) NO 0; before_callback_sms tinyint(4) NO 0; before_callback_mail tinyint(4) NO 0; after_callback_sms tinyint(4) NO 0; after_callback_mail tinyint(4) NO 0
+falcon_portal.action: id int(10) unsigned NO - auto_increment; uic varchar(255) NO ''; url varchar(255) NO ''; callback tinyint(4) NO 0; before_callback_sms tinyint(4) NO 0; before_callback_mail tinyint(4) NO 0; after_callback_sms tinyint(4) NO 0; after_callback_mail tinyint(4) NO 0; channels varchar(255) NO ''; uic2 varchar(255) NO ''; escalate_after int(11) NO 1200; send_owner tinyint(4) NO 0; lark_group_id varchar(255) NO ''
 falcon_portal.action keys: PRIMARY u id
 falcon_portal.cluster: id int(10) unsigned NO - auto_increment; grp_id int(11) NO -; numerator varchar(10240) NO -; denominator varchar(10240) NO -; endpoint varchar(255) NO -; metric varchar(255) NO -; tags varchar(255) NO -; ds_type varchar(255) NO -; step int(11) NO -; last_update timestamp NO current_timestamp() on update current_timestamp(); creator varchar(255) NO -
 falcon_portal.cluster keys: PRIMARY u id
@@ -51,6 +51,8 @@ falcon_portal.alert_link: id int(10) unsigned NO - auto_increment; path varchar(
 falcon_portal.alert_link keys: PRIMARY u id; alert_path u path
 falcon_portal.oper_log: id bigint(20) unsigned NO - auto_increment; ts datetime NO -; user_name varchar(64) NO -; source varchar(16) NO ''; remote_ip varchar(64) NO ''; object varchar(32) NO -; object_id varchar(64) NO ''; op varchar(16) NO -; before_json mediumtext YES NULL; after_json mediumtext YES NULL
 falcon_portal.oper_log keys: PRIMARY u id; idx_oper_obj object,object_id; idx_oper_user_ts user_name,ts
+falcon_portal.portal_mark: name varchar(64) NO -; at datetime NO -
+falcon_portal.portal_mark keys: PRIMARY u name
 graph.endpoint: id int(10) unsigned NO - auto_increment; endpoint varchar(255) NO ''; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()
 graph.endpoint keys: PRIMARY u id; idx_endpoint u endpoint
 graph.tag_endpoint: id int(10) unsigned NO - auto_increment; tag varchar(255) NO ''; endpoint_id int(10) unsigned NO -; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()
@@ -131,6 +133,10 @@ func definitions(t *testing.T, database, dialect string) map[string]string {
 		if g.kind == "key" {
 			_, columns, _ := strings.Cut(g.statement, "(")
 			keys[g.table] = append(keys[g.table], g.part+"("+strings.Trim(columns, "();"))
+			continue
+		}
+		if g.kind == "column" {
+			all[g.table] += ", " + g.part
 			continue
 		}
 		_, body, _ := strings.Cut(g.statement, "(")

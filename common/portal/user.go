@@ -1,7 +1,9 @@
 package portal
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -88,6 +90,35 @@ func (db *DB) Users(ctx context.Context, match []Pattern, limit, offset int) ([]
 	all := []User{}
 	err := db.UIC.read.SelectContext(ctx, &all, db.UIC.limited(ctx, query), args...)
 	return all, err
+}
+
+// UsersByName returns the users that have these names, ordered by id.
+func (db *DB) UsersByName(ctx context.Context, names []string) ([]User, error) {
+	all := []User{}
+	for chunk := range slices.Chunk(names, maxMarks) {
+		var rows []User
+		if err := db.UIC.read.SelectContext(ctx, &rows, "SELECT "+userColumns+" FROM user WHERE name IN ("+marks(len(chunk))+")", anys(chunk)...); err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, func(a, b User) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// UserNames returns the names of users by their ids.
+func (db *DB) UserNames(ctx context.Context, ids []int64) (map[int64]string, error) {
+	names := map[int64]string{}
+	for chunk := range slices.Chunk(ids, maxMarks) {
+		var rows []User
+		if err := db.UIC.read.SelectContext(ctx, &rows, "SELECT "+userColumns+" FROM user WHERE id IN ("+marks(len(chunk))+")", anys(chunk)...); err != nil {
+			return nil, err
+		}
+		for _, u := range rows {
+			names[u.ID] = u.Name
+		}
+	}
+	return names, nil
 }
 
 // UserCounts returns how many users there are, and how many of them have a

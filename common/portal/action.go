@@ -1,0 +1,129 @@
+package portal
+
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Action is a row of action: whom a rule tells, and how. Its JSON is stock's action
+// object with Channels added.
+type Action struct {
+	ID  int64  `db:"id" json:"id"`
+	UIC string `db:"uic" json:"uic"` // names of teams, with commas
+	URL string `db:"url" json:"url"` // of the callback
+	// The switches are 1 or 0.
+	Callback           int `db:"callback" json:"callback"`
+	BeforeCallbackSMS  int `db:"before_callback_sms" json:"before_callback_sms"`
+	BeforeCallbackMail int `db:"before_callback_mail" json:"before_callback_mail"`
+	AfterCallbackSMS   int `db:"after_callback_sms" json:"after_callback_sms"`
+	AfterCallbackMail  int `db:"after_callback_mail" json:"after_callback_mail"`
+	// Channels are names of alarm's channels, with commas; empty means all that are
+	// enabled.
+	Channels string `db:"channels" json:"channels"`
+}
+
+const actionColumns = "id, uic, url, callback, before_callback_sms, before_callback_mail, after_callback_sms, after_callback_mail, channels"
+
+func (a *Action) check() error {
+	for _, f := range []struct{ name, value string }{{"uic", a.UIC}, {"url", a.URL}, {"channels", a.Channels}} {
+		if why := fits(f.value, 255); why != "" {
+			return invalidField(f.name, "%s %s", f.name, why)
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"callback", a.Callback}, {"before_callback_sms", a.BeforeCallbackSMS}, {"before_callback_mail", a.BeforeCallbackMail},
+		{"after_callback_sms", a.AfterCallbackSMS}, {"after_callback_mail", a.AfterCallbackMail},
+	} {
+		if f.value != 0 && f.value != 1 {
+			return invalidField(f.name, "%s is %d, write 1 for yes or 0 for no", f.name, f.value)
+		}
+	}
+	return nil
+}
+
+func (a *Action) values() []any {
+	return []any{a.UIC, a.URL, a.Callback, a.BeforeCallbackSMS, a.BeforeCallbackMail, a.AfterCallbackSMS, a.AfterCallbackMail, a.Channels}
+}
+
+// Action returns an action, or ErrNotFound. Id 0 is no action's.
+func (db *DB) Action(ctx context.Context, id int64) (Action, error) {
+	var a Action
+	err := db.Portal.read.GetContext(ctx, &a, "SELECT "+actionColumns+" FROM action WHERE id = ?", id)
+	return a, notFound(err)
+}
+
+// ActionUsers returns the creators of the templates and expressions that use an
+// action.
+func (db *DB) ActionUsers(ctx context.Context, id int64) ([]string, error) {
+	names := []string{}
+	if id == 0 { // the action of those that have none
+		return names, nil
+	}
+	err := db.Portal.read.SelectContext(ctx, &names,
+		"SELECT create_user FROM tpl WHERE action_id = ? UNION SELECT create_user FROM expression WHERE action_id = ?", id, id)
+	return names, err
+}
+
+// SetTemplateAction gives a template a new action and returns its id. The one that
+// it had goes, unless something else uses it.
+func (db *DB) SetTemplateAction(ctx context.Context, template int64, a Action) (id int64, err error) {
+	if err := a.check(); err != nil {
+		return 0, err
+	}
+	err = db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		var old int64
+		if err := tx.GetContext(ctx, &old, "SELECT action_id FROM tpl WHERE id = ?"+db.Portal.dialect.forUpdate(), template); err != nil {
+			return notFound(err)
+		}
+		if id, err = insertAction(ctx, tx, &a); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE tpl SET action_id = ? WHERE id = ?", id, template); err != nil {
+			return err
+		}
+		return dropAction(ctx, tx, old)
+	})
+	return id, err
+}
+
+// UpdateAction overwrites the action a.ID; ErrNotFound when there is none.
+func (db *DB) UpdateAction(ctx context.Context, a Action) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error { return updateAction(ctx, tx, &a) })
+}
+
+func insertAction(ctx context.Context, tx *sqlx.Tx, a *Action) (int64, error) {
+	return insert(ctx, tx, "INSERT INTO action (uic, url, callback, before_callback_sms, before_callback_mail, after_callback_sms, after_callback_mail, channels)"+
+		" VALUES ("+marks(8)+")", a.values()...)
+}
+
+func updateAction(ctx context.Context, tx *sqlx.Tx, a *Action) error {
+	res, err := tx.ExecContext(ctx, "UPDATE action SET uic = ?, url = ?, callback = ?, before_callback_sms = ?, before_callback_mail = ?, after_callback_sms = ?,"+
+		" after_callback_mail = ?, channels = ? WHERE id = ?", append(a.values(), a.ID)...)
+	return one(res, err)
+}
+
+// dropAction removes an action that nothing uses any more.
+func dropAction(ctx context.Context, tx *sqlx.Tx, id int64) error {
+	_, err := tx.ExecContext(ctx, "DELETE FROM action WHERE id = ? AND NOT EXISTS (SELECT 1 FROM tpl WHERE action_id = ?)"+
+		" AND NOT EXISTS (SELECT 1 FROM expression WHERE action_id = ?)", id, id, id)
+	return err
+}
+
+// insert runs an INSERT of one row and returns its id.
+func insert(ctx context.Context, tx *sqlx.Tx, query string, args ...any) (int64, error) {
+	res, err := tx.ExecContext(ctx, query, args...)
+	if isDuplicate(err) {
+		return 0, ErrExists
+	}
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
+}

@@ -1,0 +1,3 @@
+-- The fork's chat group of an action.
+-- unless column action.lark_group_id
+ALTER TABLE `action` ADD COLUMN `lark_group_id` varchar(255) NOT NULL DEFAULT '';

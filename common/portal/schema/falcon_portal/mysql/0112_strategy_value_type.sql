@@ -1,0 +1,3 @@
+-- What a strategy compares: string, or a number when it is empty.
+-- unless column strategy.value_type
+ALTER TABLE `strategy` ADD COLUMN `value_type` varchar(8) NOT NULL DEFAULT '';

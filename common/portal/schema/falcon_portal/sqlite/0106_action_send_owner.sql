@@ -1,0 +1,3 @@
+-- Whether the owners of the host are told, too.
+-- unless column action.send_owner
+ALTER TABLE "action" ADD COLUMN send_owner INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,3 @@
+-- Whether a strategy is a member of a combination.
+-- unless column strategy.is_multi
+ALTER TABLE "strategy" ADD COLUMN is_multi INTEGER NOT NULL DEFAULT 0;
