@@ -1,10 +1,13 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -36,38 +39,62 @@ type Notice struct {
 	Result   string    `db:"result"`
 	Attempts int       `db:"attempts"`
 	Answer   string    `db:"answer"` // what the provider said last
+
+	// Inbox puts a new notice into the inbox of its receiver; it is no column.
+	Inbox bool `db:"-"`
 }
 
 const noticeColumns = "id, event_caseId, event_ts, send_ts, endpoint, metric, priority, status, step, action_id, receiver, channel, result, attempts, answer"
 
+// noticeKey is the unique key of alarm_notice.
+type noticeKey struct {
+	caseID            string
+	at                int64 // Unix seconds
+	status            string
+	step, action      int
+	receiver, channel string
+}
+
+func (n *Notice) key() noticeKey {
+	return noticeKey{n.CaseID, n.EventTS.Unix(), n.Status, n.Step, n.ActionID, n.Receiver, n.Channel}
+}
+
+// clipped returns n as its columns can hold it.
+func (n Notice) clipped() Notice {
+	n.CaseID, n.Status, n.Receiver, n.Channel = clip(n.CaseID, 50), clip(n.Status, 8), clip(n.Receiver, 64), clip(n.Channel, 64)
+	n.Endpoint, n.Metric, n.Answer = clip(n.Endpoint, 255), clip(n.Metric, 255), clip(n.Answer, 500)
+	n.Result = clip(cmp.Or(n.Result, NoticeQueued), 16)
+	n.Priority = min(max(n.Priority, -128), 127)
+	n.Step = min(max(n.Step, math.MinInt32), math.MaxInt32)
+	n.ActionID = min(max(n.ActionID, 0), math.MaxUint32)
+	return n
+}
+
+// noticeChunk is how many notices one INSERT brings.
+const noticeChunk = 500
+
 // QueueNotices makes sure that each of notices has a row, in one transaction, and
-// returns the rows in the order of notices. A row that was there stays as it is: one
-// that is sent says so, and its message must not be sent again.
+// returns the rows in the order of notices. A new row has the notice's Result, or is
+// queued, and stands in its receiver's inbox when the notice says so. A row that was
+// there stays as it is: one that is sent says so, and its message must not be sent
+// again.
 func (db *DB) QueueNotices(ctx context.Context, notices []Notice) ([]Notice, error) {
 	if err := db.needAlarms(); err != nil {
 		return nil, err
 	}
-	var rows []Notice
+	rows := make([]Notice, 0, len(notices))
 	err := db.Alarms.Tx(ctx, func(tx *sqlx.Tx) error {
-		rows = make([]Notice, len(notices))
-		for i, n := range notices {
-			key := []any{clip(n.CaseID, 50), n.EventTS, clip(n.Status, 8), n.Step, n.ActionID, clip(n.Receiver, 64), clip(n.Channel, 64)}
-			get := func() error {
-				return tx.GetContext(ctx, &rows[i], "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts = ?"+
-					" AND status = ? AND step = ? AND action_id = ? AND receiver = ? AND channel = ?", key...)
+		rows = rows[:0] // again in each try
+		for chunk := range slices.Chunk(notices, noticeChunk) {
+			wanted := make([]Notice, len(chunk))
+			for i, n := range chunk {
+				wanted[i] = n.clipped()
 			}
-			err := get()
-			if errors.Is(err, sql.ErrNoRows) {
-				_, err = tx.ExecContext(ctx, "INSERT INTO alarm_notice (event_caseId, event_ts, status, step, action_id, receiver, channel,"+
-					" send_ts, endpoint, metric, priority, result) VALUES ("+marks(12)+")",
-					append(key, n.SendTS, clip(n.Endpoint, 255), clip(n.Metric, 255), n.Priority, NoticeQueued)...)
-				if err == nil || isDuplicate(err) {
-					err = get()
-				}
-			}
+			got, err := queueNotices(ctx, tx, wanted)
 			if err != nil {
-				return fmt.Errorf("queue a notice of %q to %q through %q: %w", n.CaseID, n.Receiver, n.Channel, err)
+				return fmt.Errorf("queue %d notices: %w", len(chunk), err)
 			}
+			rows = append(rows, got...)
 		}
 		return nil
 	})
@@ -75,6 +102,227 @@ func (db *DB) QueueNotices(ctx context.Context, notices []Notice) ([]Notice, err
 		return nil, err
 	}
 	return rows, nil
+}
+
+func queueNotices(ctx context.Context, tx *sqlx.Tx, wanted []Notice) ([]Notice, error) {
+	made := make([]bool, len(wanted))
+	seen := map[noticeKey]bool{}
+	var fresh []int
+	for i := range wanted {
+		if k := wanted[i].key(); !seen[k] {
+			seen[k] = true
+			fresh = append(fresh, i)
+		}
+	}
+	err := insertNotices(ctx, tx, wanted, fresh)
+	if isDuplicate(err) {
+		// Some were queued before: which ones is looked at one by one.
+		for _, i := range fresh {
+			if _, err := getNotice(ctx, tx, &wanted[i]); err == nil {
+				continue
+			} else if !errors.Is(err, sql.ErrNoRows) {
+				return nil, err
+			}
+			switch err := insertNotices(ctx, tx, wanted, []int{i}); {
+			case err == nil:
+				made[i] = true
+			case !isDuplicate(err):
+				return nil, err
+			}
+		}
+	} else if err != nil {
+		return nil, err
+	} else {
+		for _, i := range fresh {
+			made[i] = true
+		}
+	}
+
+	rows, err := getNotices(ctx, tx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	var inbox []any
+	for i, n := range wanted {
+		if made[i] && n.Inbox {
+			inbox = append(inbox, n.Receiver, rows[i].ID, n.SendTS)
+		}
+	}
+	if len(inbox) > 0 {
+		err = insertRows(ctx, tx, "alarm_inbox (user_name, notice_id, created)", len(inbox)/3, inbox)
+	}
+	return rows, err
+}
+
+// insertNotices inserts those of all that which names.
+func insertNotices(ctx context.Context, tx *sqlx.Tx, all []Notice, which []int) error {
+	if len(which) == 0 {
+		return nil
+	}
+	args := make([]any, 0, 14*len(which))
+	for _, i := range which {
+		n := &all[i]
+		args = append(args, n.CaseID, n.EventTS, n.Status, n.Step, n.ActionID, n.Receiver, n.Channel, n.SendTS, n.Endpoint, n.Metric, n.Priority,
+			n.Result, n.Attempts, n.Answer)
+	}
+	return insertRows(ctx, tx, "alarm_notice (event_caseId, event_ts, status, step, action_id, receiver, channel, send_ts, endpoint, metric, priority,"+
+		" result, attempts, answer)", len(which), args)
+}
+
+func getNotice(ctx context.Context, tx *sqlx.Tx, n *Notice) (row Notice, err error) {
+	err = tx.GetContext(ctx, &row, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts = ? AND status = ? AND step = ?"+
+		" AND action_id = ? AND receiver = ? AND channel = ?", n.CaseID, n.EventTS, n.Status, n.Step, n.ActionID, n.Receiver, n.Channel)
+	return row, err
+}
+
+// getNotices reads the rows of wanted, all of which are there.
+func getNotices(ctx context.Context, tx *sqlx.Tx, wanted []Notice) ([]Notice, error) {
+	first, last := wanted[0].EventTS, wanted[0].EventTS
+	var ids []string
+	for i := range wanted {
+		n := &wanted[i]
+		if n.EventTS.Before(first) {
+			first = n.EventTS
+		}
+		if n.EventTS.After(last) {
+			last = n.EventTS
+		}
+		ids = append(ids, n.CaseID)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var found []Notice
+	err := tx.SelectContext(ctx, &found, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId IN ("+marks(len(ids))+") AND event_ts BETWEEN ? AND ?",
+		append(anys(ids), first, last)...)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[noticeKey]Notice, len(found))
+	for _, f := range found {
+		by[f.key()] = f
+	}
+	rows := make([]Notice, len(wanted))
+	for i := range wanted {
+		row, ok := by[wanted[i].key()]
+		if !ok { // written with other letters, or in an hour that the clock had twice
+			if row, err = getNotice(ctx, tx, &wanted[i]); err != nil {
+				return nil, err
+			}
+		}
+		rows[i] = row
+	}
+	return rows, nil
+}
+
+// ClaimNotices says that the messages of notices are about to be sent: the attempts of
+// each row are raised by one, if it is still queued and has the attempts that its
+// notice has. The result says of which that was so; the others are somebody else's.
+func (db *DB) ClaimNotices(ctx context.Context, notices []Notice) (claimed []bool, err error) {
+	if err := db.needAlarms(); err != nil {
+		return nil, err
+	}
+	claim := func(ctx context.Context, tx *sqlx.Tx, attempts int, ids []int64) (int, error) {
+		res, err := tx.ExecContext(ctx, "UPDATE alarm_notice SET attempts = attempts + 1 WHERE result = ? AND attempts = ? AND id IN ("+marks(len(ids))+")",
+			append([]any{NoticeQueued, attempts}, anys(ids)...)...)
+		if err != nil {
+			return 0, err
+		}
+		n, err := res.RowsAffected()
+		return int(n), err
+	}
+	together := map[int][]int64{} // by attempts
+	for _, n := range notices {
+		together[n.Attempts] = append(together[n.Attempts], n.ID)
+	}
+	err = db.Alarms.Tx(ctx, func(tx *sqlx.Tx) error {
+		for attempts, ids := range together {
+			for chunk := range slices.Chunk(ids, maxMarks) {
+				if n, err := claim(ctx, tx, attempts, chunk); err != nil || n != len(chunk) {
+					return cmp.Or(err, errNotAll)
+				}
+			}
+		}
+		return nil
+	})
+	claimed = make([]bool, len(notices))
+	if errors.Is(err, errNotAll) {
+		err = db.Alarms.Tx(ctx, func(tx *sqlx.Tx) error {
+			for i, n := range notices {
+				one, err := claim(ctx, tx, n.Attempts, []int64{n.ID})
+				if err != nil {
+					return err
+				}
+				claimed[i] = one == 1
+			}
+			return nil
+		})
+		return claimed, err
+	}
+	for i := range claimed {
+		claimed[i] = err == nil
+	}
+	return claimed, err
+}
+
+var errNotAll = errors.New("not all notices are queued")
+
+// SetNotices writes what became of notices: their results, how often they were tried
+// and what the providers answered, in one transaction. Rows that are gone stay gone.
+func (db *DB) SetNotices(ctx context.Context, notices []Notice) error {
+	if err := db.needAlarms(); err != nil {
+		return err
+	}
+	type outcome struct {
+		result   string
+		attempts int
+		answer   string
+		at       int64
+	}
+	alike := map[outcome][]int64{}
+	var order []outcome
+	for _, n := range notices {
+		o := outcome{clip(n.Result, 16), n.Attempts, clip(n.Answer, 500), n.SendTS.Unix()}
+		if alike[o] == nil {
+			order = append(order, o)
+		}
+		alike[o] = append(alike[o], n.ID)
+	}
+	return db.Alarms.Tx(ctx, func(tx *sqlx.Tx) error {
+		for _, o := range order {
+			for ids := range slices.Chunk(alike[o], maxMarks) {
+				_, err := tx.ExecContext(ctx, "UPDATE alarm_notice SET result = ?, attempts = ?, answer = ?, send_ts = ? WHERE id IN ("+marks(len(ids))+")",
+					append([]any{o.result, o.attempts, o.answer, time.Unix(o.at, 0)}, anys(ids)...)...)
+				if err != nil {
+					return fmt.Errorf("write the results of %d notices: %w", len(ids), err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Told is what people were told of a problem through one action.
+type Told struct {
+	Step int       // the last one
+	At   time.Time // of the last message that was sent; zero when none was
+}
+
+// LastTold returns what was told of the problem of a case through an action by events
+// from since on and before the time before; ok is false when nothing was.
+func (db *DB) LastTold(ctx context.Context, caseID string, action int, since, before time.Time) (told Told, ok bool, err error) {
+	if err := db.needAlarms(); err != nil {
+		return Told{}, false, err
+	}
+	var rows []Notice
+	err = db.Alarms.read.SelectContext(ctx, &rows, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts >= ? AND event_ts < ?"+
+		" AND status = 'PROBLEM' AND action_id = ?", clip(caseID, 50), since, before, min(max(action, 0), math.MaxUint32))
+	for _, n := range rows {
+		told.Step = max(told.Step, n.Step)
+		if n.Result == NoticeSent && n.SendTS.After(told.At) {
+			told.At = n.SendTS
+		}
+	}
+	return told, len(rows) > 0, err
 }
 
 // SetNotice writes what became of a notice: its result, how often it was tried and

@@ -3,6 +3,7 @@ package portal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -33,9 +34,13 @@ func TestSaveEvents(t *testing.T) {
 			for _, e := range events {
 				all = append(all, AlarmEvent{Event: e, Teams: []string{"ops", "dba", "ops"}})
 			}
-			moved, err := db.SaveEvents(t.Context(), all)
+			saved, err := db.SaveEvents(t.Context(), all)
 			if err != nil {
 				t.Fatal(err)
+			}
+			var moved []bool
+			for _, s := range saved {
+				moved = append(moved, s.Moved)
 			}
 			return fmt.Sprint(moved)
 		}
@@ -163,4 +168,124 @@ func TestAlarmsMayBeClosed(t *testing.T) {
 	if _, err := db.SaveEvents(t.Context(), nil); !errors.Is(err, errNoAlarms) {
 		t.Errorf("SaveEvents without the database: %v", err)
 	}
+}
+
+// What strangers can write into an event is saved, whatever it is, and what MySQL takes
+// for one id is one case.
+func TestSaveEventsOfStrangers(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		wild := problem("s_wild", math.MaxInt32, math.MaxInt)
+		wild.Strategy.MaxStep, wild.Strategy.Priority, wild.Strategy.Id, wild.Strategy.Tpl.Id = math.MaxInt, math.MinInt, -5, math.MaxInt
+		wild.Endpoint, wild.Strategy.Func, wild.Strategy.Operator = "\xff\x00", strings.Repeat("f", 99), strings.Repeat("<", 999)
+		twins := []AlarmEvent{{Event: problem("s_a", 1000, 1)}, {Event: problem("S_A", 1060, 2)}, {Event: problem("s_á", 1120, 3)}}
+		if _, err := db.SaveEvents(t.Context(), append(twins, AlarmEvent{Event: wild, Teams: []string{"ops", "OPS", "Óps"}})); err != nil {
+			t.Fatal(err)
+		}
+		if saved, err := db.SaveEvents(t.Context(), twins[1:]); err != nil || saved[1].Prior == nil {
+			t.Errorf("twins again: %+v, %v", saved, err)
+		}
+	})
+}
+
+// A batch says what each of its events found, also when an earlier one of the batch
+// made it so, and many cases are changed at once.
+func TestSaveEventsTogether(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		batch := func(at int64, step int, status string) []AlarmEvent {
+			var all []AlarmEvent
+			for i := range MaxEvents {
+				e := problem(fmt.Sprintf("s_%d", i%150), at+int64(i), step)
+				e.Status, e.LeftValue = status, float64(i)
+				if i%7 == 0 {
+					e.Strategy.Note = fmt.Sprint("note ", at, i)
+				}
+				all = append(all, AlarmEvent{Event: e, Teams: []string{"ops"}})
+			}
+			return all
+		}
+		for _, b := range [][]AlarmEvent{batch(1000, 1, "PROBLEM"), batch(2000, 2, "PROBLEM"), batch(3000, 1, "OK"), batch(3000, 1, "OK")} {
+			saved, err := db.SaveEvents(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range saved {
+				if at := b[i].Event.EventTime; at == 1000+int64(i) && i < 150 {
+					if s.Prior != nil || !s.Moved {
+						t.Fatalf("the first event %d: %+v", i, s)
+					}
+				} else if i >= 150 && (s.Prior == nil || s.Prior.At.Unix() < at-150 || s.Prior.Status != b[i].Event.Status) {
+					t.Fatalf("event %d at %d found %+v", i, at, s.Prior)
+				}
+			}
+		}
+		cases, err := db.EventCases(t.Context(), CaseFilter{Endpoints: []string{"host01"}})
+		if err != nil || len(cases) != 150 {
+			t.Fatalf("%d cases, %v", len(cases), err)
+		}
+		for _, c := range cases {
+			var n int64
+			if _, err := fmt.Sscanf(c.ID, "s_%d", &n); err != nil {
+				t.Fatal(err)
+			}
+			if n < 50 {
+				n += 150
+			}
+			if c.Status != "OK" || c.Timestamp.Unix() != 3000+n || c.UpdateAt.Unix() != 3000+n || *c.CurrentStep != 1 || c.Cond != fmt.Sprint(n, " > 3") {
+				t.Errorf("case %+v", c)
+			}
+		}
+		if n := count(t, db.Alarms, "events"); n != 3*MaxEvents {
+			t.Errorf("%d event rows", n)
+		}
+	})
+}
+
+// A message is one sender's: the second who claims it does not get it.
+func TestClaimNotices(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		at := time.Unix(2000, 0)
+		var all []Notice
+		for i := range 5 {
+			all = append(all, Notice{CaseID: "s_1", EventTS: time.Unix(1000, 0), SendTS: at, Status: "PROBLEM", Step: 1, ActionID: 9,
+				Receiver: fmt.Sprint("user", i), Channel: "mail", Inbox: i == 4})
+		}
+		all[4].Result, all[4].Attempts = NoticeSent, 1
+		rows, err := db.QueueNotices(t.Context(), append(all, all[0]))
+		if err != nil || rows[5].ID != rows[0].ID || rows[4].Result != NoticeSent {
+			t.Fatalf("%+v, %v", rows, err)
+		}
+		if _, unread, err := db.Inbox(t.Context(), "user4", 1, 0); err != nil || unread != 1 {
+			t.Errorf("%d unread, %v", unread, err)
+		}
+		claim := func(n ...Notice) string {
+			t.Helper()
+			got, err := db.ClaimNotices(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(got)
+		}
+		if got := claim(rows[:2]...); got != "[true true]" {
+			t.Errorf("first claim %s", got)
+		}
+		if got := claim(rows[1:5]...); got != "[false true true false]" {
+			t.Errorf("second claim %s", got)
+		}
+		rows[0].Result, rows[0].Attempts, rows[0].Answer = NoticeSent, 1, "ok"
+		rows[1].Result, rows[1].Attempts, rows[1].Answer = NoticeFailed, 3, "no"
+		if err := db.SetNotices(t.Context(), rows[:2]); err != nil {
+			t.Fatal(err)
+		}
+		again, err := db.QueueNotices(t.Context(), all)
+		if err != nil || again[0].Result != NoticeSent || again[1].Result != NoticeFailed || again[1].Answer != "no" || again[2].Attempts != 1 {
+			t.Errorf("again %+v, %v", again, err)
+		}
+		told, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(900, 0), time.Unix(1001, 0))
+		if err != nil || !ok || told.Step != 1 || told.At.Unix() != 2000 {
+			t.Errorf("told %+v %v %v", told, ok, err)
+		}
+		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(900, 0), time.Unix(1000, 0)); err != nil || ok {
+			t.Errorf("told before: %v %v", ok, err)
+		}
+	})
 }
