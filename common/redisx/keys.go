@@ -40,6 +40,13 @@ const (
 	// written by alarm, read by its page /dead. The newest 10 000 are kept.
 	Dead = "alarm:dead"
 
+	// AlarmInstances is the set of alarms that have said they live: written by each
+	// alarm, which also takes out those whose AlarmInstance has expired.
+	AlarmInstances = "alarm:instances"
+
+	// AlarmHousekeeper is the lock of the alarm that deletes what is old.
+	AlarmHousekeeper = "alarm:leader:housekeeping"
+
 	// AlarmDealer is the lock of the alarm that deals events out to the parts.
 	AlarmDealer = "{alarm}:dealer"
 )
@@ -47,6 +54,10 @@ const (
 // Part is the list of events of one part of all event ids: written by the alarm that
 // deals, read by the one that holds the part's lock.
 func Part(part, priority int) string { return fmt.Sprintf("{alarm:part:%d}:p%d", part, priority) }
+
+// AlarmInstance is a string that says an alarm lives; it expires when the alarm does not
+// renew it.
+func AlarmInstance(name string) string { return "alarm:inst:" + name }
 
 // PartLock is the lock of a part.
 func PartLock(part int) string { return fmt.Sprintf("{alarm:part:%d}:lock", part) }

@@ -82,61 +82,82 @@ func (q *Queue) Run(ctx context.Context, swept func(consumer string, n int)) err
 	}
 }
 
-// Pop takes up to n elements, those of earlier lists first.
-func (q *Queue) Pop(ctx context.Context, n int) ([]Element, error) {
-	var out []Element
-	for _, l := range q.lists {
-		cmds := make([]Cmd, n-len(out))
-		for i := range cmds {
-			cmds[i] = C("RPOPLPUSH", l, Inflight(l, q.consumer))
-		}
-		if len(out) == 0 && n > 1 {
-			// Most looks find nothing: ask for one before asking for many.
-			first, err := q.pop(ctx, l, cmds[:1])
-			if err != nil {
-				return out, err
-			}
-			if len(first) == 0 {
-				continue
-			}
-			out, cmds = append(out, first...), cmds[1:]
-		}
-		more, err := q.pop(ctx, l, cmds)
-		out = append(out, more...)
-		if err != nil || len(out) == n {
-			return out, err
+// Len returns how many elements wait in each list.
+func (q *Queue) Len(ctx context.Context) ([]int, error) {
+	cmds := make([]Cmd, len(q.lists))
+	for i, l := range q.lists {
+		cmds[i] = C("LLEN", l)
+	}
+	replies, err := q.pool.Pipe(ctx, cmds...)
+	if err != nil {
+		return nil, err
+	}
+	lens := make([]int, len(replies))
+	for i, r := range replies {
+		if lens[i], err = redis.Int(r, nil); err != nil {
+			return nil, err
 		}
 	}
-	return out, nil
+	return lens, nil
 }
 
-func (q *Queue) pop(ctx context.Context, list string, cmds []Cmd) (out []Element, err error) {
+// Pop takes up to n elements, those of earlier lists first. Lists that are empty cost
+// one round trip together.
+func (q *Queue) Pop(ctx context.Context, n int) ([]Element, error) {
+	lens, err := q.Len(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var cmds []Cmd
+	var from []string
+	for i, l := range q.lists {
+		for range min(lens[i], n-len(cmds)) {
+			cmds, from = append(cmds, C("RPOPLPUSH", l, Inflight(l, q.consumer))), append(from, l)
+		}
+	}
 	replies, err := q.pool.Pipe(ctx, cmds...)
-	for _, r := range replies {
+	var out []Element
+	for i, r := range replies {
 		if b, ok := r.([]byte); ok {
-			out = append(out, Element{list, b})
+			out = append(out, Element{from[i], b})
 		}
 	}
 	return out, err
 }
 
-// Done removes elements whose work is finished.
+// Done removes elements whose work is finished. They are looked for from the oldest on.
 func (q *Queue) Done(ctx context.Context, elements ...Element) error {
 	cmds := make([]Cmd, len(elements))
 	for i, e := range elements {
-		cmds[i] = C("LREM", Inflight(e.List, q.consumer), 1, e.Payload)
+		cmds[i] = C("LREM", Inflight(e.List, q.consumer), -1, e.Payload)
 	}
 	_, err := q.pool.Pipe(ctx, cmds...)
 	return err
 }
 
-// Move puts payload at the head of another list and then removes the element: a crash
-// in between leaves both.
-func (q *Queue) Move(ctx context.Context, e Element, list string, payload []byte) error {
-	if _, err := q.pool.Do(ctx, "LPUSH", list, payload); err != nil {
+// A Moved element goes to another list.
+type Moved struct {
+	Element
+	To   string
+	With []byte // in the place of the payload
+	Max  int    // when not 0, To keeps so many elements, the newest
+}
+
+// Move puts elements at the heads of other lists, in order, and then removes them: a
+// crash in between leaves both.
+func (q *Queue) Move(ctx context.Context, elements ...Moved) error {
+	var cmds []Cmd
+	done := make([]Element, len(elements))
+	for i, e := range elements {
+		cmds, done[i] = append(cmds, C("LPUSH", e.To, e.With)), e.Element
+		if e.Max > 0 {
+			cmds = append(cmds, C("LTRIM", e.To, 0, e.Max-1))
+		}
+	}
+	if _, err := q.pool.Pipe(ctx, cmds...); err != nil {
 		return err
 	}
-	return q.Done(ctx, e)
+	return q.Done(ctx, done...)
 }
 
 // GiveBack puts elements where they were taken from, to be taken next. They are given
@@ -165,6 +186,33 @@ func (q *Queue) Sweep(ctx context.Context, swept func(consumer string, n int)) e
 			n, err := redis.Int(q.pool.run(ctx, sweep, l, Inflight(l, name), Lease(l, name), Consumers(l), name))
 			if err != nil {
 				return fmt.Errorf("sweep after %s: %w", name, err)
+			}
+			if n > 0 && swept != nil {
+				swept(name, n)
+			}
+		}
+	}
+	return nil
+}
+
+// TakeOver gives back what all other consumers had in flight, the living too. It is
+// for lists whose only consumer holds a lock: who has the lock now is alone.
+func (q *Queue) TakeOver(ctx context.Context, swept func(consumer string, n int)) error {
+	for _, l := range q.lists {
+		names, err := Strings(q.pool.Do(ctx, "SMEMBERS", Consumers(l)))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if name == q.consumer {
+				continue
+			}
+			if _, err := q.pool.Do(ctx, "DEL", Lease(l, name)); err != nil {
+				return err
+			}
+			n, err := redis.Int(q.pool.run(ctx, sweep, l, Inflight(l, name), Lease(l, name), Consumers(l), name))
+			if err != nil {
+				return fmt.Errorf("take over from %s: %w", name, err)
 			}
 			if n > 0 && swept != nil {
 				swept(name, n)
