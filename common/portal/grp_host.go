@@ -1,0 +1,244 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// GroupHosts returns the hosts of a group, ordered by id.
+func (db *DB) GroupHosts(ctx context.Context, group int64) ([]Host, error) {
+	all := []Host{}
+	err := db.Portal.read.SelectContext(ctx, &all,
+		"SELECT "+hostColumns+" FROM host WHERE id IN (SELECT host_id FROM grp_host WHERE grp_id = ?) ORDER BY id", group)
+	return all, err
+}
+
+// HostGroups returns the groups of a host, ordered by id.
+func (db *DB) HostGroups(ctx context.Context, host int64) ([]Group, error) {
+	all := []Group{}
+	err := db.Portal.read.SelectContext(ctx, &all,
+		"SELECT "+groupColumns+" FROM grp WHERE id IN (SELECT grp_id FROM grp_host WHERE host_id = ?) ORDER BY id", host)
+	return all, err
+}
+
+// GroupsOfHosts returns the groups of hosts, by the host's id and ordered by name.
+func (db *DB) GroupsOfHosts(ctx context.Context, hosts []int64) (map[int64][]Group, error) {
+	groups := map[int64][]Group{}
+	for chunk := range slices.Chunk(hosts, maxMarks) {
+		var rows []struct {
+			Host int64 `db:"host_id"`
+			Group
+		}
+		err := db.Portal.read.SelectContext(ctx, &rows, "SELECT DISTINCT grp_host.host_id, "+groupColumns+
+			" FROM grp_host JOIN grp ON grp.id = grp_host.grp_id WHERE grp_host.host_id IN ("+marks(len(chunk))+") ORDER BY grp.grp_name, grp.id", anys(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			groups[r.Host] = append(groups[r.Host], r.Group)
+		}
+	}
+	return groups, nil
+}
+
+// A BindMode says what SetGroupHosts does with the hosts it is given.
+type BindMode string
+
+const (
+	BindAdd     BindMode = "add"
+	BindRemove  BindMode = "remove"
+	BindReplace BindMode = "replace" // the group has these and no others
+)
+
+// A HostChange is what SetGroupHosts did, or would do.
+type HostChange struct {
+	Added     []string // joined the group
+	Removed   []string // left it
+	Created   []string // of Added, those that had no row yet
+	Unchanged int      // of the hosts given, those that were as wanted already
+	Members   int      // of the group, afterwards
+	IDs       []int64  // of the hosts given, in their order, without those that have no row
+}
+
+// SetGroupHosts changes which hosts are in a group, by name; a name that is new gets a
+// row, but not to be removed. With dry nothing is written. ErrNotFound when there is
+// no such group.
+func (db *DB) SetGroupHosts(ctx context.Context, group int64, mode BindMode, names []string, dry bool) (c *HostChange, err error) {
+	names, err = hostNames(names)
+	if err != nil {
+		return nil, err
+	}
+	if mode != BindAdd && mode != BindRemove && mode != BindReplace {
+		return nil, invalidField("mode", "%q is unknown, use %q, %q or %q", mode, BindAdd, BindRemove, BindReplace)
+	}
+	err = db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		c, err = rulesTx{ctx, tx, db.Portal.dialect}.setHosts(group, mode, names, dry)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// hostNames trims names, and leaves out those that are empty or there twice.
+func hostNames(names []string) ([]string, error) {
+	seen := map[string]bool{}
+	out := make([]string, 0, len(names))
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		if name == "" || seen[fold(name)] {
+			continue
+		}
+		seen[fold(name)] = true
+		if why := fits(name, maxHostname); why != "" {
+			return nil, invalidField("hosts", "host name %q %s", clip(name, 80), why)
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
+// A rulesTx is a transaction over the rules.
+type rulesTx struct {
+	ctx context.Context
+	*sqlx.Tx
+	dialect dialect
+}
+
+type hostRef struct {
+	ID   int64  `db:"id"`
+	Name string `db:"hostname"`
+}
+
+func (tx rulesTx) setHosts(group int64, mode BindMode, names []string, dry bool) (*HostChange, error) {
+	var id int64
+	if err := tx.GetContext(tx.ctx, &id, "SELECT id FROM grp WHERE id = ?"+tx.dialect.forUpdate(), group); err != nil {
+		return nil, notFound(err)
+	}
+	var members []hostRef
+	if err := tx.SelectContext(tx.ctx, &members, "SELECT DISTINCT host.id, host.hostname FROM host JOIN grp_host ON grp_host.host_id = host.id"+
+		" WHERE grp_host.grp_id = ? ORDER BY host.hostname", group); err != nil {
+		return nil, err
+	}
+	in := make(map[int64]bool, len(members))
+	for _, m := range members {
+		in[m.ID] = true
+	}
+	known, err := tx.findHosts(names)
+	if err != nil {
+		return nil, err
+	}
+
+	c := &HostChange{Added: []string{}, Removed: []string{}, Created: []string{}, IDs: []int64{}}
+	given := make(map[int64]bool, len(names))
+	var join, leave []int64
+	for _, name := range names {
+		h, ok := known[fold(name)]
+		if !ok {
+			if mode == BindRemove {
+				c.Unchanged++ // it is in no group
+				continue
+			}
+			c.Added, c.Created = append(c.Added, name), append(c.Created, name)
+			if dry {
+				continue
+			}
+			if h, err = tx.createHost(name); err != nil {
+				return nil, err
+			}
+			if !in[h.ID] {
+				join = append(join, h.ID)
+			}
+			given[h.ID] = true
+			c.IDs = append(c.IDs, h.ID)
+			continue
+		}
+		given[h.ID] = true
+		c.IDs = append(c.IDs, h.ID)
+		switch {
+		case mode == BindRemove && in[h.ID]:
+			c.Removed = append(c.Removed, h.Name)
+			leave = append(leave, h.ID)
+		case mode == BindRemove || in[h.ID]:
+			c.Unchanged++
+		default:
+			c.Added = append(c.Added, h.Name)
+			join = append(join, h.ID)
+		}
+	}
+	if mode == BindReplace {
+		for _, m := range members {
+			if !given[m.ID] {
+				c.Removed = append(c.Removed, m.Name)
+				leave = append(leave, m.ID)
+			}
+		}
+	}
+	c.Members = len(members) + len(c.Added) - len(c.Removed)
+	if dry {
+		return c, nil
+	}
+	return c, tx.bind(group, join, leave)
+}
+
+// findHosts looks hosts up by name; the result is keyed by the folded name.
+func (tx rulesTx) findHosts(names []string) (map[string]hostRef, error) {
+	known := make(map[string]hostRef, len(names))
+	for chunk := range slices.Chunk(names, maxMarks) {
+		var rows []hostRef
+		if err := tx.SelectContext(tx.ctx, &rows, "SELECT id, hostname FROM host WHERE hostname IN ("+marks(len(chunk))+")", anys(chunk)...); err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			known[fold(r.Name)] = r
+		}
+	}
+	return known, nil
+}
+
+// createHost enters a host that nobody has reported yet.
+func (tx rulesTx) createHost(name string) (hostRef, error) {
+	id, err := insert(tx.ctx, tx.Tx, "INSERT INTO host (hostname) VALUES (?)", name)
+	if !errors.Is(err, ErrExists) {
+		return hostRef{id, name}, err
+	}
+	// Another process was faster, or the collation knows the name by another spelling.
+	var h hostRef
+	if err := tx.GetContext(tx.ctx, &h, "SELECT id, hostname FROM host WHERE hostname = ?", name); err != nil {
+		return h, fmt.Errorf("host %q: %w", name, err)
+	}
+	return h, nil
+}
+
+func (tx rulesTx) bind(group int64, join, leave []int64) error {
+	for chunk := range slices.Chunk(leave, maxMarks) {
+		if _, err := tx.ExecContext(tx.ctx, "DELETE FROM grp_host WHERE grp_id = ? AND host_id IN ("+marks(len(chunk))+")", append([]any{group}, anys(chunk)...)...); err != nil {
+			return err
+		}
+	}
+	slices.Sort(join)
+	for chunk := range slices.Chunk(slices.Compact(join), maxMarks/2) {
+		args := make([]any, 0, 2*len(chunk))
+		for _, host := range chunk {
+			args = append(args, group, host)
+		}
+		if _, err := tx.ExecContext(tx.ctx, "INSERT INTO grp_host (grp_id, host_id) VALUES "+strings.Repeat("(?, ?), ", len(chunk)-1)+"(?, ?)", args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnbindHost takes a host out of a group; ErrNotFound when it is not in it.
+func (db *DB) UnbindHost(ctx context.Context, group, host int64) error {
+	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		res, err := tx.ExecContext(ctx, "DELETE FROM grp_host WHERE grp_id = ? AND host_id = ?", group, host)
+		return one(res, err)
+	})
+}
