@@ -8,6 +8,8 @@ export class ApiError extends Error {
     message: string,
     /** For 429: after how many seconds another try is worth it. */
     readonly retryAfter = 0,
+    /** Which field of what was sent is wrong, where the api says so. */
+    readonly field = "",
   ) {
     super(message);
   }
@@ -74,8 +76,10 @@ export async function call<T>(path: string, o: Options = {}): Promise<Answer<T>>
   }
   if (!resp.ok || data === undefined) {
     if (resp.status === 401 && !o.quiet401) onUnauthorized();
-    const said = (data as { error?: unknown } | undefined)?.error;
-    throw new ApiError(resp.ok ? 502 : resp.status, typeof said === "string" ? said : "", Number(resp.headers.get("Retry-After")) || 0);
+    const { error: said, field } = (data ?? {}) as { error?: unknown; field?: unknown };
+    throw new ApiError(
+      resp.ok ? 502 : resp.status, typeof said === "string" ? said : "", Number(resp.headers.get("Retry-After")) || 0, typeof field === "string" ? field : "",
+    );
   }
   return {
     data: data as T,

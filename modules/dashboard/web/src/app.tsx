@@ -5,14 +5,33 @@ import { Explore } from "./explore/explore";
 import { Frame, Link } from "./frame";
 import { Help, helpOpen } from "./help";
 import { t, type Key } from "./i18n";
+import { reloadAll } from "./load";
 import { Login } from "./login";
 import { go, place } from "./router";
 import { searchID } from "./searchbox";
 import { resume, sessionError, user } from "./session";
 import { Failure } from "./ui/error";
+import { lazy } from "./ui/lazy";
+import { Toast } from "./ui/toast";
 
-// Addresses of the former dashboard that people have in mails and bookmarks.
-const later = [/^\/portal\/links(\/|$)/, /^\/screen(s?)(\/|$)/, /^\/charts?(\/|$)/];
+const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element | null }[] = [
+  { path: /^\/explore$/, title: "explore", Page: () => <Explore /> },
+  ...(
+    [
+      [/^\/alarms$/, "alarms", lazy(() => import("./alarms/page").then((m) => m.Alarms))],
+    ] as const
+  ).map(([path, title, Page]) => ({ path, title, Page: () => <Page key={place.value.path} /> })),
+];
+
+// Addresses of the former dashboard that people have in mails and bookmarks: where they lead now, or that their page is not there yet.
+const moved: readonly [RegExp, string][] = [
+  [/^\/portal\/template\/(?:view|update)\/(\d+)$/, "/templates/$1"],
+  [/^\/portal\/templates?$/, "/templates"],
+  [/^\/portal\/hostgroups?$/, "/hostgroups"],
+  [/^\/portal\/group\/(\d+)\/hosts$/, "/hostgroups/$1"],
+  [/^\/portal\/alarm-dash\/case$/, "/alarms"],
+];
+const later = [/^\/portal(\/|$)/, /^\/screen(s?)(\/|$)/, /^\/charts?(\/|$)/];
 
 export function App() {
   useEffect(() => {
@@ -33,21 +52,28 @@ export function App() {
     <>
       <Frame><Page /></Frame>
       <Help />
+      <Toast />
     </>
   );
 }
 
 function Page() {
   const path = place.value.path;
-  const home = path === "/" || path === "/login";
+  const goal = path === "/" || path === "/login" ? "/explore" : movedTo(path);
+  const page = pages.find((p) => p.path.test(path));
   useEffect(() => {
-    if (home) go("/explore", true);
-    document.title = (path === "/explore" ? t("explore") + " · " : "") + "Falcon";
+    if (goal) go(goal, true);
+    document.title = (page ? t(page.title) + " · " : "") + "Falcon";
   });
-  if (home) return null;
-  if (path === "/explore") return <Explore />;
+  if (goal) return null;
+  if (page) return <page.Page key={page.path.source} />;
   if (later.some((r) => r.test(path))) return <Message title="later.title" text="later.text" />;
   return <Message title="nowhere.title" text="nowhere.text" />;
+}
+
+function movedTo(path: string): string {
+  const found = moved.find(([from]) => from.test(path));
+  return found ? path.replace(found[0], found[1]) : "";
 }
 
 function Message({ title, text }: { title: Key; text: Key }) {
@@ -60,10 +86,21 @@ function Message({ title, text }: { title: Key; text: Key }) {
   );
 }
 
+// After g the next key says where to.
+const places: Readonly<Record<string, string>> = { e: "/explore", a: "/alarms", h: "/hosts", g: "/hostgroups", t: "/templates", u: "/teams", c: "/channels" };
+let going = 0;
+
 function shortcut(e: KeyboardEvent): void {
   const el = e.target as HTMLElement;
   if (e.ctrlKey || e.metaKey || e.altKey || user.peek() == null) return;
-  if (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName) || helpOpen.peek()) return;
+  if (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName) || document.querySelector("dialog[open]")) return;
+  const to = Date.now() - going < 1500 ? places[e.key] : undefined;
+  going = 0;
+  if (to) {
+    go(to);
+    e.preventDefault();
+    return;
+  }
   switch (e.key) {
     case "/": {
       const box = document.getElementById(searchID) as HTMLInputElement | null;
@@ -72,8 +109,11 @@ function shortcut(e: KeyboardEvent): void {
       break;
     }
     case "r":
-      if (place.peek().path !== "/explore") return;
-      refreshAll();
+      if (place.peek().path === "/explore") refreshAll();
+      else if (!reloadAll()) return;
+      break;
+    case "g":
+      going = Date.now();
       break;
     case "?":
       helpOpen.value = true;

@@ -2,15 +2,16 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { say, t } from "./i18n";
+import { say, t, type Key } from "./i18n";
 import { chooseLang, chooseTheme, lang, theme } from "./prefs";
 import { go, place } from "./router";
 import { Search } from "./searchbox";
 import { logOut, user } from "./session";
-import { ExploreIcon, Mark, MoonIcon, SunIcon, UserIcon } from "./ui/icons";
+import { AlarmIcon, ChannelIcon, ExploreIcon, GroupIcon, HostIcon, Mark, MenuIcon, MoonIcon, SunIcon, TeamIcon, TemplateIcon, UserIcon } from "./ui/icons";
 import { helpOpen } from "./help";
+import { Bell } from "./alarms/bell";
 
-export function Link({ href, children, ...rest }: { href: string; children: ComponentChildren; class?: string; "aria-current"?: "page" | undefined }) {
+export function Link({ href, children, ...rest }: { href: string; children: ComponentChildren; class?: string; title?: string; "aria-current"?: "page" | undefined }) {
   return (
     <a
       href={href} {...rest}
@@ -73,9 +74,47 @@ function Account() {
       {open.value ? (
         <div class="menu">
           <div class="who">{name}</div>
+          <button type="button" class="narrow-only" onClick={() => chooseLang(lang.value === "zh" ? "en" : "zh")}>{t("lang.other")}</button>
+          <button type="button" class="narrow-only" onClick={() => chooseTheme(theme.value === "dark" ? "light" : "dark")}>{t(theme.value === "dark" ? "theme.light" : "theme.dark")}</button>
           <button type="button" onClick={() => void leave()}>{t("logout")}</button>
           {error.value ? <div class="failure" role="alert">{error.value}</div> : null}
         </div>
+      ) : null}
+    </div>
+  );
+}
+
+const menu: readonly (readonly [string, Key, () => preact.JSX.Element])[] = [
+  ["/explore", "explore", ExploreIcon], ["/alarms", "alarms", AlarmIcon], ["/hosts", "hosts", HostIcon], ["/hostgroups", "hostgroups", GroupIcon],
+  ["/templates", "templates", TemplateIcon], ["/teams", "teams", TeamIcon], ["/channels", "channels", ChannelIcon],
+];
+
+const isAt = (path: string, href: string): boolean => path === href || path.startsWith(href + "/");
+
+/** The menu of a phone, which has no rail. */
+function NarrowMenu() {
+  const open = useSignal(false);
+  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const outside = (e: Event) => {
+      if (!root.current?.contains(e.target as Node)) open.value = false;
+    };
+    document.addEventListener("pointerdown", outside);
+    return () => document.removeEventListener("pointerdown", outside);
+  }, []);
+  const at = place.value.path;
+  useEffect(() => {
+    open.value = false;
+  }, [at]);
+  return (
+    <div class="narrow-menu" ref={root} onKeyDown={(e: KeyboardEvent) => e.key === "Escape" && (open.value = false)}>
+      <button type="button" class="quiet" aria-haspopup="true" aria-expanded={open.value} aria-label={t("menu")} onClick={() => (open.value = !open.value)}><MenuIcon /></button>
+      {open.value ? (
+        <nav class="menu left" aria-label={t("menu")}>
+          {menu.map(([href, name, Icon]) => (
+            <Link key={href} href={href} class="item" aria-current={isAt(at, href) ? "page" : undefined}><Icon /> {t(name)}</Link>
+          ))}
+        </nav>
       ) : null}
     </div>
   );
@@ -87,17 +126,20 @@ export function Frame({ children }: { children: ComponentChildren }) {
     <div class="frame">
       <nav class="rail" aria-label={t("menu")}>
         <Link href="/explore" class="brand"><Mark /> <span>Falcon</span></Link>
-        <Link href="/explore" class="item" aria-current={at === "/explore" ? "page" : undefined}>
-          <ExploreIcon /> <span>{t("explore")}</span>
-        </Link>
+        {menu.map(([href, name, Icon]) => (
+          <Link key={href} href={href} class="item" title={t(name)} aria-current={isAt(at, href) ? "page" : undefined}>
+            <Icon /> <span>{t(name)}</span>
+          </Link>
+        ))}
         <button type="button" class="item keys" onClick={() => (helpOpen.value = true)} aria-label={t("keys")}>
           <kbd>?</kbd> <span>{t("keys")}</span>
         </button>
       </nav>
       <header class="top">
-        <Link href="/explore" class="brand narrow-brand"><Mark /><span class="hidden">Falcon</span></Link>
+        <NarrowMenu />
         <Search />
         <div class="tools">
+          <Bell />
           <LangButton />
           <ThemeButton />
           <Account />

@@ -26,6 +26,12 @@ export function Help() {
         <tbody>
           {row(["/"], "help.search")}
           {row(["r"], "help.refresh")}
+          {row(["g", "a"], "help.alarms")}
+          {row(["g", "e"], "help.explore")}
+          {row(["g", "h"], "help.hosts")}
+          {row(["g", "g"], "help.hostgroups")}
+          {row(["g", "t"], "help.templates")}
+          {row(["j", "k"], "help.cases")}
           {row(["?"], "help.help")}
           {row(["↑", "↓"], "help.move")}
           {row(["Shift"], "help.range")}

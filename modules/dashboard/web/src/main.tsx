@@ -8,6 +8,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/frame.css";
 import "./styles/explore.css";
+import "./styles/pages.css";
 
 applyPrefs();
 followHistory();

@@ -4,8 +4,19 @@ import { ApiError, call, setCSRF, whenUnauthorized } from "./api";
 import { store, stored } from "./prefs";
 
 export interface User {
+  id: number;
   name: string;
+  /** May do what the api lets only administrators do. */
+  admin: boolean;
 }
+
+interface Who {
+  id: number;
+  name: string;
+  role: number;
+}
+
+const known = (w: Who): User => ({ id: w.id, name: w.name, admin: w.role > 0 });
 
 /** undefined: not known yet; null: nobody; else the user. */
 export const user = signal<User | null | undefined>(undefined);
@@ -31,10 +42,10 @@ export async function resume(): Promise<void> {
   try {
     const [session, who] = await Promise.all([
       call("/user/auth_session", { quiet401: true }),
-      call<{ name: string }>("/user/current", { quiet401: true }),
+      call<Who>("/user/current", { quiet401: true }),
     ]);
     setCSRF(session.csrf);
-    become({ name: who.data.name });
+    become(known(who.data));
   } catch (err) {
     if (err instanceof ApiError && err.status === 401) become(null);
     else sessionError.value = err;
@@ -45,7 +56,7 @@ export async function resume(): Promise<void> {
 export async function logIn(name: string, password: string): Promise<void> {
   const { data } = await call<{ name: string; csrf: string }>("/user/login", { method: "POST", body: { name, password }, quiet401: true });
   setCSRF(data.csrf);
-  become({ name: data.name });
+  become(known((await call<Who>("/user/current", { quiet401: true })).data));
 }
 
 export async function logOut(): Promise<void> {

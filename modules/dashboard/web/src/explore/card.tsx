@@ -10,7 +10,8 @@ import { alone, busy, failed, figures, refresh, refreshOne, shown } from "./char
 import type { Group, Line } from "./group";
 import { colorName, dashOf, Plot } from "./plot";
 import { align, seriesKey, type Series, type Stats } from "./series";
-import { show } from "./state";
+import { show, view } from "./state";
+import { concerns, labelOf } from "./threshold";
 import { format, unitOf } from "./units";
 
 type Column = "label" | "now" | "min" | "max" | "avg";
@@ -119,6 +120,14 @@ function Canvas({ g, lines, table, hidden, from, to, onCursor }: CanvasProps) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
   const unit = (x: Drawn) => unitOf(x.line.counter, x.s.type);
+  const thresholds = view.value.thresholds;
+  const marks = useMemo(
+    () => thresholds.flatMap((t) => {
+      const about = lines.find((x) => concerns(t, x.line.counter));
+      return about ? [{ value: t.value, label: labelOf(t), unit: unit(about) }] : [];
+    }),
+    [thresholds, lines],
+  );
   // uPlot is made anew only when other lines are drawn, or in other units.
   const shape = lines.map((x) => [keyOf(x.line), x.line.color, unit(x)].join("\n")).join("\n");
 
@@ -137,7 +146,7 @@ function Canvas({ g, lines, table, hidden, from, to, onCursor }: CanvasProps) {
       p.destroy();
     };
   }, [shape]);
-  useLayoutEffect(() => plot.current?.draw(table, from, to), [shape, table, from, to]);
+  useLayoutEffect(() => plot.current?.draw(table, from, to, marks), [shape, table, from, to, marks]);
   useLayoutEffect(() => plot.current?.show(lines.map((x) => !hidden.has(keyOf(x.line)))), [shape, hidden, lines]);
   useEffect(() => plot.current?.recolor(), [theme.value]);
 

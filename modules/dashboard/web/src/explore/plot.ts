@@ -10,6 +10,14 @@ export interface PlotLine {
   unit: Unit;
 }
 
+/** A dashed line across the chart. */
+export interface PlotMark {
+  value: number;
+  label: string;
+  /** Of the lines that it is about. */
+  unit: Unit;
+}
+
 export interface Hooks {
   /** The crosshair is on the point at index of the table; null when it has left. */
   onCursor(index: number | null): void;
@@ -29,6 +37,7 @@ export class Plot {
   private u: uPlot;
   private window: [number, number] = [0, 1];
   private palette = new Map<string, string>();
+  private marks: readonly PlotMark[] = [];
 
   constructor(host: HTMLElement, lines: readonly PlotLine[], width: number, height: number, hooks: Hooks) {
     const color = (name: string) => () => this.color(name);
@@ -48,7 +57,7 @@ export class Plot {
         scales: {
           x: { time: true, range: () => this.window },
           ...Object.fromEntries(
-            units.map((unit): [string, uPlot.Scale] => [scale(unit), { range: (_u, min, max) => yRange(min ?? Infinity, max ?? -Infinity, unit) }]),
+            units.map((unit): [string, uPlot.Scale] => [scale(unit), { range: (_u, min, max) => this.range(min, max, unit) }]),
           ),
         },
         axes: [
@@ -74,6 +83,7 @@ export class Plot {
           })),
         ],
         hooks: {
+          draw: [(u) => this.marks.forEach((m) => this.drawMark(u, m, scale(m.unit)))],
           setCursor: [(u) => hooks.onCursor(u.cursor.left === undefined || u.cursor.left < 0 ? null : (u.cursor.idx ?? null))],
           setSelect: [
             (u) => {
@@ -100,9 +110,38 @@ export class Plot {
     return c;
   }
 
-  /** Draws table from one time to another. */
-  draw(table: Table, from: number, to: number): void {
+  /** A mark is in sight even where no value comes near it. */
+  private range(min: number | null, max: number | null, unit: Unit): [number, number] {
+    const own = this.marks.filter((m) => m.unit === unit).map((m) => m.value);
+    return yRange(Math.min(min ?? Infinity, ...own), Math.max(max ?? -Infinity, ...own), unit);
+  }
+
+  private drawMark(u: uPlot, m: PlotMark, scale: string): void {
+    const { ctx, bbox } = u;
+    const y = Math.round(u.valToPos(m.value, scale, true)) + 0.5;
+    if (!(y >= bbox.top && y <= bbox.top + bbox.height)) return;
+    const px = devicePixelRatio;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = this.color("--threshold");
+    ctx.lineWidth = px;
+    ctx.setLineDash([5 * px, 4 * px]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.font = `${11 * px}px ${css("--font")}`;
+    ctx.textAlign = "right";
+    // Above the line, unless the chart ends there.
+    const above = y - bbox.top > 16 * px;
+    ctx.textBaseline = above ? "bottom" : "top";
+    ctx.fillText(m.label, bbox.left + bbox.width, y + (above ? -3 : 3) * px);
+    ctx.restore();
+  }
+
+  /** Draws table from one time to another, with marks across it. */
+  draw(table: Table, from: number, to: number, marks: readonly PlotMark[] = []): void {
     this.window = [from, to];
+    this.marks = marks;
     this.u.setData(table as uPlot.AlignedData);
   }
 

@@ -7,6 +7,7 @@ test.each<[string, Partial<View>]>([
   ["names with every sign", { endpoints: ["web-1", "a b", "中文", "a&b=c#d?e%"], counters: ["df.bytes.free/fstype=ext4,mount=/", "cpu.idle"] }],
   ["a range", { range: "3d", by: "host", cf: "MAX", live: false }],
   ["a fixed range", { from: 1700000000, to: 1700003600 }],
+  ["thresholds", { thresholds: [{ counter: "df.bytes.free/mount=/", op: "<", value: 10 }, { counter: "", op: ">=", value: -0.5 }] }],
   ["one chart alone, on a phone", { big: "c:cpu.idle", pane: "charts", m: "cpu" }],
 ])("%s comes back from its URL", (_, change) => {
   const v = { ...defaults, ...change };
@@ -22,6 +23,7 @@ test.each([
   ["?from=5", {}],
   ["?from=9&to=5", {}],
   ["?from=a&to=b", {}],
+  ["?t=x&t=<", {}],
   ["?e=&e=a&e=a", { endpoints: ["a"] }],
 ])("what makes no sense is not there: %s", (search, want) => expect(parseView(search)).toEqual({ ...defaults, ...want }));
 

@@ -1,4 +1,5 @@
 // A view of Explore and the URL that holds it.
+import { formatThreshold, parseThreshold, type Threshold } from "./threshold";
 
 export const ranges = { "15m": 900, "1h": 3600, "6h": 6 * 3600, "1d": 86400, "3d": 3 * 86400 } as const;
 export type Range = keyof typeof ranges;
@@ -26,10 +27,12 @@ export interface View {
   /** The key of the chart that has the whole pane, or "". */
   big: string;
   pane: Pane | "";
+  /** Lines that say where rules begin to hold. */
+  thresholds: Threshold[];
 }
 
 export const defaults: View = {
-  q: "", m: "", endpoints: [], counters: [], range: "1h", from: null, to: null, by: "counter", cf: "AVERAGE", live: true, big: "", pane: "",
+  q: "", m: "", endpoints: [], counters: [], range: "1h", from: null, to: null, by: "counter", cf: "AVERAGE", live: true, big: "", pane: "", thresholds: [],
 };
 
 /** As many of each are taken from a URL. */
@@ -61,11 +64,12 @@ export function parseView(search: string): View {
     live: p.get("live") !== "0",
     big: p.get("big") ?? "",
     pane: oneOf<Pane | "">(["endpoints", "counters", "charts"], p.get("pane"), ""),
+    thresholds: names("t").slice(0, 20).flatMap((text) => parseThreshold(text) ?? []),
   };
 }
 
 // Counters are full of / = , which a query may hold as they are.
-const encode = (s: string) => encodeURIComponent(s).replace(/%(2F|3D|2C|3A|40)/gi, (x) => decodeURIComponent(x)).replace(/%20/g, "+");
+export const encode = (s: string) => encodeURIComponent(s).replace(/%(2F|3D|2C|3A|40)/gi, (x) => decodeURIComponent(x)).replace(/%20/g, "+");
 
 /** The query of a URL that holds v, "" for the default view. */
 export function formatView(v: View): string {
@@ -87,6 +91,7 @@ export function formatView(v: View): string {
   add("live", v.live ? "1" : "0", "1");
   add("big", v.big);
   add("pane", v.pane);
+  for (const t of v.thresholds) add("t", formatThreshold(t));
   return parts.length === 0 ? "" : "?" + parts.join("&");
 }
 

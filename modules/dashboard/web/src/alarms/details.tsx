@@ -1,0 +1,100 @@
+// One case: its chart, what happened, and who was told.
+import { now } from "../clock";
+import { age, t } from "../i18n";
+import { useLoad } from "../load";
+import { ask } from "../query";
+import { Link } from "../frame";
+import { moment, when } from "../text";
+import { splitCounter } from "../explore/group";
+import { readable } from "../explore/threshold";
+import { CloseIcon } from "../ui/icons";
+import { Pill, Priority, Status, type Tone } from "../ui/parts";
+import { read } from "../write";
+import { CaseChart } from "./chart";
+import { chartOf, story, type Case, type CaseEvent, type Notice } from "./data";
+
+const pace = 10; // seconds
+
+export function Details({ id, known }: { id: string; known: Case | undefined }) {
+  const key = encodeURIComponent(id);
+  // A link may lead to a case that the list does not show: it is over, or filtered out.
+  const one = useLoad(id, async (s) => (await read<Case[]>(`/alarm/eventcases?event_id=${key}`, s))[0] ?? null, { every: pace });
+  const events = useLoad(id, (s) => read<CaseEvent[]>(`/alarm/events?event_id=${key}&startTime=1&status=-1`, s), { every: pace });
+  const notices = useLoad(id, (s) => read<Notice[]>(`/alarm/notices?case_id=${key}`, s), { every: pace });
+  const c = one.data ?? known;
+  const close = (
+    <button type="button" class="icon-button" aria-label={t("close")} title={t("close") + " (Esc)"} onClick={() => ask({ id: "" })}><CloseIcon /></button>
+  );
+  if (!c) {
+    return (
+      <aside class="details" aria-label={t("case")}>
+        <header><h2>{t("case")}</h2>{close}</header>
+        <Status of={[one]} />
+        <div class="blank">{one.data === null ? t("case.gone") : one.error ? "" : t("loading")}</div>
+      </aside>
+    );
+  }
+  const over = c.status === "OK";
+  const { metric, tags } = splitCounter(c.metric);
+  const at = now.value;
+  const entries = story(events.data ?? [], notices.data ?? []);
+  return (
+    <aside class="details" aria-label={t("case")}>
+      <header>
+        <Priority p={c.priority} />
+        <h2 class="mono">{c.endpoint}</h2>
+        {over ? <Pill tone="ok">{t("case.ok")}</Pill> : <Pill tone="bad">{t("case.problem")}</Pill>}
+        {close}
+      </header>
+      <div class="subject">
+        <div class="mono" title={c.metric}>{metric} {tags ? <span class="sub">{tags}</span> : null}</div>
+        <div class={"cond " + (over ? "ok-text" : "bad-text")}>{readable(c.cond)}</div>
+        {c.note ? <div class="said-note">{c.note}</div> : null}
+      </div>
+      <CaseChart key={c.id} c={c} />
+      <div class="actions-row">
+        <Link class="button" href={chartOf(c, at)}>{t("case.chart")}</Link>
+        {c.template_id ? <Link class="button" href={`/templates/${c.template_id}${c.strategy_id ? "?on=" + c.strategy_id : ""}`}>{t("case.rule")}</Link> : null}
+      </div>
+      <dl class="facts-list">
+        <dt>{t("case.began")}</dt><dd>{moment(when(c.timestamp), at)} <span class="sub">{t("ago", { age: age(at - when(c.timestamp)) })}</span></dd>
+        {over ? <><dt>{t("case.ended")}</dt><dd>{moment(when(c.update_at), at)} <span class="sub">{t("lasted", { age: age(when(c.update_at) - when(c.timestamp)) })}</span></dd></> : null}
+        <dt>{t("case.rule")}</dt><dd class="mono">{c.func} {c.step ? <span class="sub">{t("case.told", { n: c.current_step ?? 0, max: c.step })}</span> : null}</dd>
+        <dt>{t("case")}</dt><dd class="mono id">{c.id}</dd>
+      </dl>
+      <Status of={[one, events, notices]} />
+      <ol class="story">
+        {entries.map((e) =>
+          e.event ? (
+            <li key={"e" + e.event.id}>
+              <time>{moment(e.ts, at)}</time>
+              <span><b class={e.event.status === 0 ? "bad-text" : "ok-text"}>{e.event.status === 0 ? t("case.problem") : t("case.ok")}</b> {e.event.status === 0 ? e.event.step : ""} <span class="mono">{readable(e.event.cond)}</span></span>
+            </li>
+          ) : (
+            <li key={"n" + e.notice.id} class="told">
+              <time>{moment(e.ts, at)}</time>
+              <span>
+                {t("told", { channel: e.notice.channel, who: e.notice.receiver })} · <span class={toneOf(e.notice.result) + "-text"}>{result(e.notice.result)}</span>
+                {e.notice.attempts > 1 ? <span class="sub"> {t("tries", { n: e.notice.attempts })}</span> : null}
+                {e.notice.answer ? <span class="answer mono">{e.notice.answer}</span> : null}
+              </span>
+            </li>
+          ),
+        )}
+        {events.data && notices.data && entries.length === 0 ? <li class="blank">{t("case.noevents")}</li> : null}
+      </ol>
+    </aside>
+  );
+}
+
+const toneOf = (result: string): Tone => (result === "sent" ? "ok" : result === "failed" ? "bad" : result === "queued" ? "info" : "none");
+
+function result(r: string): string {
+  switch (r) {
+    case "sent": return t("notice.sent");
+    case "failed": return t("notice.failed");
+    case "queued": return t("notice.queued");
+    case "dup": return t("notice.dup");
+    default: return r;
+  }
+}
