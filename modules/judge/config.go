@@ -3,6 +3,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ type Config struct {
 	Alarm  Alarm           `json:"alarm"`
 	// Data is the folder of the journal and the rule book.
 	Data string `json:"data"`
+	// StateFile, when not empty, names a file whose folder takes the place of Data:
+	// stock's forks have it.
+	StateFile string `json:"stateFile"`
 	// MaxFutureSec is how far in the future a stock transfer's point may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
 }
@@ -36,7 +40,8 @@ type HBS struct {
 	// Interval is how often a stock hbs is asked, in seconds.
 	Interval int64 `json:"interval"`
 	// FullTimeout is that of a call that brings rules.
-	FullTimeout conf.Millis `json:"fullTimeout"`
+	FullTimeout conf.Millis      `json:"fullTimeout"`
+	TLS         daemon.ClientTLS `json:"tls"`
 }
 
 // Alarm says where events go.
@@ -88,8 +93,28 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("alarm.redis: %w", err))
 		}
 	}
-	if c.Data == "" {
+	if c.dir() == "" {
 		errs = append(errs, errors.New(`data: name the folder of the journal, such as "./data/judge"`))
 	}
 	return errors.Join(errs...)
+}
+
+// dir returns the folder of the journal and the rule book.
+func (c *Config) dir() string {
+	if c.StateFile != "" {
+		return filepath.Dir(c.StateFile)
+	}
+	return c.Data
+}
+
+// Retired lists keys of stock and its forks that we do not need.
+func (c *Config) Retired() map[string]string {
+	return map[string]string{
+		"debugHost":       "ask /strategy/<endpoint>/<metric> for the rules of a host",
+		"hbs.codec":       "what the hbs speaks is found out",
+		"hbs.callTimeout": "each call ends with fullTimeout",
+		"filter":          "the rule book says at once which series are watched",
+		"is_union":        "rules of several conditions are not judged by this release",
+		"union_judge_s":   "rules of several conditions are not judged by this release",
+	}
 }

@@ -46,23 +46,24 @@ type Judge struct {
 	set    core.Settings
 	follow *rules.Follower
 	redis  *redisx.Pool // nil while alarm.enabled is false
-	jobs   chan job
-	index  atomic.Pointer[filter.Index] // nil until there is a book
-	ready  atomic.Bool
 
-	journal  *journal.Journal // the worker's, once Run has opened it
-	diskFull error            // the worker's: what the last append said
+	table   *table
+	out     *outbox
+	inForce atomic.Pointer[inForce] // nil until there is a book
+	booked  chan struct{}           // a book came into force
+	ready   atomic.Bool
 
-	mu     sync.Mutex // of what follows; never held over I/O
-	series map[string]*entry
-	last   map[string]*told // the last event of each event id and action
-	outbox []*told          // that Redis does not have, in order
-	seq    uint64
-	wake   chan struct{}
+	journal *journal.Journal // from the beginning of Run
+	// turning is held for reading over a batch, from its first point to its record, and
+	// for writing while the journal begins its next file. turn counts these.
+	turning sync.RWMutex
+	turn    uint32
+	diskErr atomic.Pointer[error] // what the last append said, nil for nothing
 
-	stats                                  *stat.Set
-	received, invalid, problems, oks, gone *stat.Counter
-	damage                                 *stat.Counter
+	stats                                                                 *stat.Set
+	received, filtered, late, problems, oks, discarded, diskErrs, damaged *stat.Counter
+	invalid, stale                                                        *stat.Reasons
+	took                                                                  atomic.Int64 // of the last batch, nanoseconds
 }
 
 // New checks cfg and deps. It starts nothing.
@@ -75,32 +76,48 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	}
 	j := &Judge{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now,
-		set:  core.Settings{Remain: cfg.Remain, MinInterval: cfg.Alarm.MinInterval},
-		jobs: make(chan job, 16), series: map[string]*entry{}, last: map[string]*told{}, wake: make(chan struct{}, 1),
+		set:   core.Settings{Remain: cfg.Remain, MinInterval: cfg.Alarm.MinInterval},
+		table: newTable(), booked: make(chan struct{}, 1), turn: 1,
 	}
 	if j.now == nil {
 		j.now = time.Now
 	}
+	j.out = newOutbox(j.now, !cfg.Alarm.Enabled)
 	if cfg.Alarm.Enabled {
 		var err error
 		if j.redis, err = redisx.New(cfg.Alarm.Redis); err != nil {
 			return nil, fmt.Errorf("judge: %w", err)
 		}
 	}
+	tls, err := cfg.HBS.TLS.Config("hbs")
+	if err != nil {
+		return nil, fmt.Errorf("judge: %w", err)
+	}
 	host, _ := os.Hostname() // for hbs's log only
 	j.follow = rules.New(rules.Options{
-		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.Data, Interval: time.Duration(cfg.HBS.Interval) * time.Second,
-		DialTimeout: time.Duration(cfg.HBS.Timeout), CallTimeout: time.Duration(cfg.HBS.FullTimeout), Log: deps.Log,
-		Changed: func(b *rulebook.Book) {
-			ix := filter.New(b)
-			for _, bad := range ix.Bad {
-				j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
-			}
-			j.index.Store(ix)
-		},
+		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.dir(), Interval: time.Duration(cfg.HBS.Interval) * time.Second,
+		DialTimeout: time.Duration(cfg.HBS.Timeout), CallTimeout: time.Duration(cfg.HBS.FullTimeout), TLS: tls, Log: deps.Log,
+		Changed: j.changed,
 	})
 	j.count()
 	return j, nil
+}
+
+// changed brings a book into force.
+func (j *Judge) changed(b *rulebook.Book) {
+	ix := filter.New(b)
+	for _, bad := range ix.Bad {
+		j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
+	}
+	next := &inForce{index: ix, generation: 1, at: j.now()}
+	if before := j.inForce.Load(); before != nil {
+		next.generation = before.generation + 1
+	}
+	j.inForce.Store(next)
+	select {
+	case j.booked <- struct{}{}:
+	default:
+	}
 }
 
 // Run serves until ctx ends. It first recovers what the last run left.
@@ -108,15 +125,10 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	if j.redis != nil {
 		defer func() { err = errors.Join(err, j.redis.Close()) }()
 	}
-	jl, err := journal.Open(j.cfg.Data, j.replay)
-	if err != nil {
+	if err := j.recover(); err != nil {
 		return fmt.Errorf("judge: %w", err)
 	}
-	j.journal = jl
-	defer func() { err = errors.Join(err, jl.Close()) }()
-	if jl.Damaged > 0 || jl.Torn > 0 {
-		j.log.Warn("the journal was damaged, the rest of it is used", "records", jl.Damaged, "torn_bytes", jl.Torn)
-	}
+	defer func() { err = errors.Join(err, j.journal.Sync(), j.journal.Close()) }()
 	rpcListener, httpListener := j.deps.RPC, j.deps.HTTP
 	if rpcListener == nil {
 		if rpcListener, err = j.cfg.RPC.Open("rpc"); err != nil {
@@ -128,23 +140,20 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 			return errors.Join(err, rpcListener.Close())
 		}
 	}
-	j.log.Info("serving", "rpc", rpcListener.Addr(), "series", len(j.series), "waiting_events", len(j.outbox))
-	grp := run.New(ctx)
-	// The worker stops last, after the calls in flight are answered.
-	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWork()
-	grp.Go("worker", func(context.Context) error { return j.work(work) })
-	grp.Go("rules", j.follow.Run)
+	series, _ := j.table.sizes()
+	j.log.Info("serving", "rpc", rpcListener.Addr(), "series", series, "waiting_events", j.out.waiting())
+	g := run.New(ctx)
+	g.Go("rules", j.follow.Run)
+	g.Go("sweep", j.sweep)
 	if j.redis != nil {
-		grp.Go("outbox", j.push)
+		g.Go("outbox", j.push)
 	}
 	if httpListener != nil {
-		grp.Go("http", func(ctx context.Context) error {
+		g.Go("http", func(ctx context.Context) error {
 			return httpx.Serve(ctx, httpListener, j.admin(), j.cfg.Drain.D(), j.log)
 		})
 	}
-	grp.Go("rpc", func(ctx context.Context) error {
-		defer stopWork()
+	g.Go("rpc", func(ctx context.Context) error {
 		s := rpc.NewServer(rpc.ServerOptions{Log: j.log, Drain: j.cfg.Drain.D()})
 		rpc.Handle(s, "Judge.Ping", func(context.Context, *rpc.Conn, *model.NullRpcRequest) (*model.SimpleRpcResponse, error) {
 			return &model.SimpleRpcResponse{}, nil
@@ -157,5 +166,28 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	if j.deps.Ready != nil {
 		j.deps.Ready()
 	}
-	return grp.Wait()
+	return g.Wait()
+}
+
+// recover takes the rules of the last run from disk and what it had in its journal.
+func (j *Judge) recover() error {
+	j.follow.Load()
+	r := &recovery{j: j, ids: map[uint64]*entry{}}
+	bad := 0
+	var err error
+	j.journal, err = journal.Open(j.cfg.dir(), func(record []byte) error {
+		if err := replayRecord(record, r); err != nil {
+			bad++ // what stands before and after it counts
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	j.damaged.Add(j.journal.Damaged + bad)
+	if j.journal.Damaged+bad+r.lost > 0 || j.journal.Torn > 0 {
+		j.log.Warn("the journal was damaged, the rest of it is used",
+			"records", j.journal.Damaged+bad, "torn_bytes", j.journal.Torn, "points_without_series", r.lost)
+	}
+	return nil
 }

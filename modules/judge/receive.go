@@ -3,47 +3,73 @@ package judge
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"time"
 
 	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/stream"
+	"falcon/modules/judge/core"
+	"falcon/modules/judge/filter"
 )
 
-// send takes points from a stock transfer. It answers once the journal has them.
-func (j *Judge) send(ctx context.Context, _ *rpc.Conn, items *[]*model.JudgeItem) (*model.SimpleRpcResponse, error) {
+// send takes points from a stock transfer (contract alerting 1.2). It answers once the
+// journal has them; what is wrong with an item is counted and keeps nobody back.
+func (j *Judge) send(_ context.Context, _ *rpc.Conn, items *[]*model.JudgeItem) (*model.SimpleRpcResponse, error) {
+	if err := j.busy(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
 	now := j.now().Unix()
 	j.received.Add(len(*items))
-	points := make([]sample, 0, len(*items))
+	b := j.begin()
+	filtered := 0
 	for _, it := range *items {
-		if it == nil || it.Endpoint == "" || it.Metric == "" || it.Timestamp <= 0 || it.Timestamp > now+j.cfg.MaxFutureSec {
-			j.invalid.Add(1)
+		if reason := j.refuse(it, now); reason != "" {
+			j.invalid.Add(reason, 1)
 			continue
 		}
-		e := j.resolve(it.Endpoint, it.Metric, it.JudgeType, it.Tags)
-		points = append(points, sample{e, expr.Point{Ts: it.Timestamp, Value: it.Value}, now})
+		what := lost
+		for what == lost { // between the finding and the adding it may be forgotten
+			what = nobodys
+			if e := j.table.findStock(it, j.inForce.Load(), now); e != nil {
+				what = b.add(e, expr.Point{Ts: it.Timestamp, Value: it.Value}, now)
+			}
+		}
+		if what == nobodys {
+			filtered++
+		}
 	}
-	if err := j.submit(ctx, points); err != nil {
+	err := b.commit()
+	j.filtered.Add(filtered)
+	j.took.Store(int64(time.Since(began)))
+	if err != nil {
 		return nil, err
 	}
 	return &model.SimpleRpcResponse{}, nil
 }
 
-// submit returns once the points are judged and in the journal.
-func (j *Judge) submit(ctx context.Context, points []sample) error {
-	done := make(chan struct{})
-	select {
-	case j.jobs <- job{points: points, done: done}:
-	case <-ctx.Done():
-		return ctx.Err()
+// refuse says what is wrong with an item of a stock peer, "" for nothing.
+func (j *Judge) refuse(it *model.JudgeItem, now int64) string {
+	switch {
+	case it == nil:
+		return model.ReasonNull
+	case it.Endpoint == "" || it.Metric == "":
+		return model.ReasonNoName
+	case len(it.Endpoint) > core.MaxName || len(it.Metric) > core.MaxName:
+		return model.ReasonTooLong
+	case it.JudgeType == "":
+		return model.ReasonType
+	case it.Timestamp <= 0:
+		return model.ReasonTimestamp
+	case it.Timestamp > now+j.cfg.MaxFutureSec:
+		return model.ReasonFuture
+	case math.IsNaN(it.Value) || math.IsInf(it.Value, 0):
+		return model.ReasonValue
 	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ""
 }
 
 func (j *Judge) registerStreams(s *rpc.Server) {
@@ -51,23 +77,31 @@ func (j *Judge) registerStreams(s *rpc.Server) {
 		if h.Kind != stream.KindJudge {
 			return nil, fmt.Errorf("stream of %q refused: a judge takes streams of %q", h.Kind, stream.KindJudge)
 		}
-		ctx, stop := context.WithCancel(context.Background())
-		return &inbound{j: j, ctx: ctx, stop: stop, refs: make([]ref, 1)}, nil
+		return &inbound{j: j, rules: j.inForce.Load(), refs: make([]ref, 1)}, nil
 	})
 }
 
+// ref is what a stream's number stands for.
 type ref struct {
-	e    *entry
-	step int64
+	e    *entry // nil: no rule watches it
+	step int32
+	is   refState
 }
+
+type refState uint8
+
+const (
+	undefined refState = iota
+	defined
+	muted // the sender was told that no rule watches it
+	again // it was decided by rules that are not in force any more: to be defined again
+)
 
 // inbound is the receiving end of one stream.
 type inbound struct {
 	j     *Judge
-	ctx   context.Context // ends with the stream
-	stop  func()
-	refs  []ref // by the stream's ref
-	batch []sample
+	rules *inForce // those that the mutes so far went by
+	refs  []ref    // by the stream's ref
 }
 
 // Define resolves a series.
@@ -75,17 +109,21 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 	if s.Text {
 		return model.ReasonValue
 	}
-	tags, ok := model.ParseTagsStrict(s.Tags)
-	if s.Tags == "" {
-		tags, ok = map[string]string{}, true
+	tags := map[string]string{}
+	if s.Tags != "" {
+		var ok bool
+		if tags, ok = model.ParseTagsStrict(s.Tags); !ok {
+			return model.ReasonCharacter
+		}
 	}
-	if !ok {
-		return model.ReasonValue
+	if len(s.Endpoint) > core.MaxName || len(s.Metric) > core.MaxName {
+		return model.ReasonTooLong
 	}
 	if grow := int(n) + 1 - len(in.refs); grow > 0 {
 		in.refs = append(slices.Grow(in.refs, grow), make([]ref, grow)...)
 	}
-	in.refs[n] = ref{in.j.resolve(s.Endpoint, s.Metric, s.Type, tags), int64(s.Step)}
+	e := in.j.table.find(s.Endpoint, s.Metric, s.Tags, s.Type, tags, in.j.inForce.Load())
+	in.refs[n] = ref{e, int32(min(s.Step, math.MaxInt32)), defined}
 	return ""
 }
 
@@ -96,19 +134,102 @@ func (in *inbound) Forget(n uint32) {
 	}
 }
 
-// Push judges the points and acknowledges them. A point that waited in a spool is
-// judged with the clock of its own time (design: minInterval on streams).
+// Push judges the points and acknowledges them once the journal has them. A point that
+// waited in a spool is judged with the clock of its own time: minInterval then counts
+// the same steps as on time.
 func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
-	wall := in.j.now().Unix()
-	in.batch = in.batch[:0]
-	for i, n := range p.Refs {
-		r := in.refs[n]
-		ts := p.Times[i]
-		in.batch = append(in.batch, sample{r.e, expr.Point{Ts: ts, Value: p.Values[i]}, min(wall, ts+2*r.step)})
+	j := in.j
+	if err := j.busy(); err != nil {
+		done(nil, err)
+		return
 	}
-	in.j.received.Add(len(in.batch))
-	done(nil, in.j.submit(in.ctx, in.batch))
+	began := time.Now()
+	wall := j.now().Unix()
+	var ack stream.Ack
+	in.unmute(&ack)
+	filtered := 0
+	b := j.begin()
+	for i, n := range p.Refs {
+		r := &in.refs[n]
+		ts, v := p.Times[i], p.Values[i]
+		switch {
+		case math.IsNaN(v) || math.IsInf(v, 0):
+			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonValue, N: 1})
+			j.invalid.Add(model.ReasonValue, 1)
+			continue
+		case ts <= 0:
+			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonTimestamp, N: 1})
+			j.invalid.Add(model.ReasonTimestamp, 1)
+			continue
+		case r.is == again || r.is == undefined:
+			in.redefine(&ack, n)
+			continue
+		}
+		what := nobodys
+		if r.e != nil {
+			what = b.add(r.e, expr.Point{Ts: ts, Value: v}, min(wall, ts+2*int64(r.step)))
+		}
+		switch what {
+		case lost:
+			in.redefine(&ack, n)
+			continue
+		case nobodys:
+			filtered++
+			if r.is != muted {
+				r.e, r.is = nil, muted
+				ack.Mute = append(ack.Mute, n)
+			}
+		case taken:
+		}
+		ack.Taken++
+	}
+	err := b.commit()
+	j.received.Add(len(p.Refs))
+	j.filtered.Add(filtered)
+	j.took.Store(int64(time.Since(began)))
+	if err != nil {
+		// The sender keeps the batch. Points that it sends once more are those that are
+		// there already; mutes that it does not hear of are told again.
+		for _, n := range ack.Mute {
+			in.refs[n].is = defined
+		}
+		done(nil, err)
+		return
+	}
+	done(&ack, nil)
+}
+
+// redefine asks for the definition of n with its points.
+func (in *inbound) redefine(ack *stream.Ack, n uint32) {
+	in.refs[n] = ref{}
+	if !slices.Contains(ack.Redefine, n) {
+		ack.Redefine = append(ack.Redefine, n)
+	}
+}
+
+// unmute takes mutes back that other rules may see differently.
+func (in *inbound) unmute(ack *stream.Ack) {
+	now := in.j.inForce.Load()
+	before := in.rules
+	if now == before {
+		return
+	}
+	in.rules = now
+	if before == nil {
+		return // without rules nothing was muted
+	}
+	metrics, all := filter.Changed(before.index, now.index)
+	if len(metrics) > 0 || all {
+		ack.Unmute = &stream.Unmute{Generation: uint64(now.generation), Metrics: metrics, All: all}
+	}
+	// What was decided by the rules before, and not told yet, is decided anew: the mute
+	// must not overtake this unmute.
+	for i := range in.refs {
+		if r := &in.refs[i]; r.e == nil && r.is == defined {
+			r.is = again
+		}
+	}
 }
 
 // Close ends the stream.
-func (in *inbound) Close() { in.stop() }
+func (in *inbound) Close() {}

@@ -24,3 +24,27 @@ func (s *Series) Restore(e *model.Event) {
 
 // History returns the points, newest first. They are the series'.
 func (s *Series) History() []expr.Point { return s.points }
+
+// SetType follows a series that is pushed with another type than before.
+func (s *Series) SetType(typ string) {
+	s.gauge = len(typ) > 0 && (typ[0] == 'G' || typ[0] == 'g')
+	s.index = nil // how many points it keeps is another number now
+}
+
+// Told says whether a rule has had an event on the series.
+func (s *Series) Told() bool { return len(s.states) > 0 }
+
+// End appends the ends of all problems of a series that is silent for good, and forgets
+// what was told.
+func (s *Series) End(dst []*model.Event, now int64) []*model.Event {
+	for i := range s.states {
+		if st := &s.states[i]; st.Status == verdict.Problem {
+			st.State = verdict.State{Status: verdict.OK, Step: 1, EventTime: now}
+			e := s.event(st, 0)
+			e.Closed = model.ClosedStale
+			dst = append(dst, e)
+		}
+	}
+	s.states = nil
+	return dst
+}

@@ -1,7 +1,9 @@
 package core
 
 import (
+	"math"
 	"slices"
+	"strings"
 
 	"falcon/common/expr"
 	"falcon/common/model"
@@ -18,16 +20,16 @@ type Settings struct {
 	MinInterval int64
 }
 
-// A Series is watched by at least one rule, or was.
+// A Series is watched by at least one rule, or was. A judge holds hundreds of thousands:
+// its names are one string, its tags become a map only while rules are chosen or told.
 type Series struct {
-	Endpoint string
-	Metric   string
-	Tags     map[string]string
-	Gauge    bool
+	pk       string // endpoint/metric or endpoint/metric/sorted tags
+	endpoint uint16 // length
+	metric   uint16 // length
+	gauge    bool
 
-	checksum string       // of its PK, as in its events' names
-	points   []expr.Point // newest first
-	keep     int
+	points []expr.Point // newest first
+	keep   int
 
 	index *filter.Index // that rules came from
 	rules []*filter.Rule
@@ -42,23 +44,56 @@ type state struct {
 	gone int64        // since when the rule does not watch the series and is not resting, Unix seconds; 0: it does
 }
 
-// NewSeries returns a series without points. Its type is as pushed: the first letter
-// decides, as in stock.
-func NewSeries(endpoint, metric, typ string, tags map[string]string) *Series {
-	return &Series{
-		Endpoint: endpoint, Metric: metric, Tags: tags, Gauge: len(typ) > 0 && (typ[0] == 'G' || typ[0] == 'g'),
-		checksum: model.Checksum(model.PK(endpoint, metric, model.SortedTags(tags))),
-	}
+// MaxName is how long an endpoint or a metric may be, in bytes.
+const MaxName = math.MaxUint16
+
+// NewSeries returns a series without points; its tags are sorted, k=v,k=v. Its type is
+// as pushed: the first letter decides, as in stock. Longer names than MaxName have no
+// place.
+func NewSeries(endpoint, metric, sortedTags, typ string) Series {
+	s := Series{pk: model.PK(endpoint, metric, sortedTags), endpoint: uint16(len(endpoint)), metric: uint16(len(metric))}
+	s.SetType(typ)
+	return s
 }
+
+// PK returns the name of the series: endpoint/metric, or endpoint/metric/tags.
+func (s *Series) PK() string { return s.pk }
+
+// Endpoint returns the endpoint.
+func (s *Series) Endpoint() string { return s.pk[:s.endpoint] }
+
+// Metric returns the metric.
+func (s *Series) Metric() string { return s.pk[int(s.endpoint)+1:][:s.metric] }
+
+// SortedTags returns the tags, k=v,k=v, empty for none.
+func (s *Series) SortedTags() string {
+	return strings.TrimPrefix(s.pk[int(s.endpoint)+1+int(s.metric):], "/")
+}
+
+// Tags returns the tags as a map of the caller's, empty for none.
+func (s *Series) Tags() map[string]string {
+	tags := map[string]string{}
+	if sorted := s.SortedTags(); sorted != "" {
+		for part := range strings.SplitSeq(sorted, ",") {
+			k, v, _ := strings.Cut(part, "=")
+			tags[k] = v
+		}
+	}
+	return tags
+}
+
+// Gauge says whether the rules look at the points themselves and not at their rates.
+func (s *Series) Gauge() bool { return s.gauge }
 
 // Watch brings the series' rules up to the index and says whether there are any.
 func (s *Series) Watch(ix *filter.Index, set Settings) bool {
 	if s.index != ix {
 		s.index = ix
-		s.rules = ix.Rules(s.rules[:0], s.Endpoint, s.Metric, s.Tags)
+		rules := ix.Rules(s.rules[:0], s.Endpoint(), s.Metric(), s.Tags())
+		s.rules = slices.Clip(rules)
 		s.keep = set.Remain
 		for _, r := range s.rules {
-			s.keep = max(s.keep, expr.Needs(r.Func.Window(), s.Gauge))
+			s.keep = max(s.keep, expr.Needs(r.Func.Window(), s.gauge))
 		}
 	}
 	return len(s.rules) > 0
@@ -98,13 +133,20 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 	switch {
 	case i < len(s.points) && s.points[i].Ts == p.Ts:
 		return Skip
-	case i > 0 && i == len(s.points):
+	case i > 0 && (i == len(s.points) || i >= keep):
 		return Skip
 	}
-	s.points = slices.Insert(s.points, i, p)
-	if len(s.points) > keep {
+	if n := len(s.points); n < keep {
+		if n == cap(s.points) {
+			// Append would double, and most series stop growing at keep.
+			s.points = append(make([]expr.Point, 0, min(keep, max(4, 2*n))), s.points...)
+		}
+		s.points = s.points[:n+1]
+	} else {
 		s.points = s.points[:keep]
 	}
+	copy(s.points[i+1:], s.points[i:])
+	s.points[i] = p
 	if i > 0 {
 		return Late
 	}
@@ -116,7 +158,7 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
 		n := r.Func.Window()
-		values, enough := expr.Values(buf[:0], s.points, n, s.Gauge)
+		values, enough := expr.Values(buf[:0], s.points, n, s.gauge)
 		if !enough {
 			continue
 		}
@@ -142,7 +184,7 @@ func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float6
 }
 
 func (s *Series) event(st *state, left float64) *model.Event {
-	e := verdict.Event(st.rule.EventID(s.checksum), s.Endpoint, s.Tags, st.State, left)
+	e := verdict.Event(st.rule.EventID(model.Checksum(s.pk)), s.Endpoint(), s.Tags(), st.State, left)
 	e.Strategy, e.Expression = st.rule.Strategy, st.rule.Expression
 	return e
 }
@@ -160,7 +202,7 @@ func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, 
 	for _, st := range s.states {
 		if slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key }) {
 			st.gone = 0
-		} else if !ix.Resting(s.Endpoint, st.rule) {
+		} else if !ix.Resting(s.Endpoint(), st.rule) {
 			if st.gone == 0 {
 				st.gone = now
 			}
@@ -169,7 +211,7 @@ func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, 
 					st.State = verdict.State{Status: verdict.OK, Step: 1, EventTime: now}
 					e := s.event(&st, 0)
 					e.Closed = model.ClosedStrategyRemoved
-					if st.rule.Strategy != nil && !ix.Knows(s.Endpoint) {
+					if st.rule.Strategy != nil && !ix.Knows(s.Endpoint()) {
 						e.Closed = model.ClosedHostRemoved
 					}
 					dst = append(dst, e)

@@ -54,8 +54,8 @@ func told(e *model.Event) string {
 
 func TestLatePoints(t *testing.T) {
 	ix := watched(nil)
-	s := NewSeries("h1", "cpu.idle", model.Gauge, nil)
-	if got := feed(s, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 180, Value: 9}); got != "" {
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	if got := feed(&s, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 180, Value: 9}); got != "" {
 		t.Errorf("told %q", got)
 	}
 	for _, tc := range []struct {
@@ -77,9 +77,9 @@ func TestLatePoints(t *testing.T) {
 
 // Points that came before the rules are judged with, once the rules are there.
 func TestRulesThatComeLater(t *testing.T) {
-	s := NewSeries("h1", "cpu.idle", model.Gauge, nil)
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
 	s.Insert(expr.Point{Ts: 60, Value: 1}, settings)
-	if got := feed(s, watched(nil), expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" {
+	if got := feed(&s, watched(nil), expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" {
 		t.Errorf("told %q", got)
 	}
 }
@@ -88,7 +88,7 @@ func TestRulesThatComeLater(t *testing.T) {
 func TestLongWindow(t *testing.T) {
 	ix := watched(func(s *model.Strategy) { s.Func = "all(#120)" })
 	for _, typ := range []string{model.Gauge, model.Counter} {
-		s := NewSeries("h1", "cpu.idle", typ, nil)
+		s := NewSeries("h1", "cpu.idle", "", typ)
 		var points []expr.Point
 		for i := range int64(121) {
 			points = append(points, expr.Point{Ts: 60 * (i + 1), Value: 1})
@@ -97,7 +97,7 @@ func TestLongWindow(t *testing.T) {
 		if typ == model.Counter {
 			want = "PROBLEM 1@7260"
 		}
-		if got := feed(s, ix, points...); got != want {
+		if got := feed(&s, ix, points...); got != want {
 			t.Errorf("%s: told %q, want %q", typ, got, want)
 		}
 	}
@@ -110,7 +110,7 @@ func TestTwoActions(t *testing.T) {
 	b.Tpl = &model.Template{Id: 8, ActionId: 10}
 	book := rulebook.New()
 	book.Add("h1", []*model.Strategy{a, &b})
-	s := NewSeries("h1", "cpu.idle", model.Gauge, nil)
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
 	s.Watch(filter.New(book), settings)
 	s.Insert(expr.Point{Ts: 60, Value: 1}, settings)
 	events := s.Judge(nil, 60, settings, nil)
@@ -122,10 +122,10 @@ func TestTwoActions(t *testing.T) {
 // A problem whose rule is gone is closed after a minute of agreement; one whose rule is
 // only resting, or of which nothing was heard, is not.
 func TestClose(t *testing.T) {
-	ix, s := watched(nil), (*Series)(nil)
+	ix, s := watched(nil), Series{}
 	problem := func() {
-		s = NewSeries("h1", "cpu.idle", model.Gauge, nil)
-		if got := feed(s, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" || !s.Open() {
+		s = NewSeries("h1", "cpu.idle", "", model.Gauge)
+		if got := feed(&s, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" || !s.Open() {
 			t.Fatalf("told %q", got)
 		}
 	}
@@ -178,12 +178,12 @@ func TestClose(t *testing.T) {
 }
 
 func TestJudgeAllocatesNothing(t *testing.T) {
-	s := NewSeries("h1", "cpu.idle", model.Counter, nil)
+	s := NewSeries("h1", "cpu.idle", "", model.Counter)
 	ix := watched(func(s *model.Strategy) { s.RightValue = -1 })
 	buf, ts := make([]float64, 0, 16), int64(0)
 	for range 20 {
 		ts += 60
-		feed(s, ix, expr.Point{Ts: ts, Value: 1})
+		feed(&s, ix, expr.Point{Ts: ts, Value: 1})
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		ts += 60
@@ -254,7 +254,7 @@ func TestGolden(t *testing.T) {
 				b.Add(c.Endpoint, []*model.Strategy{{Id: c.ID, Metric: c.Metric, Tags: c.RuleTags, Func: c.Func, Operator: c.Operator, RightValue: c.RightValue, MaxStep: c.MaxStep, Tpl: &model.Template{Id: 7}}})
 			}
 			ix := filter.New(b)
-			s := NewSeries(c.Endpoint, c.Metric, c.JudgeType, c.ItemTags)
+			s := NewSeries(c.Endpoint, c.Metric, model.SortedTags(c.ItemTags), c.JudgeType)
 			var got, want []string
 			for i, p := range c.Points {
 				s.Watch(ix, set)

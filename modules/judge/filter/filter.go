@@ -74,6 +74,7 @@ type Index struct {
 	hosts       map[string]uint64
 	sets        map[uint64]map[string][]*Rule // by metric
 	expressions map[string][]*Rule            // by metric
+	rules       int
 	disabled    map[string]bool
 	paused      map[int]bool // strategies out of their hours
 }
@@ -96,6 +97,7 @@ func New(b *rulebook.Book) *Index {
 		}
 		r.Strategy, r.id, r.Right, r.MaxStep, r.Key = s, s.Id, s.RightValue, s.MaxStep, key("s", s.Id, s.Tpl.ActionId)
 		rules[k] = r
+		ix.rules++
 	}
 	for id, keys := range b.Sets {
 		by := map[string][]*Rule{}
@@ -114,6 +116,7 @@ func New(b *rulebook.Book) *Index {
 		}
 		r.Expression, r.id, r.Right, r.MaxStep, r.Key = e, e.Id, e.RightValue, e.MaxStep, key("e", e.Id, e.ActionId)
 		ix.expressions[e.Metric] = append(ix.expressions[e.Metric], r)
+		ix.rules++
 	}
 	for _, h := range b.Disabled {
 		ix.disabled[h] = true
@@ -178,6 +181,27 @@ func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
 // problem then stays open. False means that the rule was changed or deleted.
 func (ix *Index) Resting(endpoint string, r *Rule) bool {
 	return ix.disabled[endpoint] || r.Strategy != nil && ix.paused[r.id]
+}
+
+// Len returns the number of rules that can be judged with.
+func (ix *Index) Len() int { return ix.rules }
+
+// Strategies returns those of an endpoint for a metric, whatever the tags; nil for none.
+func (ix *Index) Strategies(endpoint, metric string) (all []*model.Strategy) {
+	for _, r := range ix.sets[ix.hosts[endpoint]][metric] {
+		all = append(all, r.Strategy)
+	}
+	return all
+}
+
+// Expressions returns those for a metric that have the tag among theirs; nil for none.
+func (ix *Index) Expressions(metric, key, value string) (all []*model.Expression) {
+	for _, r := range ix.expressions[metric] {
+		if v, ok := r.Expression.Tags[key]; ok && v == value {
+			all = append(all, r.Expression)
+		}
+	}
+	return all
 }
 
 // Knows says whether a host has strategies, or is in maintenance.

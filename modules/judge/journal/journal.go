@@ -1,12 +1,17 @@
-// Package journal is an append-only file of records with a snapshot now and then: what
-// a judge has taken and told, so that a kill loses nothing that was acknowledged.
+// Package journal is an append-only log of records with a snapshot now and then: what a
+// judge has taken and told, so that a kill loses nothing that was acknowledged.
 //
 // A batch is one write, without a sync: it outlives the process, and a power failure
 // may take the last second. A record that a crash tore off at the end is dropped; one
-// that is damaged in the middle is skipped and counted. Rewrite replaces the file by
-// what is worth keeping of it.
+// that is damaged in the middle is skipped and counted.
 //
-// The file is journal-<n>: a magic of five bytes, the last of which is the version, and
+// Turn begins the next file, and Snapshot then writes what all earlier files are worth,
+// while records go on into the new one; the earlier files are removed after it. A
+// snapshot may hold some of what the new file holds as well, so whoever replays must
+// not mind meeting a record twice.
+//
+// The files are journal-<n> and snapshot-<n>, the latter being what came before
+// journal-<n>. Both are a magic of five bytes, the last of which is the version, and
 // records of length (4 bytes), CRC-32C (4 bytes), payload; numbers are little-endian.
 package journal
 
@@ -19,8 +24,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 var (
@@ -32,15 +39,20 @@ const (
 	headSize = 8
 	// MaxRecord bounds a record, so that a damaged length is not believed.
 	MaxRecord = 16 << 20
+	// maxHeld bounds what is kept in memory while the disk takes nothing.
+	maxHeld = 64 << 20
 )
 
-// A Journal takes records. It is not for use by several goroutines at once.
+// A Journal takes records, from several goroutines.
 type Journal struct {
-	dir  string
-	seq  int
+	dir string
+
+	mu   sync.Mutex // of what follows
+	seq  int        // of file
 	file *os.File
 	size int64
-	buf  []byte
+	held []byte // records that the disk did not take; they go before the next ones
+	fail error  // stands for the disk's, in tests
 
 	// Damaged counts the records that were skipped when it was opened, Torn the bytes
 	// that were cut off its end.
@@ -48,26 +60,40 @@ type Journal struct {
 	Torn    int64
 }
 
-// Open reads the newest journal in dir, handing each record to replay in order, and
-// continues it; a folder without one gets one. The record is replay's until it
-// returns. Files of rewrites that a crash cut short are removed.
+// Open hands what is in dir to replay, the newest snapshot and the records since in
+// their order, and continues it; a folder without a journal gets one. The record is
+// replay's until it returns. What a finished snapshot has replaced, and what a crash
+// cut short, is removed.
 func Open(dir string, replay func(record []byte) error) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	newest, others, err := files(dir)
+	found, err := list(dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	j := &Journal{dir: dir, seq: newest}
-	if newest == 0 {
-		if err := j.create(1, func(func([]byte) error) error { return nil }); err != nil {
+	j := &Journal{dir: dir}
+	if found.snapshot > 0 {
+		if err := j.read(j.path("snapshot", found.snapshot), replay); err != nil {
 			return nil, err
 		}
-	} else if err := j.recover(replay); err != nil {
-		return nil, err
 	}
-	for _, name := range others {
+	for i, n := range found.journals {
+		if last := i == len(found.journals)-1; last {
+			err = j.resume(n, replay)
+		} else {
+			err = j.read(j.path("journal", n), replay)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if j.file == nil {
+		if err := j.begin(max(1, found.snapshot)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range found.done {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return nil, errors.Join(fmt.Errorf("journal: %w", err), j.Close())
 		}
@@ -75,50 +101,82 @@ func Open(dir string, replay func(record []byte) error) (*Journal, error) {
 	return j, nil
 }
 
-// files returns the newest journal's number, 0 for none, and the names of all other
-// files that are the journal's.
-func files(dir string) (newest int, others []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, nil, err
-	}
-	names := map[int]string{}
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), "journal-")
-		if !ok {
-			continue
-		}
-		n, err := strconv.Atoi(rest)
-		if err != nil || n <= 0 {
-			others = append(others, e.Name()) // a rewrite that was not finished
-			continue
-		}
-		names[n] = e.Name()
-		newest = max(newest, n)
-	}
-	for n, name := range names {
-		if n != newest {
-			others = append(others, name)
-		}
-	}
-	return newest, others, nil
+// found is what a folder holds.
+type found struct {
+	snapshot int      // number of the newest, 0 for none
+	journals []int    // numbers of those since, ascending
+	done     []string // names of files that have no use any more
 }
 
-func (j *Journal) path(seq int) string { return filepath.Join(j.dir, "journal-"+strconv.Itoa(seq)) }
+func list(dir string) (f found, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return f, err
+	}
+	var journals, snapshots []int
+	for _, e := range entries {
+		kind, rest, ok := strings.Cut(e.Name(), "-")
+		if !ok || kind != "journal" && kind != "snapshot" {
+			continue
+		}
+		switch n, err := strconv.Atoi(rest); {
+		case err != nil || n <= 0:
+			f.done = append(f.done, e.Name()) // a snapshot that was not finished
+		case kind == "journal":
+			journals = append(journals, n)
+		default:
+			snapshots = append(snapshots, n)
+		}
+	}
+	slices.Sort(journals)
+	for _, n := range snapshots {
+		f.snapshot = max(f.snapshot, n)
+	}
+	for _, n := range snapshots {
+		if n < f.snapshot {
+			f.done = append(f.done, "snapshot-"+strconv.Itoa(n))
+		}
+	}
+	for _, n := range journals {
+		if n < f.snapshot {
+			f.done = append(f.done, "journal-"+strconv.Itoa(n))
+		} else {
+			f.journals = append(f.journals, n)
+		}
+	}
+	return f, nil
+}
 
-// recover replays the file and cuts off what a crash left at its end.
-func (j *Journal) recover(replay func([]byte) error) error {
-	f, err := os.OpenFile(j.path(j.seq), os.O_RDWR, 0o644)
+func (j *Journal) path(kind string, n int) string {
+	return filepath.Join(j.dir, kind+"-"+strconv.Itoa(n))
+}
+
+// read replays a file that is not written to any more.
+func (j *Journal) read(path string, replay func([]byte) error) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	good, err := j.scan(f, replay)
-	if err == nil {
-		var end int64
-		if end, err = f.Seek(0, io.SeekEnd); err == nil && end > good {
-			j.Torn = end - good
-			err = f.Truncate(good)
-		}
+	defer f.Close()
+	good, size, err := j.scan(f, replay)
+	if err != nil {
+		return fmt.Errorf("journal %s: %w", path, err)
+	}
+	j.Torn += size - good
+	return nil
+}
+
+// resume replays the newest file, cuts off what a crash left at its end and continues
+// it.
+func (j *Journal) resume(n int, replay func([]byte) error) error {
+	f, err := os.OpenFile(j.path("journal", n), os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	good, size, err := j.scan(f, replay)
+	if err == nil && size > good {
+		j.Torn += size - good
+		err = f.Truncate(good)
 	}
 	if err == nil {
 		_, err = f.Seek(good, io.SeekStart)
@@ -126,37 +184,44 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("journal %s: %w", f.Name(), err), f.Close())
 	}
-	j.file, j.size = f, good
+	j.file, j.size, j.seq = f, good, n
 	return nil
 }
 
-// scan returns where the last whole record ends.
-func (j *Journal) scan(f *os.File, replay func([]byte) error) (good int64, err error) {
+// scan returns where the last whole record ends, and the size of the file.
+func (j *Journal) scan(f *os.File, replay func([]byte) error) (good, size int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	size = info.Size()
 	r := bufio.NewReaderSize(f, 1<<20)
 	head := make([]byte, max(len(magic), headSize))
-	if _, err := io.ReadFull(r, head[:len(magic)]); err != nil || string(head[:len(magic)]) != string(magic) {
-		return 0, fmt.Errorf("it is not a journal of this release (it begins with %q): move it away to start without", head[:len(magic)])
+	n, err := io.ReadFull(r, head[:len(magic)])
+	if err != nil && string(head[:n]) == string(magic[:n]) {
+		// A crash between the file's birth and its first bytes.
+		_, err := f.WriteAt(magic, 0)
+		return int64(len(magic)), int64(len(magic)), err
+	}
+	if string(head[:n]) != string(magic) {
+		return 0, size, fmt.Errorf("it is not a journal of this release (it begins with %q): move it away to start without", head[:n])
 	}
 	good = int64(len(magic))
 	var record []byte
 	for {
 		if _, err := io.ReadFull(r, head[:headSize]); err != nil {
-			return good, nil // the end, or a torn head
+			return good, size, nil // the end, or a torn head
 		}
 		n, sum := int64(binary.LittleEndian.Uint32(head)), binary.LittleEndian.Uint32(head[4:])
-		if n > MaxRecord || good+headSize+n > info.Size() {
-			return good, nil // torn, or a length that nobody wrote
+		if n > MaxRecord || good+headSize+n > size {
+			return good, size, nil // torn, or a length that nobody wrote
 		}
 		if int64(cap(record)) < n {
 			record = make([]byte, n)
 		}
 		record = record[:n]
 		if _, err := io.ReadFull(r, record); err != nil {
-			return good, err
+			return good, size, err
 		}
 		good += headSize + n
 		if crc32.Checksum(record, table) != sum {
@@ -164,7 +229,7 @@ func (j *Journal) scan(f *os.File, replay func([]byte) error) (good int64, err e
 			continue
 		}
 		if err := replay(record); err != nil {
-			return good, err
+			return good, size, err
 		}
 	}
 }
@@ -175,44 +240,108 @@ func appendRecord(dst, record []byte) []byte {
 	return append(dst, record...)
 }
 
-// Append writes records with one call. After an error none of them is there.
-func (j *Journal) Append(records ...[]byte) error {
-	j.buf = j.buf[:0]
-	for _, r := range records {
-		if len(r) > MaxRecord {
-			return fmt.Errorf("journal: a record of %d bytes, %d are possible", len(r), MaxRecord)
-		}
-		j.buf = appendRecord(j.buf, r)
+// Append writes a record and returns once it outlives the process. With an error it
+// does not yet: it waits in memory, and a later call brings it to the disk before its
+// own. Room comes before it, so that this has an end.
+func (j *Journal) Append(record []byte) error {
+	if len(record) > MaxRecord {
+		return fmt.Errorf("journal: a record of %d bytes, %d are possible", len(record), MaxRecord)
 	}
-	n, err := j.file.Write(j.buf)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = appendRecord(j.held, record)
+	return j.write()
+}
+
+// Room says why nothing may be appended: the disk takes nothing, and as much waits in
+// memory as should.
+func (j *Journal) Room() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.held) < maxHeld {
+		return nil
+	}
+	return j.write()
+}
+
+// Flush brings to the disk what waits, if anything does.
+func (j *Journal) Flush() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.write()
+}
+
+func (j *Journal) write() error {
+	if len(j.held) == 0 {
+		return nil
+	}
+	n, err := 0, j.fail
+	if err == nil {
+		n, err = j.file.Write(j.held)
+	}
 	if err == nil {
 		j.size += int64(n)
+		if j.held = j.held[:0]; cap(j.held) > 4<<20 {
+			j.held = nil
+		}
 		return nil
 	}
 	// What was written of it must not be followed by anything.
-	if terr := j.file.Truncate(j.size); terr != nil {
-		return errors.Join(fmt.Errorf("journal: %w", err), terr)
-	}
+	terr := j.file.Truncate(j.size)
 	_, serr := j.file.Seek(j.size, io.SeekStart)
-	return errors.Join(fmt.Errorf("journal: %w", err), serr)
+	return errors.Join(fmt.Errorf("journal: %w", err), terr, serr)
 }
 
-// Size returns how large the file is, in bytes.
-func (j *Journal) Size() int64 { return j.size }
+// Fail makes the disk answer err from now on, or be itself again with nil: for the tests
+// of those who write a journal.
+func (j *Journal) Fail(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fail = err
+}
 
-// Rewrite replaces all records by those that fill emits. A crash in the middle leaves
-// the old ones, an error, too.
-func (j *Journal) Rewrite(fill func(emit func(record []byte) error) error) error {
-	old := j.file
-	if err := j.create(j.seq+1, fill); err != nil {
+// Size returns how large the present file is, in bytes.
+func (j *Journal) Size() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.size
+}
+
+// Turn begins the next file: whatever is appended from now on goes there. After an
+// error the present one goes on.
+func (j *Journal) Turn() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.write(); err != nil {
 		return err
 	}
-	return errors.Join(old.Close(), os.Remove(j.path(j.seq-1)))
+	old := j.file
+	if err := j.begin(j.seq + 1); err != nil {
+		return err
+	}
+	return old.Close()
 }
 
-// create makes the file of seq with what fill emits and continues it.
-func (j *Journal) create(seq int, fill func(emit func([]byte) error) error) (err error) {
-	f, err := os.Create(j.path(seq) + ".tmp")
+func (j *Journal) begin(n int) error {
+	f, err := os.Create(j.path("journal", n))
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if _, err := f.Write(magic); err != nil {
+		return errors.Join(fmt.Errorf("journal: %w", err), f.Close(), os.Remove(f.Name()))
+	}
+	j.file, j.seq, j.size = f, n, int64(len(magic))
+	return nil
+}
+
+// Snapshot writes what fill emits in the place of all files before the present one,
+// which the last Turn began, and removes those. A crash in the middle, or an error,
+// leaves them. One call at a time.
+func (j *Journal) Snapshot(fill func(emit func(record []byte) error) error) (err error) {
+	j.mu.Lock()
+	n := j.seq
+	j.mu.Unlock()
+	f, err := os.Create(j.path("snapshot", n) + ".tmp")
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -221,42 +350,54 @@ func (j *Journal) create(seq int, fill func(emit func([]byte) error) error) (err
 			err = errors.Join(fmt.Errorf("journal: %w", err), f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	w, size := bufio.NewWriterSize(f, 1<<20), int64(len(magic))
+	w := bufio.NewWriterSize(f, 1<<20)
 	if _, err := w.Write(magic); err != nil {
 		return err
 	}
+	var buf []byte
 	err = fill(func(record []byte) error {
 		if len(record) > MaxRecord {
 			return fmt.Errorf("a record of %d bytes, %d are possible", len(record), MaxRecord)
 		}
-		j.buf = appendRecord(j.buf[:0], record)
-		size += int64(len(j.buf))
-		_, err := w.Write(j.buf)
+		buf = appendRecord(buf[:0], record)
+		_, err := w.Write(buf)
 		return err
 	})
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
 	if err != nil {
 		return err
 	}
-	if err := w.Flush(); err != nil {
+	if err := os.Rename(f.Name(), j.path("snapshot", n)); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	found, err := list(j.dir)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), j.path(seq)); err != nil {
-		return err
+	for _, name := range found.done {
+		if err := os.Remove(filepath.Join(j.dir, name)); err != nil {
+			return err
+		}
 	}
-	j.file, j.seq, j.size = f, seq, size
-	return nil
+	return f.Close()
 }
 
 // Sync makes what was appended outlive a power failure.
-func (j *Journal) Sync() error { return j.file.Sync() }
+func (j *Journal) Sync() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return errors.Join(j.write(), j.file.Sync())
+}
 
 // Close ends the journal.
 func (j *Journal) Close() error {
 	if j.file == nil {
 		return nil
 	}
-	return j.file.Close()
+	return errors.Join(j.Flush(), j.file.Close())
 }

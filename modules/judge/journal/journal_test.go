@@ -24,12 +24,10 @@ func open(t *testing.T, dir string) (*Journal, []string) {
 
 func add(t *testing.T, j *Journal, records ...string) {
 	t.Helper()
-	var all [][]byte
 	for _, r := range records {
-		all = append(all, []byte(r))
-	}
-	if err := j.Append(all...); err != nil {
-		t.Fatal(err)
+		if err := j.Append([]byte(r)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -113,75 +111,119 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func TestRewrite(t *testing.T) {
+// Snapshot stands for what was before Turn; what came after is kept as it is.
+func TestSnapshot(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	add(t, j, "a", "b", "c")
-	if err := j.Rewrite(func(emit func([]byte) error) error { return emit([]byte("abc")) }); err != nil {
+	turn(t, j)
+	add(t, j, "d")
+	if err := j.Snapshot(func(emit func([]byte) error) error {
+		add(t, j, "meanwhile")
+		return emit([]byte("abc"))
+	}); err != nil {
 		t.Fatal(err)
 	}
-	add(t, j, "d")
 	// One that fails changes nothing.
 	no := errors.New("no")
-	if err := j.Rewrite(func(emit func([]byte) error) error { return errors.Join(emit([]byte("x")), no) }); !errors.Is(err, no) {
+	turn(t, j)
+	if err := j.Snapshot(func(emit func([]byte) error) error { return errors.Join(emit([]byte("x")), no) }); !errors.Is(err, no) {
 		t.Errorf("error %v", err)
 	}
 	add(t, j, "e")
 	size := j.Size()
 	j.Close()
 	j, got := open(t, dir)
-	if !slices.Equal(got, []string{"abc", "d", "e"}) || j.Size() != size {
-		t.Errorf("%q, %d bytes, want %d", got, j.Size(), size)
+	if want := []string{"abc", "d", "meanwhile", "e"}; !slices.Equal(got, want) || j.Size() != size {
+		t.Errorf("%q, %d bytes, want %q, %d", got, j.Size(), want, size)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("files %v, %v", entries, err)
+	if names := files(t, dir); !slices.Equal(names, []string{"journal-2", "journal-3", "snapshot-2"}) {
+		t.Errorf("files %v", names)
 	}
 }
 
-// A crash while rewriting leaves files that the next start removes.
+func turn(t *testing.T, j *Journal) {
+	t.Helper()
+	if err := j.Turn(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// A crash at any step of a snapshot leaves files that the next start understands.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	add(t, j, "old")
-	if err := j.Rewrite(func(emit func([]byte) error) error { return emit([]byte("new")) }); err != nil {
+	turn(t, j)
+	if err := j.Snapshot(func(emit func([]byte) error) error { return emit([]byte("new")) }); err != nil {
 		t.Fatal(err)
 	}
 	j.Close()
-	// The old file was not removed yet, and the next rewrite had begun.
-	for name, text := range map[string]string{"journal-1": "old", "journal-3.tmp": "half", "other": "mine"} {
+	// The old files were not removed yet, the next file has no first bytes yet, and the
+	// next snapshot had begun.
+	for name, text := range map[string]string{
+		"journal-1": string(magic) + "old", "snapshot-1": "older", "journal-3": string(magic[:2]), "snapshot-3.tmp": "half", "other": "mine",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, got := open(t, dir); !slices.Equal(got, []string{"new"}) {
+	j, got := open(t, dir)
+	if !slices.Equal(got, []string{"new"}) {
 		t.Errorf("%q", got)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("files %v, %v", entries, err)
+	add(t, j, "more")
+	j.Close()
+	if _, got := open(t, dir); !slices.Equal(got, []string{"new", "more"}) {
+		t.Errorf("%q", got)
+	}
+	if names := files(t, dir); !slices.Equal(names, []string{"journal-2", "journal-3", "other", "snapshot-2"}) {
+		t.Errorf("files %v", names)
 	}
 }
 
-// A batch that the disk does not take whole is not there at all.
+// A record that the disk does not take is not lost: it waits, and goes before the next.
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	add(t, j, "a")
 	good := j.file
-	broken, err := os.Open(j.path(j.seq)) // for reading only
+	broken, err := os.Open(j.path("journal", j.seq)) // for reading only
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.file = broken
 	if err := j.Append([]byte("b")); err == nil {
-		t.Fatal("it was written")
+		t.Error("it was written")
 	}
+	if err := j.Room(); err != nil {
+		t.Errorf("there is no room for a second one: %v", err)
+	}
+	j.Fail(errors.New("no space left"))
+	few := j.held
+	j.held = make([]byte, maxHeld)
+	if err := j.Room(); err == nil {
+		t.Error("there is room without an end")
+	}
+	j.held = few
+	j.Fail(nil)
 	broken.Close()
 	j.file = good
 	add(t, j, "c")
 	j.Close()
-	if _, got := open(t, dir); !slices.Equal(got, []string{"a", "c"}) {
+	if _, got := open(t, dir); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("%q", got)
 	}
 }

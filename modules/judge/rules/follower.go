@@ -30,7 +30,7 @@ type Options struct {
 	CallTimeout time.Duration // of a call that brings rules; a stock hbs may send 150 MB
 	TLS         *tls.Config
 	Log         *slog.Logger
-	// Changed hears of every book that comes into force, also of the one from disk;
+	// Changed hears of every book that comes into force, also of Load's;
 	// calls do not overlap.
 	Changed func(*rulebook.Book)
 }
@@ -90,14 +90,13 @@ func (f *Follower) Heard() (time.Time, error) {
 	return f.heard, f.problem
 }
 
-// Run follows until ctx ends. It takes the book on disk first.
+// Run follows until ctx ends. Load comes before it.
 func (f *Follower) Run(ctx context.Context) error {
 	defer func() {
 		for _, s := range f.servers {
 			s.Close()
 		}
 	}()
-	f.load()
 	pause := pauseMin
 	for ctx.Err() == nil {
 		rest, err := f.ask(ctx)
@@ -288,8 +287,9 @@ func (f *Follower) fail(ctx context.Context, err error) {
 	f.problem = err
 }
 
-// load takes the book of the last run. A damaged one is as good as none.
-func (f *Follower) load() {
+// Load takes the book of the last run, so that a judge has rules before anything else.
+// A damaged one is as good as none.
+func (f *Follower) Load() {
 	if f.opts.Dir == "" {
 		return
 	}

@@ -80,6 +80,7 @@ func follow(t *testing.T, dir string, addrs ...string) (f *Follower, got chan *r
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	f.Load()
 	go func() { done <- f.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

@@ -1,0 +1,363 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"falcon/common/expr"
+	"falcon/common/model"
+	"falcon/modules/judge/core"
+)
+
+// batch is points that are judged together and stand in the journal together. It is
+// opened by Judge.begin and ended by commit, and is one goroutine's.
+type batch struct {
+	j *Judge
+	recorder
+	turn   uint32
+	fresh  []*entry // defined in this record
+	told   []*told
+	events []*model.Event
+	room   [expr.MaxWindow + 1]float64
+
+	late, stale int
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// begin opens a batch. The journal does not turn before it is committed.
+func (j *Judge) begin() *batch {
+	b := batches.Get().(*batch)
+	j.turning.RLock()
+	b.j, b.turn = j, j.turn
+	return b
+}
+
+// What became of a point.
+type fate uint8
+
+const (
+	taken   fate = iota
+	nobodys      // no rule watches the series
+	lost         // the series was forgotten meanwhile: find it again
+)
+
+// add looks at a point of e. now is the clock that minInterval is measured with.
+func (b *batch) add(e *entry, p expr.Point, now int64) fate {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if e.gone {
+		return lost
+	}
+	// Loaded under the lock: whoever brings the first rules looks at each shard after
+	// they are in force, so a point is seen by them or sees them.
+	rules := b.j.inForce.Load()
+	if rules != nil && !e.Watch(rules.index, b.j.set) {
+		return nobodys
+	}
+	switch outcome := e.Insert(p, b.j.set); {
+	case outcome == core.Skip:
+		b.stale++
+	case rules == nil:
+		b.note(opWait, e, p)
+		e.waits = true
+	default:
+		b.note(opPoint, e, p)
+		if outcome == core.Late {
+			b.late++
+			break
+		}
+		e.waits = false
+		b.events = e.Judge(b.events[:0], now, b.j.set, b.room[:0])
+		b.tell(e)
+	}
+	return taken
+}
+
+func (b *batch) note(op byte, e *entry, p expr.Point) {
+	if e.turn != b.turn {
+		// Another batch may define it in the same turn, and reach the journal first or
+		// later: only once this record is written do others rely on it.
+		b.define(e)
+		b.fresh = append(b.fresh, e)
+	}
+	b.point(op, e.id, p)
+}
+
+// tell numbers the events that were made of e. The caller holds e's shard, so the
+// numbers of a series' events go up.
+func (b *batch) tell(e *entry) {
+	for _, ev := range b.events {
+		t := b.j.out.tell(ev, e.typ)
+		if ev.Status == model.StatusProblem {
+			b.j.problems.Add(1)
+		} else {
+			b.j.oks.Add(1)
+		}
+		if err := b.recorder.told(t); err != nil {
+			b.j.log.Error("an event can not be written and is dropped", "id", ev.Id, "err", err)
+			continue
+		}
+		b.told = append(b.told, t)
+	}
+}
+
+// commit writes the record and lets the events out. With an error the batch must not
+// be acknowledged: it is in memory only, and the journal brings it to the disk with a
+// later one. The events go out all the same: a full disk is no reason for silence.
+func (b *batch) commit() error {
+	j := b.j
+	var err error
+	switch {
+	case len(b.buf) > 0:
+		err = j.journal.Append(b.buf)
+		j.broken(err)
+		if err == nil {
+			for _, e := range b.fresh {
+				e.shard.mu.Lock()
+				e.turn = b.turn
+				e.shard.mu.Unlock()
+			}
+		}
+	case j.diskErr.Load() != nil:
+		// Points that were sent once more are in memory already, and may wait there.
+		err = j.journal.Flush()
+		j.broken(err)
+	}
+	j.turning.RUnlock()
+	if j.out.closed {
+		j.discarded.Add(len(b.told))
+	}
+	j.out.put(b.told)
+	j.late.Add(b.late)
+	j.stale.Add(model.ReasonStale, b.stale)
+	b.reset()
+	clear(b.fresh)
+	clear(b.told)
+	b.fresh, b.told, b.late, b.stale = b.fresh[:0], b.told[:0], 0, 0
+	if cap(b.buf) < 4<<20 {
+		batches.Put(b)
+	}
+	return err
+}
+
+// busy says why no batch is taken now: the disk takes nothing, and so much waits in
+// memory already that more must not be judged.
+func (j *Judge) busy() error {
+	if err := j.journal.Room(); err != nil {
+		j.broken(err)
+		return fmt.Errorf("judge takes no points until its disk does: %w", err)
+	}
+	return nil
+}
+
+// broken remembers what the journal said last, for /health.
+func (j *Judge) broken(err error) {
+	if err == nil {
+		if j.diskErr.Load() == nil {
+			return
+		}
+		if j.diskErr.Swap(nil) != nil {
+			j.log.Info("the journal takes records again")
+		}
+		return
+	}
+	j.diskErrs.Add(1)
+	if j.diskErr.Swap(&err) == nil {
+		j.log.Error("the journal takes nothing: points are judged and not acknowledged, and a restart would forget them", "err", err)
+	}
+}
+
+const (
+	tick         = 10 * time.Second
+	rewriteEvery = 10 * time.Minute
+	rewriteSize  = 256 << 20
+	// sweepBatch is how many events of one sweep stand in a record.
+	sweepBatch = 1000
+)
+
+// sweep judges points that waited when the first rules come, and each tick closes
+// problems whose rule is gone, forgets what is silent and lets the journal turn.
+func (j *Judge) sweep(ctx context.Context) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	turned := time.Now()
+	for {
+		j.judgeWaiting()
+		select {
+		case <-j.booked:
+		case <-ticker.C:
+			j.close()
+			j.table.expire(j.now().Unix())
+			if j.diskErr.Load() != nil {
+				j.broken(j.journal.Flush())
+			}
+			if time.Since(turned) >= rewriteEvery || j.journal.Size() > rewriteSize {
+				turned = time.Now()
+				if err := j.rewrite(); err != nil {
+					j.log.Error("the journal can not be rewritten and grows on", "err", err)
+				}
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// judgeWaiting looks at the points that came before the first rules.
+func (j *Judge) judgeWaiting() {
+	rules := j.inForce.Load()
+	if rules == nil {
+		return
+	}
+	now := j.now().Unix()
+	j.sweeping(func(b *batch, e *entry) {
+		if !e.waits {
+			return
+		}
+		e.waits = false
+		if e.Watch(rules.index, j.set) {
+			b.events = e.Judge(b.events[:0], now, j.set, b.room[:0])
+			b.tell(e)
+		}
+	})
+}
+
+// close ends the problems of rules that are gone, and forgets series that nobody
+// watches or that are silent.
+func (j *Judge) close() {
+	rules := j.inForce.Load()
+	if rules == nil {
+		return
+	}
+	heard, _ := j.follow.Heard()
+	now := j.now().Unix()
+	j.sweeping(func(b *batch, e *entry) {
+		b.events = e.Close(b.events[:0], rules.index, j.set, now, heard.Unix())
+		silent := e.Newest() > 0 && now-e.Newest() > forgetAfter
+		if silent {
+			b.events = e.End(b.events, now)
+		}
+		b.tell(e)
+		if silent || !e.Watch(rules.index, j.set) && !e.Told() {
+			e.forget()
+		}
+	})
+}
+
+// sweeping calls fn with every series; what it tells is committed shard by shard.
+func (j *Judge) sweeping(fn func(*batch, *entry)) {
+	for i := range j.table.shards {
+		b := j.begin()
+		sh := &j.table.shards[i]
+		sh.mu.Lock()
+		for _, e := range sh.series {
+			fn(b, e)
+		}
+		sh.mu.Unlock()
+		_ = b.commit() // the events go out; Append reports what stays wrong
+	}
+}
+
+// rewrite replaces the journal's files by a snapshot of what a restart needs. Points
+// go on meanwhile: into the next file, and into the snapshot where they were faster.
+func (j *Judge) rewrite() error {
+	j.turning.Lock()
+	err := j.journal.Turn()
+	if err == nil {
+		j.turn++
+	}
+	j.turning.Unlock()
+	if err != nil {
+		return err
+	}
+	return j.journal.Snapshot(j.snapshot)
+}
+
+const snapshotRecord = 1 << 20
+
+func (j *Judge) snapshot(emit func([]byte) error) error {
+	var r recorder
+	flush := func(atLeast int) error {
+		if len(r.buf) < atLeast || len(r.buf) == 0 {
+			return nil
+		}
+		defer r.reset()
+		return emit(r.buf)
+	}
+	for i := range j.table.shards {
+		sh := &j.table.shards[i]
+		sh.mu.Lock()
+		for _, e := range sh.series {
+			op := byte(opPoint)
+			if e.waits {
+				op = opWait
+			}
+			r.define(e)
+			history := e.History()
+			for i := len(history) - 1; i >= 0; i-- {
+				r.point(op, e.id, history[i])
+			}
+		}
+		sh.mu.Unlock()
+		// A shard is small enough for a record: its lock is not held over the disk.
+		if err := flush(0); err != nil {
+			return err
+		}
+	}
+	events, epoch := j.out.state()
+	r.epoch(epoch)
+	for _, t := range events {
+		if err := r.told(t); err != nil {
+			return err
+		}
+		if err := flush(snapshotRecord); err != nil {
+			return err
+		}
+	}
+	return flush(0)
+}
+
+// recovery replays the journal into a judge.
+type recovery struct {
+	j    *Judge
+	ids  map[uint64]*entry
+	lost int // points of series that are not defined
+}
+
+func (r *recovery) define(id uint64, endpoint, metric, tags, typ string) {
+	if len(endpoint) > core.MaxName || len(metric) > core.MaxName {
+		return
+	}
+	t := r.j.table
+	e := t.find(endpoint, metric, tags, typ, nil, nil)
+	if rules := r.j.inForce.Load(); rules != nil {
+		e.Watch(rules.index, r.j.set) // it then knows how many points it keeps
+	}
+	r.ids[id] = e
+}
+
+func (r *recovery) point(id uint64, p expr.Point, waits bool) {
+	e := r.ids[id]
+	if e == nil {
+		r.lost++
+		return
+	}
+	if e.Insert(p, r.j.set) == core.Judge {
+		e.waits = waits
+	}
+}
+
+func (r *recovery) tell(t *told) {
+	ev := t.Event
+	e := r.j.table.find(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), t.Type, ev.PushedTags, nil)
+	if r.j.out.recover(t) {
+		e.Restore(ev)
+	}
+}
+
+func (r *recovery) push(seq uint64) { r.j.out.pushed(seq) }
+
+func (r *recovery) remember(epoch string) { r.j.out.epoch = epoch }

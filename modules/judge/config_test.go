@@ -1,0 +1,72 @@
+package judge
+
+import (
+	"math"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"falcon/common/conf"
+)
+
+var nan = math.NaN()
+
+// The file that is shipped says the defaults.
+func TestConfigFile(t *testing.T) {
+	cfg := DefaultConfig()
+	warnings, err := conf.Load(filepath.Join("..", "..", "config", "judge.json"), &cfg)
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%v %v", warnings, err)
+	}
+	cfg.Alarm.Redis.DSN = "" // stock's name of addr
+	if !reflect.DeepEqual(cfg, DefaultConfig()) {
+		t.Errorf("the file says\n%+v, the defaults are\n%+v", cfg, DefaultConfig())
+	}
+}
+
+// Stock's file, and that of the fork, load as they are; what has no use warns.
+func TestStockConfig(t *testing.T) {
+	cfg := DefaultConfig()
+	warnings, err := conf.Load(filepath.Join("testdata", "stock.json"), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "debugHost") {
+		t.Errorf("warnings %q, want one on debugHost", warnings)
+	}
+	if cfg.Remain != 11 || cfg.Alarm.Redis.DSN != "127.0.0.1:6379" || cfg.HBS.Interval != 60 {
+		t.Errorf("config %+v", cfg)
+	}
+	cfg = DefaultConfig()
+	warnings, err = conf.Load(filepath.Join("testdata", "fork.json"), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(warnings, "\n"); len(warnings) != 5 || !strings.Contains(all, "union_judge_s") || !strings.Contains(all, "filter") {
+		t.Errorf("warnings %q", warnings)
+	}
+	if cfg.dir() != "var" {
+		t.Errorf("stateFile gives the folder %q, want var", cfg.dir())
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{`{"rpc":{"enabled":false}}`, "rpc.enabled"},
+		{`{"remain":0}`, "remain"},
+		{`{"remain":500}`, "use 1 to 120"},
+		{`{"hbs":{"servers":[]}}`, "name at least one server"},
+		{`{"alarm":{"minInterval":-1}}`, "minInterval"},
+		{`{"alarm":{"queuePattern":"event"}}`, "write event:p%v"},
+		{`{"alarm":{"queuePattern":"event:%s"}}`, "write event:p%v"},
+		{`{"alarm":{"redis":{"redis_cluster_nodes":["a:1"]}}}`, "single Redis"},
+		{`{"data":""}`, "name the folder"},
+		{`{"alarm":{"minInterva":1}}`, `did you mean "minInterval"`},
+	} {
+		cfg := DefaultConfig()
+		if _, err := conf.Parse([]byte(tc.in), &cfg); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s\n got %v\nwant %s", tc.in, err, tc.want)
+		}
+	}
+}

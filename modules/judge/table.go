@@ -1,0 +1,184 @@
+package judge
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"falcon/common/model"
+	"falcon/modules/judge/core"
+	"falcon/modules/judge/filter"
+)
+
+// entry is a series in the table. Its shard's lock guards it.
+type entry struct {
+	core.Series
+	shard *shard
+	typ   string // as pushed
+	id    uint64 // names it in the journal
+	turn  uint32 // the turn of the journal that has its definition
+	waits bool   // it has points that no rule has looked at
+	gone  bool   // it was forgotten: whoever holds it looks it up again
+}
+
+const (
+	shards = 64
+	// maxUnwatched bounds what a shard remembers of series without a rule; a series
+	// beyond it is decided anew for each point.
+	maxUnwatched = 4_000_000 / shards
+	// forgetAfter is how long a series may be silent (contract alerting 1.13).
+	forgetAfter = 7 * 24 * 3600
+	// unwatchedFor is how long the decision on a silent series is remembered.
+	unwatchedFor = 2 * 3600
+)
+
+// table holds the series that rules watch and, for peers that name a series with each
+// point, remembers which ones no rule watches.
+type table struct {
+	shards [shards]shard
+	ids    atomic.Uint64
+}
+
+type shard struct {
+	mu     sync.Mutex
+	series map[string]*entry // by PK
+	// unwatched leads from a PK's hash to the decision.
+	unwatched map[uint64]decision
+}
+
+// decision says that no rule watched a series. Two series of one hash, one of them
+// watched, are not mixed up: those that are watched are in the table.
+type decision struct {
+	generation uint32 // of the index
+	seen       uint32 // Unix seconds
+}
+
+func newTable() *table {
+	t := &table{}
+	for i := range t.shards {
+		t.shards[i].series, t.shards[i].unwatched = map[string]*entry{}, map[uint64]decision{}
+	}
+	return t
+}
+
+// inForce is the rules that judge. It is not changed once it is made.
+type inForce struct {
+	index      *filter.Index
+	generation uint32
+	at         time.Time // since when
+}
+
+// find returns the series, made if need be; nil when no rule watches it. Without rules
+// every series is kept: nobody knows yet. tags are as in sorted.
+func (t *table) find(endpoint, metric, sorted, typ string, tags map[string]string, rules *inForce) *entry {
+	pk := model.PK(endpoint, metric, sorted)
+	sh := &t.shards[xxhash.Sum64String(pk)%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e := sh.series[pk]; e != nil {
+		e.retype(typ)
+		return e
+	}
+	if rules != nil && !rules.index.Watched(endpoint, metric, tags) {
+		return nil
+	}
+	return t.add(sh, endpoint, metric, sorted, typ)
+}
+
+// add makes a series; the caller holds the shard.
+func (t *table) add(sh *shard, endpoint, metric, sorted, typ string) *entry {
+	e := &entry{Series: core.NewSeries(endpoint, metric, sorted, typ), shard: sh, typ: internType(typ), id: t.ids.Add(1)}
+	sh.series[e.PK()] = e
+	return e
+}
+
+// retype follows a series that is pushed with another type than before, as stock's
+// judge does: the type of the newest point counts.
+func (e *entry) retype(typ string) {
+	if e.typ != typ {
+		e.typ, e.turn = internType(typ), 0
+		e.SetType(typ)
+	}
+}
+
+// internType returns the constant of a type that is known.
+func internType(typ string) string {
+	switch typ {
+	case model.Gauge:
+		return model.Gauge
+	case model.Counter:
+		return model.Counter
+	case model.Derive:
+		return model.Derive
+	}
+	return typ
+}
+
+// findStock is find for peers that name the series with each point: it remembers which
+// ones no rule watches.
+func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry {
+	sorted := model.SortedTags(it.Tags)
+	pk := model.PK(it.Endpoint, it.Metric, sorted)
+	hash := xxhash.Sum64String(pk)
+	sh := &t.shards[hash%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e := sh.series[pk]; e != nil {
+		e.retype(it.JudgeType)
+		return e
+	}
+	if rules == nil {
+		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
+	}
+	known, ok := sh.unwatched[hash]
+	if (!ok || known.generation != rules.generation) && rules.index.Watched(it.Endpoint, it.Metric, it.Tags) {
+		delete(sh.unwatched, hash)
+		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
+	}
+	if ok || len(sh.unwatched) < maxUnwatched {
+		sh.unwatched[hash] = decision{rules.generation, uint32(now)}
+	}
+	return nil
+}
+
+// get returns a series that is kept, nil when it is not.
+func (t *table) get(pk string) *entry {
+	sh := &t.shards[xxhash.Sum64String(pk)%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.series[pk]
+}
+
+// forget drops a series; the caller holds its shard.
+func (e *entry) forget() {
+	e.gone = true
+	delete(e.shard.series, e.PK())
+}
+
+// sizes counts the series that are kept and the decisions that are remembered.
+func (t *table) sizes() (series, unwatched int) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		series += len(sh.series)
+		unwatched += len(sh.unwatched)
+		sh.mu.Unlock()
+	}
+	return series, unwatched
+}
+
+// expire forgets decisions on series that are silent.
+func (t *table) expire(now int64) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		for h, d := range sh.unwatched {
+			if now-int64(d.seen) > unwatchedFor {
+				delete(sh.unwatched, h)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
