@@ -32,6 +32,8 @@ type Saved struct {
 	// Moved is false for an event that is older than the case's newest one: it leaves
 	// a row in events only.
 	Moved bool
+	// Known says that the event was saved before: it is delivered again.
+	Known bool
 	// Prior is the case as it was before the event; nil when the event made it.
 	Prior *PriorCase
 }
@@ -182,6 +184,7 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 		if saved[i].Moved {
 			c.take(a)
 		}
+		saved[i].Known = seen[row]
 		if !seen[row] {
 			seen[row] = true
 			rows = append(rows, row)
@@ -190,8 +193,12 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 	if err := writeCases(ctx, tx, ids, cases); err != nil {
 		return nil, err
 	}
-	if err := writeEvents(ctx, tx, rows, again); err != nil {
+	known, err := writeEvents(ctx, tx, rows, again)
+	if err != nil {
 		return nil, fmt.Errorf("write %d events: %w", len(rows), err)
+	}
+	for i, a := range events {
+		saved[i].Known = saved[i].Known || known[rowOfEvent(ids[i], a.Event)]
 	}
 	return saved, writeTeams(ctx, tx, ids, cases)
 }
@@ -357,8 +364,9 @@ func rowOfEvent(id string, e *model.Event) eventRow {
 	return r
 }
 
-// writeEvents writes rows but those that are there; only the cases again may have them.
-func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []string) error {
+// writeEvents writes rows but those that are there, which it returns; only the cases
+// again may have them.
+func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []string) (known map[eventRow]bool, err error) {
 	if len(again) > 0 {
 		first, last := rows[0].At, rows[0].At
 		for _, r := range rows {
@@ -368,9 +376,9 @@ func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []stri
 		err := tx.SelectContext(ctx, &there, "SELECT id, event_caseId, step, cond, status, timestamp FROM events WHERE event_caseId IN ("+marks(len(again))+
 			") AND timestamp BETWEEN ? AND ?", append(anys(again), time.Unix(first, 0), time.Unix(last, 0))...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		known := map[eventRow]bool{}
+		known = map[eventRow]bool{}
 		for _, t := range there {
 			if t.Step != nil && t.Timestamp != nil {
 				known[eventRow{t.CaseID, *t.Step, t.Cond, t.Status, t.Timestamp.Unix()}] = true
@@ -379,13 +387,13 @@ func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []stri
 		rows = slices.DeleteFunc(rows, func(r eventRow) bool { return known[r] })
 	}
 	if len(rows) == 0 {
-		return nil
+		return known, nil
 	}
 	args := make([]any, 0, 5*len(rows))
 	for _, r := range rows {
 		args = append(args, r.Case, r.Step, r.Cond, r.Status, time.Unix(r.At, 0))
 	}
-	return insertRows(ctx, tx, "events (event_caseId, step, cond, status, timestamp)", len(rows), args)
+	return known, insertRows(ctx, tx, "events (event_caseId, step, cond, status, timestamp)", len(rows), args)
 }
 
 // writeTeams writes the teams of the problems that began, in the order of ids.
@@ -475,7 +483,9 @@ func saveAlone(ctx context.Context, tx *sqlx.Tx, d dialect, a AlarmEvent) (s Sav
 		}
 	}
 	if err == nil {
-		err = writeEvents(ctx, tx, []eventRow{rowOfEvent(id, e)}, []string{id})
+		var known map[eventRow]bool
+		known, err = writeEvents(ctx, tx, []eventRow{rowOfEvent(id, e)}, []string{id})
+		s.Known = len(known) > 0
 	}
 	if err == nil && s.Moved && e.Status == model.StatusProblem && e.CurrentStep == 1 && a.Teams != nil {
 		err = writeTeams(ctx, tx, []string{id}, map[string]*alarmCase{id: {teams: a.Teams}})

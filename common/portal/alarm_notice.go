@@ -304,22 +304,33 @@ func (db *DB) SetNotices(ctx context.Context, notices []Notice) error {
 // Told is what people were told of a problem through one action.
 type Told struct {
 	Step int       // the last one
-	At   time.Time // of the last message that was sent; zero when none was
+	At   time.Time // of its event
 }
 
-// LastTold returns what was told of the problem of a case through an action by events
-// from since on and before the time before; ok is false when nothing was.
-func (db *DB) LastTold(ctx context.Context, caseID string, action int, since, before time.Time) (told Told, ok bool, err error) {
+// LastTold returns what was told through an action of the problem that a case had
+// before an event at a time: since its last recovery. It is false when nothing was;
+// what was held back as told already does not count.
+func (db *DB) LastTold(ctx context.Context, caseID string, action int, at time.Time) (told Told, ok bool, err error) {
 	if err := db.needAlarms(); err != nil {
 		return Told{}, false, err
 	}
+	var recovered []CaseEvent
+	err = db.Alarms.read.SelectContext(ctx, &recovered, "SELECT id, event_caseId, step, cond, status, timestamp FROM events WHERE event_caseId = ? AND status = 1"+
+		" AND timestamp < ? ORDER BY timestamp DESC LIMIT 1", clip(caseID, 50), at)
+	if err != nil {
+		return Told{}, false, err
+	}
+	since := time.Unix(1, 0)
+	if len(recovered) > 0 && recovered[0].Timestamp != nil {
+		since = *recovered[0].Timestamp
+	}
 	var rows []Notice
 	err = db.Alarms.read.SelectContext(ctx, &rows, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts >= ? AND event_ts < ?"+
-		" AND status = 'PROBLEM' AND action_id = ?", clip(caseID, 50), since, before, min(max(action, 0), math.MaxUint32))
+		" AND status = 'PROBLEM' AND action_id = ? AND result <> ?", clip(caseID, 50), since, at, min(max(action, 0), math.MaxUint32), NoticeDup)
 	for _, n := range rows {
 		told.Step = max(told.Step, n.Step)
-		if n.Result == NoticeSent && n.SendTS.After(told.At) {
-			told.At = n.SendTS
+		if n.EventTS.After(told.At) {
+			told.At = n.EventTS
 		}
 	}
 	return told, len(rows) > 0, err

@@ -203,7 +203,8 @@ func TestSaveEventsTogether(t *testing.T) {
 			}
 			return all
 		}
-		for _, b := range [][]AlarmEvent{batch(1000, 1, "PROBLEM"), batch(2000, 2, "PROBLEM"), batch(3000, 1, "OK"), batch(3000, 1, "OK")} {
+		for n, b := range [][]AlarmEvent{batch(1000, 1, "PROBLEM"), batch(2000, 2, "PROBLEM"), batch(3000, 1, "OK"), batch(3000, 1, "OK")} {
+			again := n == 3
 			saved, err := db.SaveEvents(t.Context(), b)
 			if err != nil {
 				t.Fatal(err)
@@ -213,6 +214,8 @@ func TestSaveEventsTogether(t *testing.T) {
 					if s.Prior != nil || !s.Moved {
 						t.Fatalf("the first event %d: %+v", i, s)
 					}
+				} else if s.Known != again {
+					t.Fatalf("event %d at %d: known %v", i, at, s.Known)
 				} else if i >= 150 && (s.Prior == nil || s.Prior.At.Unix() < at-150 || s.Prior.Status != b[i].Event.Status) {
 					t.Fatalf("event %d at %d found %+v", i, at, s.Prior)
 				}
@@ -280,12 +283,20 @@ func TestClaimNotices(t *testing.T) {
 		if err != nil || again[0].Result != NoticeSent || again[1].Result != NoticeFailed || again[1].Answer != "no" || again[2].Attempts != 1 {
 			t.Errorf("again %+v, %v", again, err)
 		}
-		told, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(900, 0), time.Unix(1001, 0))
-		if err != nil || !ok || told.Step != 1 || told.At.Unix() != 2000 {
+		told, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1001, 0))
+		if err != nil || !ok || told.Step != 1 || told.At.Unix() != 1000 {
 			t.Errorf("told %+v %v %v", told, ok, err)
 		}
-		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(900, 0), time.Unix(1000, 0)); err != nil || ok {
+		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1000, 0)); err != nil || ok {
 			t.Errorf("told before: %v %v", ok, err)
+		}
+		ok1 := problem("s_1", 1100, 1)
+		ok1.Status = "OK"
+		if _, err := db.SaveEvents(t.Context(), []AlarmEvent{{Event: ok1}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1200, 0)); err != nil || ok {
+			t.Errorf("told of a problem that was over: %v %v", ok, err)
 		}
 	})
 }
