@@ -19,6 +19,8 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
   ...(
     [
       [/^\/alarms$/, "alarms", lazy(() => import("./alarms/page").then((m) => m.Alarms))],
+      [/^\/templates$/, "templates", lazy(() => import("./rules/templates").then((m) => m.Templates))],
+      [/^\/templates\/\d+$/, "templates", lazy(() => import("./rules/template").then((m) => m.TemplatePage))],
     ] as const
   ).map(([path, title, Page]) => ({ path, title, Page: () => <Page key={place.value.path} /> })),
 ];

@@ -1,0 +1,248 @@
+// One template: what it watches, with what comes down to it, whom it tells, and where it is bound.
+import { useSignal } from "@preact/signals";
+import { Fragment } from "preact";
+import { useEffect } from "preact/hooks";
+import { count, say, t } from "../i18n";
+import { useLoad } from "../load";
+import { ask, param } from "../query";
+import { go, place } from "../router";
+import { Link } from "../frame";
+import { Confirm, Dialog, DialogForm } from "../ui/dialog";
+import { checkedOf, Field, valueOf } from "../ui/field";
+import { CopyIcon, DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
+import { None, Priority, Status } from "../ui/parts";
+import { told } from "../ui/toast";
+import { fieldOf, post, put, read, remove, useWrite } from "../write";
+import { Bindings } from "./bindings";
+import {
+  below, draftOf, emptyDraft, inOrder, parts,
+  type Action, type Channel, type Group, type Inheritance, type Inherited, type TeamRow, type Template, type TemplateDetail, type TemplateRow,
+} from "./data";
+import { StrategyForm } from "./strategyform";
+import { CopyTemplate, DeleteTemplate, loadTemplates, ParentChoice } from "./templates";
+
+export function TemplatePage() {
+  const id = Number(place.value.path.split("/")[2]);
+  const one = useLoad("template " + id, (s) => read<TemplateDetail>("/template/" + id, s));
+  const down = useLoad("inherited " + id, (s) => read<Inheritance>(`/template/${id}/inherited`, s));
+  const bound = useLoad("bound " + id, (s) => read<{ hostgroups: Group[] | null }>(`/template/${id}/hostgroup`, s).then((a) => a.hostgroups ?? []));
+  const all = useLoad("templates", loadTemplates);
+  const groups = useLoad("groups", (s) => read<Group[]>("/hostgroup", s));
+  const x = one.data?.template;
+  const what = param("do");
+  const done = () => ask({ do: "" }, true);
+  const chain = down.data?.chain ?? [];
+  return (
+    <div class="page">
+      <header class="page-head">
+        <h1><Link href="/templates" class="crumb">{t("templates")}</Link> <span class="sub">/</span> {x?.tpl_name ?? ""}</h1>
+        {x ? (
+          <div class="end">
+            <button type="button" class="button" onClick={() => ask({ do: "edit" })}><EditIcon /> {t("template.edit")}</button>
+            <button type="button" class="button" onClick={() => ask({ do: "copy" })}><CopyIcon /> {t("copy.of")}</button>
+            <button type="button" class="button" onClick={() => ask({ do: "delete" })}><DeleteIcon /> {t("delete")}</button>
+          </div>
+        ) : null}
+      </header>
+      {chain.length > 1 ? (
+        <div class="lineage">
+          <span class="sub">{t("template.lineage")}</span>
+          {chain.map((c, i) => (
+            <Fragment key={c.id}>
+              {i > 0 ? <span class="sub">›</span> : null}
+              {c.id === id ? <b>{c.tpl_name}</b> : <Link href={"/templates/" + c.id}>{c.tpl_name}</Link>}
+            </Fragment>
+          ))}
+        </div>
+      ) : null}
+      <Status of={[one, down]} />
+      {x ? <Strategies id={id} down={down} /> : null}
+      {x ? (
+        <div class="two">
+          <ActionForm key={JSON.stringify(one.data?.action)} id={id} action={one.data?.action ?? null} onSaved={one.reload} />
+          <section class="section">
+            <div class="section-head"><h2>{t("template.bound")} <span class="count">{bound.data ? count(bound.data.length) : ""}</span></h2></div>
+            <Status of={[bound, groups]} />
+            <Bindings
+              there={(bound.data ?? []).map((g) => ({ id: g.id, name: g.grp_name }))} all={(groups.data ?? []).map((g) => ({ id: g.id, name: g.grp_name }))}
+              href="/hostgroups/" label={t("template.bind")} empty={bound.data ? t("template.unbound") : ""}
+              onAdd={(g) => post("/hostgroup/template", { tpl_id: id, grp_id: g }).then(bound.reload)}
+              onRemove={(g) => put("/hostgroup/template", { tpl_id: id, grp_id: g }).then(bound.reload)}
+            />
+          </section>
+        </div>
+      ) : null}
+      {x && what === "edit" ? <EditTemplate of={x} all={all.data ?? []} onDone={() => [one, down, all].forEach((l) => l.reload())} onClose={done} /> : null}
+      {x && what === "copy" && all.data ? <CopyTemplate of={x} all={all.data} onClose={() => place.peek().path.endsWith("/" + id) && done()} /> : null}
+      {x && what === "delete" ? <DeleteTemplate of={x} onDone={() => go("/templates")} onClose={() => place.peek().path !== "/templates" && done()} /> : null}
+    </div>
+  );
+}
+
+function EditTemplate({ of, all, onDone, onClose }: { of: Template; all: readonly TemplateRow[]; onDone(): void; onClose(): void }) {
+  const name = useSignal(of.tpl_name);
+  const parent = useSignal(of.parent_id);
+  return (
+    <Dialog title={t("template.edit")} onClose={onClose}>
+      <DialogForm
+        action={t("save")} onClose={onClose} disabled={name.value.trim() === ""}
+        onSend={async () => {
+          await put("/template", { tpl_id: of.id, name: name.value.trim(), parent_id: parent.value });
+          told(t("saved"));
+          onDone();
+        }}
+      >
+        <Field label={t("name")}><input class="field" data-first value={name.value} onInput={(e: Event) => (name.value = valueOf(e))} spellcheck={false} /></Field>
+        <Field label={t("template.parent")} hint={t("template.parent.hint")}>
+          <ParentChoice value={parent.value} all={all} not={below(all.map((r) => r.template), of.id)} onChange={(id) => (parent.value = id)} />
+        </Field>
+      </DialogForm>
+    </Dialog>
+  );
+}
+
+function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<Inheritance>> }) {
+  const gone = useSignal<Inherited | null>(null);
+  const rows = down.data ? inOrder(down.data.strategies ?? [], down.data.chain) : [];
+  const edit = param("edit"); // "new", "over-ID" or an id
+  const on = Number(param("on"));
+  const base = /^over-\d+$/.test(edit) ? rows.find((r) => r.strategy.id === Number(edit.slice(5))) : undefined;
+  const close = () => ask({ edit: "" }, true);
+  const saved = () => {
+    close();
+    told(t("saved"));
+    down.reload();
+  };
+  useEffect(() => {
+    if (on && down.data) document.getElementById("strategy-" + on)?.scrollIntoView({ block: "nearest" });
+  }, [on, down.data === undefined]);
+  const form = (key: string, sid: number, first = emptyDraft) => <StrategyForm key={key} tpl={id} id={sid} first={first} onSaved={saved} onClose={close} />;
+  const tpl = (r: Inherited) => (r.own ? null : <Link href={`/templates/${r.tpl_id}?on=${r.strategy.id}`} class="sub">{r.tpl_name}</Link>);
+  return (
+    <section class="section">
+      <div class="section-head">
+        <h2>{t("strategies")} <span class="count">{down.data ? count(rows.filter((r) => r.overridden_by === 0).length) : ""}</span></h2>
+        <div class="end"><button type="button" class="button small" onClick={() => ask({ edit: "new" })}><PlusIcon /> {t("strategy.new")}</button></div>
+      </div>
+      {edit === "new" ? <div class="inset">{form("new", 0)}</div> : null}
+      {rows.length > 0 ? (
+        <table class="grid blocks">
+          <thead>
+            <tr>
+              <th scope="col">{t("metric")}</th><th scope="col">{t("condition")}</th><th scope="col">{t("priority.short")}</th>
+              <th scope="col" class="wide-only">{t("max_step.short")}</th><th scope="col" class="wide-only">{t("hours")}</th><th scope="col" class="wide-only">{t("note")}</th><th scope="col">{t("from")}</th>
+              <th class="tools-col"><span class="hidden">{t("edit")}</span></th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((r) => {
+              const s = r.strategy;
+              const over = r.overridden_by !== 0;
+              const editing = edit === String(s.id) && r.own;
+              return (
+                <Fragment key={s.id}>
+                  <tr id={"strategy-" + s.id} class={(over ? "gone" : "") + (on === s.id || editing ? " on" : "")} title={over ? t("strategy.overridden") : ""}>
+                    <td class="mono main"><span class="strike">{s.metric}</span> {s.tags ? <span class="sub strike">{s.tags}</span> : null}</td>
+                    <td class="mono"><span class="strike">{s.func} {s.op} {s.right_value}</span></td>
+                    <td>{over ? <span class="strike">p{s.priority}</span> : <Priority p={s.priority} />}</td>
+                    <td class="wide-only">{s.max_step}</td>
+                    <td class="wide-only sub">{s.run_begin || s.run_end ? `${s.run_begin || "00:00"}–${s.run_end || "24:00"}` : ""}</td>
+                    <td class="wide-only clip note-cell" title={s.note}>{s.note}</td>
+                    <td>{tpl(r)}{over ? <span class="sub"> {t("strategy.replaced")}</span> : null}</td>
+                    <td class="tools-col">
+                      {r.own ? (
+                        <>
+                          <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${s.metric}`} onClick={() => ask({ edit: editing ? "" : String(s.id) })}><EditIcon /></button>
+                          <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${s.metric}`} onClick={() => (gone.value = r)}><DeleteIcon /></button>
+                        </>
+                      ) : over ? null : (
+                        <button type="button" class="link" aria-label={`${t("strategy.override")}: ${s.metric}`} onClick={() => ask({ edit: "over-" + s.id })}>{t("strategy.override")}</button>
+                      )}
+                    </td>
+                  </tr>
+                  {editing ? <tr class="flat"><td colSpan={8} class="inset">{form("edit" + s.id, s.id, draftOf(s))}</td></tr> : null}
+                  {base === r ? <tr class="flat"><td colSpan={8} class="inset">{form("over" + s.id, 0, draftOf(s))}</td></tr> : null}
+                </Fragment>
+              );
+            })}
+          </tbody>
+        </table>
+      ) : (
+        <None of={down}><b>{t("strategy.none")}</b><span>{t("strategy.none.text")}</span></None>
+      )}
+      {gone.value ? (
+        <Confirm
+          title={t("delete.what", { name: gone.value.strategy.metric })} text={`${gone.value.strategy.func} ${gone.value.strategy.op} ${gone.value.strategy.right_value}`} action={t("delete")}
+          onClose={() => (gone.value = null)}
+          onYes={async () => {
+            await remove("/strategy/" + (gone.value as Inherited).strategy.id);
+            down.reload();
+          }}
+        />
+      ) : null}
+    </section>
+  );
+}
+
+const noAction: Action = { id: 0, uic: "", url: "", callback: 0, before_callback_sms: 0, before_callback_mail: 0, after_callback_sms: 0, after_callback_mail: 0, channels: "" };
+const flags = ["before_callback_sms", "before_callback_mail", "after_callback_sms", "after_callback_mail"] as const;
+
+function ActionForm({ id, action, onSaved }: { id: number; action: Action | null; onSaved(): void }) {
+  const first = action && action.id ? action : noAction;
+  const draft = useSignal<Action>({ ...first, channels: first.channels ?? "" });
+  const teams = useLoad("teams", (s) => read<TeamRow[]>("/team", s));
+  const channels = useLoad("channels", (s) => read<Channel[]>("/alarm/channels", s));
+  const w = useWrite();
+  const a = draft.value;
+  const set = (change: Partial<Action>) => {
+    draft.value = { ...draft.peek(), ...change };
+    w.clear();
+  };
+  const dirty = JSON.stringify(a) !== JSON.stringify({ ...first, channels: first.channels ?? "" });
+  const chosen = parts(a.uic);
+  const ways = parts(a.channels);
+  const send = async (e: Event) => {
+    e.preventDefault();
+    const { id: aid, ...rest } = a;
+    if (await w.run(() => (aid ? put("/template/action", { ...rest, id: aid, tpl_id: id }) : post("/template/action", { ...rest, tpl_id: id })))) {
+      told(t("saved"));
+      onSaved();
+    }
+  };
+  const byName = (names: string[]) => names.map((n) => ({ id: n, name: n }));
+  return (
+    <section class="section">
+      <div class="section-head"><h2>{t("action")}</h2></div>
+      <Status of={[teams, channels]} />
+      <form class="stack inset" noValidate onSubmit={(e: Event) => void send(e)}>
+        <div class="labelled">
+          <span class="label">{t("action.teams")}</span>
+          <Bindings<string>
+            there={byName(chosen)} all={byName((teams.data ?? []).map((r) => r.team.name))} label={t("action.addteam")} empty={t("action.nobody")}
+            onAdd={(n) => Promise.resolve(set({ uic: [...chosen, n].join(",") }))} onRemove={(n) => Promise.resolve(set({ uic: chosen.filter((x) => x !== n).join(",") }))}
+          />
+        </div>
+        <div class="labelled">
+          <span class="label">{t("action.channels")}</span>
+          <Bindings<string>
+            there={byName(ways)} all={byName((channels.data ?? []).map((c) => c.name))} label={t("action.addchannel")} empty={t("action.every")} quiet
+            onAdd={(n) => Promise.resolve(set({ channels: [...ways, n].join(",") }))} onRemove={(n) => Promise.resolve(set({ channels: ways.filter((x) => x !== n).join(",") }))}
+          />
+        </div>
+        <div>
+          <label class="check"><input type="checkbox" checked={a.callback === 1} onChange={(e: Event) => set({ callback: checkedOf(e) ? 1 : 0 })} /> {t("action.callback")}</label>
+          {a.callback === 1 ? (
+            <>
+              <Field label={t("action.url")} error={fieldOf(w.error) === "url" ? say(w.error) : undefined}><input class="field mono" name="url" value={a.url} placeholder="http://" onInput={(e: Event) => set({ url: valueOf(e) })} spellcheck={false} /></Field>
+              {flags.map((f) => (
+                <label class="check" key={f}><input type="checkbox" checked={a[f] === 1} onChange={(e: Event) => set({ [f]: checkedOf(e) ? 1 : 0 })} /> {t(`action.${f}`)}</label>
+              ))}
+            </>
+          ) : null}
+        </div>
+        {w.error && fieldOf(w.error) !== "url" ? <div class="failure" role="alert">{say(w.error)}</div> : null}
+        <div class="actions"><button type="submit" class="button primary" disabled={!dirty || w.busy} aria-busy={w.busy}>{t("save")}</button></div>
+      </form>
+    </section>
+  );
+}
