@@ -77,31 +77,23 @@ func (j *Judge) registerStreams(s *rpc.Server) {
 		if h.Kind != stream.KindJudge {
 			return nil, fmt.Errorf("stream of %q refused: a judge takes streams of %q", h.Kind, stream.KindJudge)
 		}
-		return &inbound{j: j, rules: j.inForce.Load(), refs: make([]ref, 1)}, nil
+		return &inbound{j: j, rules: j.inForce.Load(), refs: make([]*entry, 1)}, nil
 	})
 }
 
-// ref is what a stream's number stands for.
-type ref struct {
-	e    *entry // nil: no rule watches it
-	step int32
-	is   refState
-}
-
-type refState uint8
-
-const (
-	undefined refState = iota
-	defined
-	muted // the sender was told that no rule watches it
-	again // it was decided by rules that are not in force any more: to be defined again
+// What a stream's number stands for, when it is no series that is kept; nil is a number
+// that was not defined.
+var (
+	unwatched = new(entry) // no rule watches it
+	muted     = new(entry) // and the sender was told so
+	outdated  = new(entry) // it was decided by rules that are not in force any more: to be defined again
 )
 
 // inbound is the receiving end of one stream.
 type inbound struct {
 	j     *Judge
 	rules *inForce // those that the mutes so far went by
-	refs  []ref    // by the stream's ref
+	refs  []*entry // by the stream's ref
 }
 
 // Define resolves a series.
@@ -120,17 +112,22 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 		return model.ReasonTooLong
 	}
 	if grow := int(n) + 1 - len(in.refs); grow > 0 {
-		in.refs = append(slices.Grow(in.refs, grow), make([]ref, grow)...)
+		in.refs = append(slices.Grow(in.refs, grow), make([]*entry, grow)...)
 	}
 	e := in.j.table.find(s.Endpoint, s.Metric, s.Tags, s.Type, tags, in.j.inForce.Load())
-	in.refs[n] = ref{e, int32(min(s.Step, math.MaxInt32)), defined}
+	if e == nil {
+		e = unwatched
+	} else {
+		e.step.Store(int32(min(s.Step, math.MaxInt32)))
+	}
+	in.refs[n] = e
 	return ""
 }
 
 // Forget says that n is not used until it is defined again.
 func (in *inbound) Forget(n uint32) {
 	if int(n) < len(in.refs) {
-		in.refs[n] = ref{}
+		in.refs[n] = nil
 	}
 }
 
@@ -150,7 +147,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	filtered := 0
 	b := j.begin()
 	for i, n := range p.Refs {
-		r := &in.refs[n]
+		e := in.refs[n]
 		ts, v := p.Times[i], p.Values[i]
 		switch {
 		case math.IsNaN(v) || math.IsInf(v, 0):
@@ -161,13 +158,13 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonTimestamp, N: 1})
 			j.invalid.Add(model.ReasonTimestamp, 1)
 			continue
-		case r.is == again || r.is == undefined:
+		case e == nil || e == outdated:
 			in.redefine(&ack, n)
 			continue
 		}
 		what := nobodys
-		if r.e != nil {
-			what = b.add(r.e, expr.Point{Ts: ts, Value: v}, min(wall, ts+2*int64(r.step)))
+		if e != unwatched && e != muted {
+			what = b.add(e, expr.Point{Ts: ts, Value: v}, min(wall, ts+2*int64(e.step.Load())))
 		}
 		switch what {
 		case lost:
@@ -175,8 +172,8 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 			continue
 		case nobodys:
 			filtered++
-			if r.is != muted {
-				r.e, r.is = nil, muted
+			if e != muted {
+				in.refs[n] = muted
 				ack.Mute = append(ack.Mute, n)
 			}
 		case taken:
@@ -191,7 +188,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		// The sender keeps the batch. Points that it sends once more are those that are
 		// there already; mutes that it does not hear of are told again.
 		for _, n := range ack.Mute {
-			in.refs[n].is = defined
+			in.refs[n] = unwatched
 		}
 		done(nil, err)
 		return
@@ -201,7 +198,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 
 // redefine asks for the definition of n with its points.
 func (in *inbound) redefine(ack *stream.Ack, n uint32) {
-	in.refs[n] = ref{}
+	in.refs[n] = nil
 	if !slices.Contains(ack.Redefine, n) {
 		ack.Redefine = append(ack.Redefine, n)
 	}
@@ -224,9 +221,9 @@ func (in *inbound) unmute(ack *stream.Ack) {
 	}
 	// What was decided by the rules before, and not told yet, is decided anew: the mute
 	// must not overtake this unmute.
-	for i := range in.refs {
-		if r := &in.refs[i]; r.e == nil && r.is == defined {
-			r.is = again
+	for i, e := range in.refs {
+		if e == unwatched {
+			in.refs[i] = outdated
 		}
 	}
 }

@@ -16,11 +16,12 @@ import (
 type entry struct {
 	core.Series
 	shard *shard
-	typ   string // as pushed
-	id    uint64 // names it in the journal
-	turn  uint32 // the turn of the journal that has its definition
-	waits bool   // it has points that no rule has looked at
-	gone  bool   // it was forgotten: whoever holds it looks it up again
+	typ   string       // as pushed
+	id    uint64       // names it in the journal
+	turn  uint32       // the turn of the journal that has its definition
+	step  atomic.Int32 // seconds; 0 until a stream has said it
+	waits bool         // it has points that no rule has looked at
+	gone  bool         // it was forgotten: whoever holds it looks it up again
 }
 
 const (

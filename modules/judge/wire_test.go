@@ -12,6 +12,7 @@ import (
 	netrpc "net/rpc"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,7 @@ func replies(t *testing.T, r io.Reader, n int) (all []reply) {
 		var head netrpc.Response
 		var body model.SimpleRpcResponse
 		if err := dec.Decode(&head); err == io.EOF && n < 0 {
+			bySeq(all)
 			return all
 		} else if err != nil {
 			t.Fatalf("after %d replies: %v", len(all), err)
@@ -81,8 +83,12 @@ func replies(t *testing.T, r io.Reader, n int) (all []reply) {
 		}
 		all = append(all, reply{head.ServiceMethod, head.Seq, head.Error, body.Code})
 	}
+	bySeq(all)
 	return all
 }
+
+// bySeq sorts replies: calls in flight together are answered in any order.
+func bySeq(all []reply) { slices.SortFunc(all, func(a, b reply) int { return int(a.seq) - int(b.seq) }) }
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()

@@ -110,7 +110,7 @@ func (fd *feeder) round(ctx context.Context, round int, ts int64) error {
 			if r.Err != nil {
 				first.CompareAndSwap(nil, &r.Err)
 			}
-			lost.Add(int64(n - r.Taken))
+			lost.Add(int64(n - r.Taken - r.Muted))
 		})
 		if err != nil {
 			return err
