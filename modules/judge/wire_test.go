@@ -21,6 +21,12 @@ import (
 	"falcon/modules/judge/rules"
 )
 
+// Stock's captures were made where clocks show UTC.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
 // What a stock transfer sent to a stock judge gets, connection by connection, the same
 // replies from ours.
 func TestStockTransfer(t *testing.T) {
@@ -88,7 +94,9 @@ func replies(t *testing.T, r io.Reader, n int) (all []reply) {
 }
 
 // bySeq sorts replies: calls in flight together are answered in any order.
-func bySeq(all []reply) { slices.SortFunc(all, func(a, b reply) int { return int(a.seq) - int(b.seq) }) }
+func bySeq(all []reply) {
+	slices.SortFunc(all, func(a, b reply) int { return int(a.seq) - int(b.seq) })
+}
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
@@ -116,10 +124,6 @@ func TestStockPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	was := time.Local
-	time.Local = time.UTC
-	defer func() { time.Local = was }()
-
 	w := newWorld(t, rules.FromStock(&strategies.Reply.Result, &expressions.Reply.Result))
 	w.start()
 	const t0 = 1795320510
