@@ -21,6 +21,10 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
       [/^\/alarms$/, "alarms", lazy(() => import("./alarms/page").then((m) => m.Alarms))],
       [/^\/templates$/, "templates", lazy(() => import("./rules/templates").then((m) => m.Templates))],
       [/^\/templates\/\d+$/, "templates", lazy(() => import("./rules/template").then((m) => m.TemplatePage))],
+      [/^\/hostgroups$/, "hostgroups", lazy(() => import("./rules/hostgroups").then((m) => m.HostGroups))],
+      [/^\/hostgroups\/\d+$/, "hostgroups", lazy(() => import("./rules/hostgroup").then((m) => m.HostGroupPage))],
+      [/^\/hosts$/, "hosts", lazy(() => import("./rules/hosts").then((m) => m.Hosts))],
+      [/^\/hosts\/\d+$/, "hosts", lazy(() => import("./rules/host").then((m) => m.HostPage))],
     ] as const
   ).map(([path, title, Page]) => ({ path, title, Page: () => <Page key={place.value.path} /> })),
 ];
