@@ -25,6 +25,8 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
       [/^\/hostgroups\/\d+$/, "hostgroups", lazy(() => import("./rules/hostgroup").then((m) => m.HostGroupPage))],
       [/^\/hosts$/, "hosts", lazy(() => import("./rules/hosts").then((m) => m.Hosts))],
       [/^\/hosts\/\d+$/, "hosts", lazy(() => import("./rules/host").then((m) => m.HostPage))],
+      [/^\/teams$/, "teams", lazy(() => import("./rules/teams").then((m) => m.Teams))],
+      [/^\/channels$/, "channels", lazy(() => import("./rules/channels").then((m) => m.Channels))],
     ] as const
   ).map(([path, title, Page]) => ({ path, title, Page: () => <Page key={place.value.path} /> })),
 ];
