@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -126,4 +127,56 @@ func insert(ctx context.Context, tx *sqlx.Tx, query string, args ...any) (int64,
 		return 0, err
 	}
 	return res.LastInsertId()
+}
+
+// namesTeam selects actions that may name a team, in any place of the list.
+const namesTeam = "INSTR(LOWER(uic), ?) > 0"
+
+// ActionsOfTeam returns how many actions name a team.
+func (db *DB) ActionsOfTeam(ctx context.Context, team string) (n int, err error) {
+	var lists []string
+	if err := db.Portal.read.SelectContext(ctx, &lists, "SELECT uic FROM action WHERE "+namesTeam, strings.ToLower(team)); err != nil {
+		return 0, err
+	}
+	for _, list := range lists {
+		if _, ok := renamed(list, team, ""); ok {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// RenameInActions lets the actions that name a team know its new name.
+func (db *DB) RenameInActions(ctx context.Context, old, name string) error {
+	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		var all []Action
+		if err := tx.SelectContext(ctx, &all, "SELECT "+actionColumns+" FROM action WHERE "+namesTeam+" ORDER BY id"+db.Portal.dialect.forUpdate(), strings.ToLower(old)); err != nil {
+			return err
+		}
+		for _, a := range all {
+			list, ok := renamed(a.UIC, old, name)
+			if !ok {
+				continue
+			}
+			if why := fits(list, 255); why != "" {
+				return invalidField("name", "action %d tells %q, which %s with the new name", a.ID, a.UIC, why)
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE action SET uic = ? WHERE id = ?", list, a.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// renamed replaces a name in a list with commas, and says whether it was there.
+func renamed(list, old, name string) (string, bool) {
+	there := false
+	parts := strings.Split(list, ",")
+	for i, p := range parts {
+		if strings.EqualFold(strings.TrimSpace(p), old) {
+			parts[i], there = name, true
+		}
+	}
+	return strings.Join(parts, ","), there
 }

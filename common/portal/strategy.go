@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -117,4 +118,15 @@ func (db *DB) DeleteStrategy(ctx context.Context, id int64) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM strategy WHERE id = ?", id)
 		return one(res, err)
 	})
+}
+
+// SeriesOfMetric returns series of the index that have this metric, with any tags,
+// limit at most. Bound it by ctx: the whole index is read.
+func (db *DB) SeriesOfMetric(ctx context.Context, metric string, limit int) ([]IndexKey, error) {
+	below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(metric) + "/%"
+	all := []IndexKey{}
+	err := db.Graph.read.SelectContext(ctx, &all, db.Graph.limited(ctx, "SELECT endpoint.endpoint, endpoint_counter.counter FROM endpoint_counter"+
+		" JOIN endpoint ON endpoint.id = endpoint_counter.endpoint_id WHERE endpoint_counter.counter = ? OR endpoint_counter.counter LIKE ? ESCAPE '!' LIMIT ?"),
+		metric, below, max(limit, 1))
+	return all, err
 }

@@ -37,6 +37,12 @@ type Settings struct {
 	SkipAuth         bool // true: nobody has to be logged in
 	SignupDisable    bool // true: only admins create users
 	StrictPermission bool // true: the holes of stock's permissions are closed
+	// Maintainers are users who may change everybody's rules and groups.
+	Maintainers []string
+
+	// MetricListFile names a file of metrics for forms, a line each; empty lists those
+	// of the agent.
+	MetricListFile string
 
 	// DefaultToken is stock's shared token; it is valid for the pseudo users
 	// falcon-alarm, aggregator and nodata only. Empty: none.
@@ -74,7 +80,7 @@ type ServiceToken struct {
 	Scope string
 }
 
-// Deps are the neighbours of the routes. All of them are required.
+// Deps are the neighbours of the routes. Those without a remark are required.
 type Deps struct {
 	Log    *slog.Logger
 	Portal *portal.DB
@@ -82,6 +88,14 @@ type Deps struct {
 	Hasher *auth.Hasher
 	Stats  *stat.Set
 	Now    func() time.Time
+
+	// Liveness, when set, knows when hosts were heard of.
+	Liveness Liveness
+	// HBS, when set, is hbs's HTTP, which explains the rules of a host.
+	HBS Peer
+	// RulesChanged, when set, is called after each change of what hbs compiles. It
+	// must not block.
+	RulesChanged func()
 
 	// Admin serves the paths that every daemon has, such as /health.
 	Admin http.Handler

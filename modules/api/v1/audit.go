@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"falcon/common/portal"
@@ -18,15 +19,30 @@ func (s *server) audit(c *Call, at time.Time) {
 	if c.Caller.Cookie {
 		line.Source = "page"
 	}
-	if c.after != nil {
-		if b, err := json.Marshal(c.after); err == nil {
-			text := string(b)
-			line.After = &text
-		}
-	}
+	line.Before, line.After = auditJSON(c.before), auditJSON(c.after)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Ctx()), 5*time.Second)
 	defer cancel()
 	if err := s.Portal.AddOperLog(ctx, line); err != nil {
 		s.Log.Warn("audit line not stored", "user", line.User, "ip", line.RemoteIP, "op", line.Op, "object", line.Object, "id", line.ObjectID, "err", err)
 	}
+}
+
+// maxAudit bounds one side of a line, in bytes: a list of a hundred thousand hosts is
+// no help to a reader.
+const maxAudit = 64 << 10
+
+// auditJSON writes what an audit line shows; nil for nothing.
+func auditJSON(v any) *string {
+	if v == nil {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	text := string(b)
+	if len(b) > maxAudit {
+		text = fmt.Sprintf(`{"too_long":%d}`, len(b))
+	}
+	return &text
 }

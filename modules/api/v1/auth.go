@@ -43,7 +43,7 @@ const (
 // admit finds out who calls and whether he may. Routes that are open get a caller
 // only when their handlers ask.
 func (s *server) admit(c *Call) error {
-	if c.route.Who == Open {
+	if c.route.Who == Open || c.route.Who == Legacy && !s.StrictPermission {
 		return nil
 	}
 	caller, err := s.identify(c)
@@ -60,7 +60,7 @@ func (s *server) admit(c *Call) error {
 		return err
 	}
 	switch c.route.Who {
-	case Login:
+	case Login, Owner, Legacy:
 		return s.anyLogin(c)
 	case Person:
 		if caller.User == nil {
@@ -236,7 +236,7 @@ func (s *server) checkCSRF(c *Call) error {
 	if !c.Caller.Cookie || !c.route.Writes() || same(csrfToken(c.Caller.Sig), c.Header(headerCSRF)) {
 		return nil
 	}
-	return &Error{http.StatusForbidden, "header " + headerCSRF + " is missing or wrong: load the page again"}
+	return &Error{Status: http.StatusForbidden, Text: "header " + headerCSRF + " is missing or wrong: load the page again"}
 }
 
 // sameOrigin says whether a request comes from a page of this server, or from no

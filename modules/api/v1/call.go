@@ -29,22 +29,31 @@ const (
 type Error struct {
 	Status int
 	Text   string
+	// Field, when set, is the one of the request that has to change.
+	Field string
 }
 
 func (e *Error) Error() string { return e.Text }
 
 // bad is 400: the request can not be understood, or may not be.
 func bad(format string, args ...any) error {
-	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &Error{Status: http.StatusBadRequest, Text: fmt.Sprintf(format, args...)}
+}
+
+// badField is bad with the field that has to change.
+func badField(field, format string, args ...any) error {
+	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...), field}
 }
 
 // unauthorized is 401: who are you?
 func unauthorized(format string, args ...any) error {
-	return &Error{http.StatusUnauthorized, fmt.Sprintf(format, args...)}
+	return &Error{Status: http.StatusUnauthorized, Text: fmt.Sprintf(format, args...)}
 }
 
 // denied is stock's answer to people who may not: 400, as for most of its routes.
-func denied() error { return bad("you don't have permission") }
+func denied() error { return bad(textDenied) }
+
+const textDenied = "you don't have permission"
 
 // message is how stock answers with a text.
 type message struct {
@@ -64,7 +73,9 @@ type Call struct {
 	buffer *[]byte // holds the answer, to be used again once it is written
 
 	object string // for the audit log: what it was done to
+	before any    // what was there
 	after  any    // and what is there now
+	same   bool   // nothing was changed after all
 }
 
 // Ctx returns the context of the request.
@@ -88,6 +99,22 @@ func (c *Call) IP() string { return c.gin.ClientIP() }
 // Audit says what the route was done to, for the audit log, and what is there
 // now. Nothing secret may be in after.
 func (c *Call) Audit(object any, after any) { c.object, c.after = fmt.Sprint(object), after }
+
+// Before says what was there, for the audit log. Nothing secret may be in it.
+func (c *Call) Before(before any) { c.before = before }
+
+// Unchanged says that a route that may change something has not.
+func (c *Call) Unchanged() { c.same = true }
+
+// denied is the answer to people who may not: 417 for the families of routes that
+// answer so in stock, else 400.
+func (c *Call) denied() error {
+	e := &Error{Status: http.StatusBadRequest, Text: textDenied}
+	if c.route.Missing == http.StatusExpectationFailed {
+		e.Status = http.StatusExpectationFailed
+	}
+	return e
+}
 
 // Partial says that some graph nodes did not answer.
 func (s *server) partial(c *Call, failed []string) {
@@ -148,7 +175,7 @@ func bindError(err error, max int64) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &large):
-		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request body is larger than %d bytes", max)}
+		return &Error{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("the request body is larger than %d bytes", max)}
 	case errors.Is(err, io.EOF):
 		return bad("the request has no body")
 	}
@@ -170,6 +197,15 @@ func (c *Call) uid() (int64, error) {
 	id, err := strconv.ParseInt(c.Param("uid"), 10, 64)
 	if err != nil || id <= 0 {
 		return 0, bad("uid %q is not the id of a user", c.Param("uid"))
+	}
+	return id, nil
+}
+
+// id reads a part of the path that is the id of what.
+func (c *Call) id(part, what string) (int64, error) {
+	id, err := strconv.ParseInt(c.Param(part), 10, 64)
+	if err != nil || id <= 0 {
+		return 0, bad("%q is not the id of %s", c.Param(part), what)
 	}
 	return id, nil
 }
@@ -234,8 +270,11 @@ func (s *server) serve(r Route) gin.HandlerFunc {
 			s.answerError(c, err)
 			return
 		}
-		if r.Writes() {
+		if r.Writes() && !c.same {
 			s.audit(c, now)
+			if s.RulesChanged != nil && r.changesRules() {
+				s.RulesChanged()
+			}
 		}
 		switch v := result.(type) {
 		case string:
@@ -268,18 +307,20 @@ func (s *server) run(c *Call) (any, error) {
 
 func (s *server) answerError(c *Call, err error) {
 	s.counts.errors.Add(1)
-	status, text := http.StatusBadRequest, ""
+	status, text, field := http.StatusBadRequest, "", ""
 	var e *Error
 	var invalid *portal.InvalidError
 	switch {
 	case errors.As(err, &e):
-		status, text = e.Status, e.Text
+		status, text, field = e.Status, e.Text, e.Field
 	case errors.Is(err, portal.ErrNotFound):
 		text = portal.ErrNotFound.Error()
 		if c.route.Missing != 0 {
 			status = c.route.Missing
 		}
-	case errors.Is(err, portal.ErrExists), errors.As(err, &invalid):
+	case errors.As(err, &invalid):
+		text, field = err.Error(), invalid.Field
+	case errors.Is(err, portal.ErrExists):
 		text = err.Error()
 	case c.gin.Request.Context().Err() != nil:
 		text = "the request took longer than " + s.RequestTimeout.String() + ": ask for less"
@@ -290,5 +331,9 @@ func (s *server) answerError(c *Call, err error) {
 		text = "the database can not answer, see the log of api"
 		s.Log.Error("request not answered", "method", c.route.Method, "path", c.route.Path, "err", err)
 	}
-	c.gin.JSON(status, map[string]string{"error": text})
+	answer := map[string]string{"error": text}
+	if field != "" {
+		answer["field"] = field
+	}
+	c.gin.JSON(status, answer)
 }

@@ -96,7 +96,7 @@ func (s *server) checkPassword(c *Call, name, password string) (*portal.User, er
 		s.counts.throttled.Add(1)
 		seconds := int((wait + time.Second - 1) / time.Second)
 		c.SetHeader("Retry-After", strconv.Itoa(seconds))
-		return nil, &Error{http.StatusTooManyRequests, "too many logins failed, try again in " + strconv.Itoa(seconds) + " s"}
+		return nil, &Error{Status: http.StatusTooManyRequests, Text: "too many logins failed, try again in " + strconv.Itoa(seconds) + " s"}
 	}
 	u, err := s.Portal.UserByName(c.Ctx(), name)
 	if err != nil {

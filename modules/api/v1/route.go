@@ -20,11 +20,13 @@ const (
 	SelfOrAdmin            // the user of :uid himself, or an admin of no lower role
 	Admin                  // admins
 	Strict                 // like Login; with strict_permission like Admin
+	Owner                  // like Login; the handler asks to whom the thing belongs
+	Legacy                 // like Open, as in stock; with strict_permission like Login
 )
 
 // String returns the permission in words.
 func (p Permission) String() string {
-	return [...]string{"unset", "open", "login", "person", "self or admin", "admin", "login, strictly admin"}[p]
+	return [...]string{"unset", "open", "login", "person", "self or admin", "admin", "login, strictly admin", "owner", "open, strictly login"}[p]
 }
 
 // A Route is one line of the table.
@@ -48,6 +50,15 @@ type Route struct {
 // Writes says whether the route changes something, so that it is audited, and a
 // browser has to show its CSRF token.
 func (r *Route) Writes() bool { return r.Verb != "" }
+
+// changesRules says whether what the route changes is compiled by hbs.
+func (r *Route) changesRules() bool {
+	switch r.Object {
+	case "hostgroup", "host", "plugin", "template", "action", "strategy", "expression":
+		return true
+	}
+	return false
+}
 
 func (r *Route) key() string { return r.Method + " " + r.Path }
 

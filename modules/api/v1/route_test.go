@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,60 @@ POST   /graph/lastpoint                yes  yes   yes  yes  yes  yes  401
 POST   /graph/info                     yes  yes   yes  yes  yes  yes  401
 DELETE /graph/endpoint                 yes  yes   no   no   no   no   401
 DELETE /graph/counter                  yes  yes   no   no   no   no   401
+GET    /team                           yes  yes   yes  yes  yes  yes  401
+GET    /team/dict                      yes  yes   yes  yes  yes  yes  401
+GET    /team/t/:team_id                yes  yes   yes  yes  yes  yes  401
+GET    /team/name/:team_name           yes  yes   yes  yes  yes  yes  401
+POST   /team                           yes  yes   yes  yes  no   yes  401
+PUT    /team                           yes  yes   yes  yes  no   yes  401
+POST   /team/user                      yes  yes   yes  yes  no   yes  401
+DELETE /team/:team_id                  yes  yes   yes  yes  no   yes  401
+GET    /hostgroup                      yes  yes   yes  yes  yes  yes  401
+POST   /hostgroup                      yes  yes   yes  yes  no   yes  401
+PUT    /hostgroup                      yes  yes   yes  yes  no   yes  401
+GET    /hostgroup/:id                  yes  yes   yes  yes  yes  yes  401
+DELETE /hostgroup/:id                  yes  yes   yes  yes  no   yes  401
+POST   /hostgroup/host                 yes  yes   yes  yes  no   yes  401
+PUT    /hostgroup/host                 yes  yes   yes  yes  no   yes  401
+PATCH  /hostgroup/:id/host             yes  yes   yes  yes  no   yes  401
+PUT    /hostgroup/:id/hosts            yes  yes   yes  yes  no   yes  401
+GET    /hostgroup/:id/plugins          yes  yes   yes  yes  yes  yes  401
+POST   /plugin                         yes  yes   yes  yes  no   yes  401
+DELETE /plugin/:id                     yes  yes   yes  yes  no   yes  401
+POST   /hostgroup/template             yes  yes   yes  yes  no   yes  401
+PUT    /hostgroup/template             yes  yes   yes  yes  no   yes  401
+GET    /hostgroup/:id/template         yes  yes   yes  yes  yes  yes  401
+GET    /hostgroupsimple/:id            yes  yes   yes  yes  yes  yes  401
+GET    /hostgrouphosts/:group_name     yes  yes   yes  yes  yes  yes  401
+GET    /hosts                          yes  yes   yes  yes  yes  yes  401
+GET    /host/:host_id/template         yes  yes   yes  yes  yes  yes  401
+GET    /host/:host_id/hostgroup        yes  yes   yes  yes  yes  yes  401
+GET    /host/:host_id/strategies       yes  yes   yes  yes  yes  yes  401
+POST   /host/maintain                  yes  yes   yes  yes  no   yes  401
+DELETE /host/maintain                  yes  yes   yes  yes  no   yes  401
+GET    /template                       yes  yes   yes  yes  yes  yes  401
+GET    /template_simple                yes  yes   yes  yes  yes  yes  401
+GET    /template/:id                   yes  yes   yes  yes  yes  yes  401
+POST   /template                       yes  yes   yes  yes  no   yes  401
+PUT    /template                       yes  yes   yes  yes  no   yes  401
+DELETE /template/:id                   yes  yes   yes  yes  no   yes  401
+GET    /template/:id/hostgroup         yes  yes   yes  yes  yes  yes  401
+GET    /template/:id/inherited         yes  yes   yes  yes  yes  yes  401
+POST   /template/action                yes  yes   yes  yes  no   yes  401
+PUT    /template/action                yes  yes   yes  yes  no   yes  401
+GET    /action/:act_id                 yes  yes   yes  yes  yes  yes  401
+GET    /strategy                       yes  yes   yes  yes  yes  yes  401
+GET    /strategy/:sid                  yes  yes   yes  yes  yes  yes  401
+POST   /strategy                       yes  yes   yes  yes  no   yes  401
+PUT    /strategy                       yes  yes   yes  yes  no   yes  401
+DELETE /strategy/:sid                  yes  yes   yes  yes  no   yes  401
+POST   /strategy/check                 yes  yes   yes  yes  yes  yes  401
+GET    /metric/default_list            yes  yes   yes  yes  yes  yes  401
+GET    /expression                     yes  yes   yes  yes  yes  yes  401
+GET    /expression/:eid                yes  yes   yes  yes  yes  yes  401
+POST   /expression                     yes  yes   yes  yes  no   yes  401
+PUT    /expression                     yes  yes   yes  yes  no   yes  401
+DELETE /expression/:eid                yes  yes   yes  yes  no   yes  401
 `
 
 // lenient is what changes when strict_permission is off.
@@ -49,6 +104,8 @@ const lenient = `
                                        root admin ann  bob  old  plus nobody
 DELETE /graph/endpoint                 yes  yes   yes  yes  no   yes  401
 DELETE /graph/counter                  yes  yes   yes  yes  no   yes  401
+GET    /template_simple                yes  yes   yes  yes  yes  yes  yes
+GET    /action/:act_id                 yes  yes   yes  yes  yes  yes  yes
 `
 
 func TestPermissions(t *testing.T) {
@@ -70,6 +127,7 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 		method, path := f[0], f[1]
 		told[method+" "+prefix+path] = true
 		path = strings.NewReplacer(":uid", fmt.Sprint(w.users["ann"].ID), ":user_name", "ann").Replace(path)
+		path = regexp.MustCompile(`:\w+`).ReplaceAllString(path, "1234567") // which is nobody's
 		for i, name := range who {
 			caller := name
 			if t, ok := tokens[name]; ok {
@@ -117,7 +175,7 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 
 // Every route that changes something is audited; those that only read are not.
 func TestRoutesThatWriteAreAudited(t *testing.T) {
-	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info"}
+	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check"}
 	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
 		if r.Raw != nil {
 			continue

@@ -6,7 +6,7 @@ const prefix = "/api/v1"
 
 // routes is the one table. Only what is in it is served.
 func (s *server) routes() []Route {
-	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	const get, post, put, del, patch = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch
 	const expectation = http.StatusExpectationFailed // 417, stock's word for many errors
 
 	table := []Route{
@@ -29,6 +29,68 @@ func (s *server) routes() []Route {
 		{put, "/admin/change_user_profile", Admin, "update", "user", 0, (*server).changeProfile, nil},
 		{del, "/admin/delete_user", Admin, "delete", "user", expectation, (*server).deleteUser, nil},
 		{post, "/admin/login", Admin, "login_as", "session", 0, (*server).loginAs, nil},
+
+		// teams (contract query 2.4.2)
+		{get, "/team", Login, "", "", 0, (*server).teams, nil},
+		{get, "/team/dict", Login, "", "", 0, (*server).teamDict, nil},
+		{get, "/team/t/:team_id", Login, "", "", 0, (*server).teamByID, nil},
+		{get, "/team/name/:team_name", Login, "", "", 0, (*server).teamByName, nil},
+		{post, "/team", Login, "create", "team", 0, (*server).createTeam, nil},
+		{put, "/team", Owner, "update", "team", 0, (*server).updateTeam, nil},
+		{post, "/team/user", Owner, "update", "team", 0, (*server).addTeamUsers, nil},
+		{del, "/team/:team_id", Owner, "delete", "team", expectation, (*server).deleteTeam, nil},
+
+		// hosts and groups (contract query 2.4.3)
+		{get, "/hostgroup", Login, "", "", 0, (*server).groups, nil},
+		{post, "/hostgroup", Login, "create", "hostgroup", 0, (*server).createGroup, nil},
+		{put, "/hostgroup", Owner, "update", "hostgroup", 0, (*server).renameGroup, nil},
+		{get, "/hostgroup/:id", Login, "", "", 0, (*server).groupWithHosts, nil},
+		{del, "/hostgroup/:id", Owner, "delete", "hostgroup", 0, (*server).deleteGroup, nil},
+		{post, "/hostgroup/host", Owner, "bind", "hostgroup", 0, (*server).bindHosts, nil},
+		{put, "/hostgroup/host", Owner, "unbind", "hostgroup", 0, (*server).unbindHost, nil},
+		{patch, "/hostgroup/:id/host", Owner, "bind", "hostgroup", 0, (*server).patchHosts, nil},
+		{put, "/hostgroup/:id/hosts", Owner, "bind", "hostgroup", 0, (*server).setHosts, nil},
+		{get, "/hostgroup/:id/plugins", Login, "", "", 0, (*server).groupPlugins, nil},
+		{post, "/plugin", Owner, "create", "plugin", 0, (*server).createPlugin, nil},
+		{del, "/plugin/:id", Owner, "delete", "plugin", 0, (*server).deletePlugin, nil},
+		{post, "/hostgroup/template", Owner, "bind", "template", 0, (*server).bindTemplate, nil},
+		{put, "/hostgroup/template", Owner, "unbind", "template", 0, (*server).unbindTemplate, nil},
+		{get, "/hostgroup/:id/template", Login, "", "", 0, (*server).groupTemplates, nil},
+		{get, "/hostgroupsimple/:id", Login, "", "", 0, (*server).groupHostNames, nil},
+		{get, "/hostgrouphosts/:group_name", Login, "", "", 0, (*server).groupHostNamesByName, nil},
+		{get, "/hosts", Login, "", "", 0, (*server).hosts, nil},
+		{get, "/host/:host_id/template", Login, "", "", expectation, (*server).hostTemplates, nil},
+		{get, "/host/:host_id/hostgroup", Login, "", "", expectation, (*server).hostGroups, nil},
+		{get, "/host/:host_id/strategies", Login, "", "", expectation, (*server).hostStrategies, nil},
+		{post, "/host/maintain", Login, "maintain", "host", expectation, (*server).setMaintenance, nil},
+		{del, "/host/maintain", Login, "maintain_end", "host", expectation, (*server).endMaintenance, nil},
+
+		// templates, actions, strategies (contract query 2.4.5)
+		{get, "/template", Login, "", "", 0, (*server).templates, nil},
+		{get, "/template_simple", Legacy, "", "", 0, (*server).templateNames, nil},
+		{get, "/template/:id", Login, "", "", 0, (*server).wholeTemplate, nil},
+		{post, "/template", Login, "create", "template", 0, (*server).createTemplate, nil},
+		{put, "/template", Owner, "update", "template", 0, (*server).updateTemplate, nil},
+		{del, "/template/:id", Owner, "delete", "template", 0, (*server).deleteTemplate, nil},
+		{get, "/template/:id/hostgroup", Login, "", "", 0, (*server).templateGroups, nil},
+		{get, "/template/:id/inherited", Login, "", "", 0, (*server).inherited, nil},
+		{post, "/template/action", Owner, "create", "action", 0, (*server).createAction, nil},
+		{put, "/template/action", Owner, "update", "action", 0, (*server).updateAction, nil},
+		{get, "/action/:act_id", Legacy, "", "", 0, (*server).action, nil},
+		{get, "/strategy", Login, "", "", expectation, (*server).strategies, nil},
+		{get, "/strategy/:sid", Login, "", "", expectation, (*server).strategy, nil},
+		{post, "/strategy", Owner, "create", "strategy", expectation, (*server).createStrategy, nil},
+		{put, "/strategy", Owner, "update", "strategy", expectation, (*server).updateStrategy, nil},
+		{del, "/strategy/:sid", Owner, "delete", "strategy", expectation, (*server).deleteStrategy, nil},
+		{post, "/strategy/check", Login, "", "", 0, (*server).checkStrategy, nil},
+		{get, "/metric/default_list", Login, "", "", 0, (*server).defaultMetrics, nil},
+
+		// expressions (contract query 2.4.6)
+		{get, "/expression", Login, "", "", expectation, (*server).expressions, nil},
+		{get, "/expression/:eid", Login, "", "", expectation, (*server).expression, nil},
+		{post, "/expression", Login, "create", "expression", expectation, (*server).createExpression, nil},
+		{put, "/expression", Owner, "update", "expression", expectation, (*server).updateExpression, nil},
+		{del, "/expression/:eid", Owner, "delete", "expression", expectation, (*server).deleteExpression, nil},
 
 		// graphs (contract query 2.4.10)
 		{get, "/graph/endpointobj", Login, "", "", 0, (*server).endpointObjects, nil},

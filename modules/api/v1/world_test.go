@@ -39,6 +39,10 @@ type world struct {
 	client *graphs.Client
 	page   http.Handler
 
+	liveness Liveness
+	changed  func() // hbs is told
+	peers    struct{ hbs Peer }
+
 	handler http.Handler // what url serves
 
 	mu    sync.Mutex
@@ -120,6 +124,7 @@ func (w *world) serve(settings Settings, nodes Graphs) {
 	h, err := New(settings, Deps{
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, nil)), Portal: w.db, Graphs: nodes, Hasher: w.hasher, Stats: stat.New("api"), Now: w.now,
 		Admin: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "admin page") }), Page: w.page,
+		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs,
 	})
 	if err != nil {
 		w.t.Fatal(err)
