@@ -5,14 +5,18 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"modernc.org/sqlite"
+
+	"falcon/common/run"
 )
 
 // sqliteReaders is how many reads of one SQLite file may run at the same time.
@@ -49,8 +53,14 @@ func openSQLite(ctx context.Context, name, dir string) (*Handle, error) {
 		"&_time_format=datetime&_timezone=UTC&_dqs=0&_txlock="
 	write := sqlx.NewDb(sql.OpenDB(sqliteConnector{drv, dsn + "immediate"}), "sqlite3")
 	write.SetMaxOpenConns(1)
-	// The first connection switches the file to WAL; readers come after it.
-	if err := write.PingContext(ctx); err != nil {
+	// The first connection switches the file to WAL; readers come after it. While
+	// another process does the same the busy timeout does not count.
+	for try := 1; ; try++ {
+		if err = write.PingContext(ctx); !isCollision(err) || try == maxTries || !run.Sleep(ctx, rand.N(min(time.Millisecond<<try, 250*time.Millisecond))) {
+			break
+		}
+	}
+	if err != nil {
 		write.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
