@@ -1,7 +1,36 @@
-// Package alarm reads the events that judge raises and says what people are told of
-// them: Decode takes an element of a list event:p<k>, Compose makes the texts, byte
-// for byte as stock's (contract alerting 4.7).
+// Package alarm is the daemon that writes down what judge raises and tells people.
 //
-// It is the pure core only. Consuming the lists, the senders, the HTTP surface and
-// the daemon itself are not there yet; rows are written by portal.SaveEvents.
+//	judge ── LPUSH event:p0 … p9 ──> the dealer ──> {alarm:part:0..15}:p0 … p9 ──> workers
+//	workers ── rows: event_cases, events, alarm_notice ──> outlets ──> people
+//
+// Any number of alarms run side by side. One of them, by a lock, deals the events out
+// into sixteen parts by their ids; the parts are shared among the living, and who holds
+// the lock of a part works its events by priority, so that those of one id stay in
+// order. An event stands in a list of its own in Redis until all of its messages are
+// told; when an alarm dies, the next owner of the part takes that list over.
+//
+// Nobody is told twice: each message has a row in alarm_notice, unique by event, step,
+// action, receiver and channel, in which a sender claims it before it is sent. A message
+// that was with a provider when alarm was killed is the one exception: it is sent again
+// and says so, "(possible repeat)".
+//
+//	deal.go    the lists of judge, into parts; what can not be read goes to alarm:dead
+//	parts.go   who works which part
+//	work.go    rows, and whom an event is for
+//	route.go   which messages that makes, and why none
+//	send.go    outlets: claim, three tries, result
+//	callback.go, channels.go, people.go, housekeeping.go, http.go
+//
+// Ports: HTTP 9912.
+//
+// What is lost when it dies: nothing. When Redis loses its memory: the events in it,
+// which judge pushes again (those of open problems, and of the last minute). While the
+// database is away events wait in Redis; while nobody can say whom an action tells, the
+// rows are written and the messages wait for an hour.
+//
+// A provider that takes no message for long keeps others from being told once 20 000
+// events wait for it.
+//
+// Not there yet: merging, acknowledging, escalation, blocking, whitelists, the owners of
+// hosts, phone calls and robots; all of them pass through route.go.
 package alarm

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"falcon/common/model"
 )
@@ -12,8 +13,8 @@ import (
 const MaxEvent = 1 << 20
 
 // Decode reads one element of an event list (contract alerting 1.10). The error says
-// why it can not be told: it is too large, not JSON, has no id, not exactly one rule,
-// or a status that is neither PROBLEM nor OK.
+// why it can not be told: it is too large, not JSON, has no id, not exactly one rule, a
+// status that is neither PROBLEM nor OK, or a time that no row can hold.
 func Decode(element []byte) (*model.Event, error) {
 	if len(element) > MaxEvent {
 		return nil, fmt.Errorf("event of %d bytes: at most %d", len(element), MaxEvent)
@@ -31,6 +32,8 @@ func Decode(element []byte) (*model.Event, error) {
 		return nil, fmt.Errorf("event %q with a strategy and an expression", e.Id)
 	case e.Status != "PROBLEM" && e.Status != "OK":
 		return nil, fmt.Errorf("event %q with status %q: PROBLEM or OK", e.Id, e.Status)
+	case e.EventTime < 1 || e.EventTime > math.MaxInt32:
+		return nil, fmt.Errorf("event %q of the time %d: from 1 to %d", e.Id, e.EventTime, math.MaxInt32)
 	}
 	return e, nil
 }

@@ -82,6 +82,7 @@ func TestDecodeSaysWhy(t *testing.T) {
 		{"no rule", `{"id":"s_1","status":"OK"}`, `event "s_1" without a strategy or an expression`},
 		{"two rules", `{"id":"s_1","strategy":{},"expression":{}}`, `event "s_1" with a strategy and an expression`},
 		{"no status", `{"id":"s_1","strategy":{}}`, `event "s_1" with status "": PROBLEM or OK`},
+		{"no time", `{"id":"s_1","strategy":{},"status":"OK"}`, `event "s_1" of the time 0: from 1 to 2147483647`},
 		{"giant", `"` + strings.Repeat("x", MaxEvent) + `"`, "event of 1048578 bytes: at most 1048576"},
 	} {
 		if _, err := Decode([]byte(tc.in)); err == nil || !strings.HasPrefix(err.Error(), tc.err) {
@@ -93,7 +94,7 @@ func TestDecodeSaysWhy(t *testing.T) {
 // Whatever decodes can be told.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"s_1","strategy":{"metric":"m","tpl":null},"status":"OK","pushedTags":null}`))
-	f.Add([]byte(`{"id":"e_1","expression":{"id":3},"status":"PROBLEM","eventTime":-1,"leftValue":1e308}`))
+	f.Add([]byte(`{"id":"e_1","expression":{"id":3},"status":"PROBLEM","eventTime":1,"leftValue":1e308}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := Decode(in)

@@ -1,0 +1,198 @@
+package alarm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"falcon/common/httpx"
+	"falcon/common/portal"
+	"falcon/common/redisx"
+	"falcon/common/run"
+	"falcon/common/stat"
+	"falcon/modules/alarm/sender"
+)
+
+// Deps are the neighbours of an alarm.
+type Deps struct {
+	Log *slog.Logger
+	// DB has the database alarms, and falcon_portal and uic when people come from there.
+	DB    *portal.DB
+	Redis *redisx.Pool
+
+	// Listener is where HTTP is served; nil means by the configuration.
+	Listener net.Listener
+	// Reload reads the configuration file again; nil when there is none.
+	Reload func() (Config, error)
+	// Ready is called once events are taken; may be nil.
+	Ready func()
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// An Alarm is ready to Run.
+type Alarm struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	now      func() time.Time
+	loc      *time.Location
+	instance string        // its name among the alarms of this Redis; a restart has another
+	lease    time.Duration // of locks: how long an alarm that is dead holds up others
+	gap      time.Duration // between two tries of a message
+
+	people    *remembered
+	channels  *channels
+	callbacks *http.Client
+	workers   []*worker
+	outlets   outlets
+	results   *mailbox[*message]
+
+	sending sync.WaitGroup // of the outlets, who work on while the others stop
+	hard    context.Context
+
+	ready   atomic.Bool
+	trouble trouble // what keeps events from being told
+	failing trouble // what keeps some messages from being sent
+	holds   atomic.Int64
+	heldN   atomic.Int64
+	lag     atomic.Int64
+	open    atomic.Int64
+	lens    lengths
+
+	stats                              *stat.Set
+	told, dead, dbErrors               *stat.Counter
+	pops, ok, bad, retries, suppressed *stat.Reasons
+}
+
+// workerCount is how many batches are worked at once.
+const workerCount = 2
+
+// New checks cfg and deps. It opens nothing and starts nothing.
+func New(cfg Config, deps Deps) (*Alarm, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("alarm: %w", err)
+	}
+	if deps.Log == nil || deps.DB == nil || deps.Redis == nil {
+		return nil, errors.New("alarm: Deps.Log, Deps.DB and Deps.Redis are required")
+	}
+	if deps.DB.Alarms == nil {
+		return nil, errors.New("alarm: Deps.DB has no database alarms")
+	}
+	loc, err := cfg.location()
+	if err != nil {
+		return nil, fmt.Errorf("alarm: %w", err)
+	}
+	host, _ := os.Hostname() // for people who look into Redis
+	a := &Alarm{
+		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, loc: loc, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
+		lease: 10 * time.Second, gap: time.Second, results: newMailbox[*message](), outlets: outlets{m: map[string]*outlet{}},
+		callbacks: sender.NewClient(3*time.Second, 20*time.Second),
+		channels:  &channels{db: deps.DB, api: cfg.API, log: deps.Log},
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if cfg.people() == fromPortal {
+		if deps.DB.Portal == nil || deps.DB.UIC == nil {
+			return nil, errors.New("alarm: Deps.DB lacks falcon_portal or uic, where people come from")
+		}
+		a.people = remember(portalPeople{deps.DB}, 5*time.Second, a.now)
+	} else {
+		a.people = remember(newAPIPeople(cfg.API.PlusAPI, cfg.API.PlusAPIToken.Reveal()), time.Minute, a.now)
+	}
+	for range workerCount {
+		a.workers = append(a.workers, a.newWorker())
+	}
+	a.count()
+	return a, nil
+}
+
+// Run works until ctx ends. Then no more events are taken, and those in hand are told
+// as far as Config.Drain allows; the rest is left to the next alarm.
+func (a *Alarm) Run(ctx context.Context) error {
+	ln := a.deps.Listener
+	if ln == nil {
+		var err error
+		if ln, err = a.cfg.HTTP.Open("http"); err != nil {
+			return err
+		}
+	}
+	hard, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	a.hard = hard
+	g := run.New(ctx)
+	if ln != nil {
+		a.log.Info("serving", "http", ln.Addr(), "instance", a.instance)
+		g.Go("http", func(ctx context.Context) error { return httpx.Serve(ctx, ln, a.admin(), time.Second, a.log) })
+	}
+	g.Go("alarm", func(ctx context.Context) error { return a.run(ctx, hard, stop) })
+	err := g.Wait()
+	stop()
+	a.sending.Wait()
+	return err
+}
+
+// run is Run without the pages.
+func (a *Alarm) run(ctx, hard context.Context, stop func()) error {
+	if lists, unnamed, _ := a.cfg.queues(); len(unnamed) > 0 {
+		a.log.Info("lists that redis.highQueues and redis.lowQueues leave out are read as well", "lists", unnamed, "order", lists)
+	}
+	if !a.insist(ctx, "bring the databases to their schema", func() error { return a.deps.DB.Migrate(ctx) }) ||
+		!a.insist(ctx, "read the channels", func() error { return a.channels.reread(ctx) }) {
+		return nil
+	}
+	a.sending.Go(func() { a.finishSent(hard) })
+	var working sync.WaitGroup
+	g := run.New(ctx)
+	for _, w := range a.workers {
+		a.sending.Go(func() { w.finishDone(hard) })
+		working.Add(1)
+		g.Go("worker", func(ctx context.Context) error {
+			defer working.Done()
+			return w.run(ctx, hard)
+		})
+	}
+	g.Go("parts", func(ctx context.Context) error { return a.share(ctx, hard) })
+	g.Go("dealer", func(ctx context.Context) error { return a.deps.Redis.Lead(ctx, redisx.AlarmDealer, a.lease, a.deal) })
+	g.Go("housekeeping", a.housekeep)
+	g.Go("channels", func(ctx context.Context) error {
+		return run.Every(ctx, channelsEvery, func(ctx context.Context) {
+			if err := a.channels.reread(ctx); err != nil && ctx.Err() == nil {
+				a.failing.set(a.log, "the channels are as they were", "channels", err)
+			} else {
+				a.failing.clear("channels")
+			}
+		})
+	})
+	g.Go("lengths", func(ctx context.Context) error { return run.Every(ctx, channelsEvery, a.measure) })
+	g.Go("end", func(ctx context.Context) error {
+		<-ctx.Done()
+		// A tenth of the drain is for giving back what could not be told.
+		limit := time.AfterFunc(a.cfg.Drain.D()*8/10, stop)
+		defer limit.Stop()
+		working.Wait()
+		return nil
+	})
+	a.ready.Store(true)
+	if a.deps.Ready != nil {
+		a.deps.Ready()
+	}
+	return g.Wait()
+}
+
+// start starts an outlet, which works until the drain is over.
+func (a *Alarm) start(o *outlet) {
+	a.sending.Go(func() { a.claim(a.hard, o) })
+	for _, lane := range o.lanes {
+		a.sending.Go(func() { a.lane(a.hard, o, lane) })
+	}
+}

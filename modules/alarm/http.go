@@ -1,0 +1,350 @@
+package alarm
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"falcon/common/daemon"
+	"falcon/common/portal"
+	"falcon/common/redisx"
+	"falcon/common/stat"
+	"falcon/modules/alarm/sender"
+)
+
+// count makes the counters of contract alerting 4.19.
+func (a *Alarm) count() {
+	s := stat.New("alarm")
+	a.stats = s
+	a.pops = s.Reasons("pop", "popped_events_total", "Events taken from the lists of judge, by list.")
+	a.told = s.Counter("told", "told_events_total", "Events whose messages are all told.")
+	a.dead = s.Counter("dead", "dead_events_total", "Events that can not be told.")
+	a.suppressed = s.Reasons("suppressed", "suppressed_events_total", "Events that nobody is told, by reason.")
+	a.ok = s.Reasons("send.ok", "sent_messages_total", "Messages sent, by channel.")
+	a.bad = s.Reasons("send.err", "failed_messages_total", "Messages that could not be sent, by channel.")
+	a.retries = s.Reasons("retry", "retried_messages_total", "Tries of messages that were made again, by channel.")
+	a.dbErrors = s.Counter("db.error", "database_errors_total", "Statements that failed; they are tried again.")
+	s.GaugeFunc("queue.len", "waiting_events", "Events that wait in Redis.", func() float64 { return float64(a.lens.events.Load()) })
+	s.GaugeFunc("dead.len", "dead_events", "Events in the list of dead ones.", func() float64 { return float64(a.lens.dead.Load()) })
+	s.GaugeFunc("in.hand", "events_in_hand", "Events in hand.", func() float64 { return float64(a.inHand()) })
+	s.GaugeFunc("held", "held_events", "Events of which nobody knows whom they are for.", func() float64 { return float64(a.heldN.Load()) })
+	s.GaugeFunc("message.len", "waiting_messages", "Messages that wait to be sent.", func() float64 { return float64(a.outlets.waiting()) })
+	s.GaugeFunc("lag.sec", "lag_seconds", "Age of the event that was taken last.", func() float64 { return float64(a.lag.Load()) })
+	s.GaugeFunc("parts", "parts", "Parts of the event ids that this alarm works.", func() float64 { return float64(a.holds.Load()) })
+	s.GaugeFunc("unrecovered", "unrecovered_cases", "Cases that are a problem now.", func() float64 { return float64(a.open.Load()) })
+}
+
+// sent counts a message.
+func (a *Alarm) sent(channel string, ok bool) {
+	if ok {
+		a.ok.Add(channel, 1)
+	} else {
+		a.bad.Add(channel, 1)
+	}
+}
+
+func (a *Alarm) inHand() (n int64) {
+	for _, w := range a.workers {
+		n += w.inHand.Load()
+	}
+	return n
+}
+
+// lengths are of the lists in Redis, as they were looked at last.
+type lengths struct{ events, dead atomic.Int64 }
+
+// measure looks at what is shown and not counted.
+func (a *Alarm) measure(ctx context.Context) {
+	lists, _, priorities := a.cfg.queues()
+	for n := range parts {
+		lists = append(lists, partLists(n, priorities)...)
+	}
+	// A failure shows elsewhere; the figures stay as they were.
+	if lens, err := a.deps.Redis.NewQueue(a.instance, append(lists, redisx.Dead)...).Len(ctx); err == nil {
+		sum := 0
+		for _, n := range lens[:len(lists)] {
+			sum += n
+		}
+		a.lens.events.Store(int64(sum))
+		a.lens.dead.Store(int64(lens[len(lists)]))
+	}
+	if n, err := a.deps.DB.OpenCases(ctx); err == nil {
+		a.open.Store(int64(n))
+	}
+}
+
+// health says why events are not told, if so.
+func (a *Alarm) health() error {
+	if err := a.trouble.err(); err != nil {
+		return err
+	}
+	if !a.ready.Load() {
+		return errors.New("alarm is starting")
+	}
+	return nil
+}
+
+func (a *Alarm) admin() http.Handler {
+	d := daemon.Admin{Stats: a.stats, Wrapped: true, Health: a.health, Config: func() any { return a.cfg }}
+	if a.deps.Reload != nil {
+		d.Reload = func() (string, error) {
+			if _, err := a.deps.Reload(); err != nil {
+				return "", err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return "the log level is applied and the channels are read; other settings wait for a restart", a.channels.reread(ctx)
+		}
+	}
+	mux := d.Mux()
+	mux.HandleFunc("POST /channel/test", a.trusted(a.testChannel))
+	mux.HandleFunc("POST /channel/reload", a.trusted(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.channels.reread(r.Context()); err != nil {
+			fail(w, http.StatusServiceUnavailable, err)
+			return
+		}
+		daemon.WriteJSON(w, map[string]string{"message": fmt.Sprintf("%d channels are enabled", len(a.channels.all()))})
+	}))
+	mux.HandleFunc("GET /unrecovered", a.unrecovered)
+	mux.HandleFunc("GET /dead", a.trusted(a.showDead))
+	mux.HandleFunc("POST /requeue", a.trusted(a.requeue))
+	return mux
+}
+
+// trusted serves h to callers on this machine and to those that have the token of the
+// api.
+func (a *Alarm) trusted(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var token struct {
+			Sig string `json:"sig"`
+		}
+		_ = json.Unmarshal([]byte(r.Header.Get("Apitoken")), &token) // none is empty
+		if want := a.cfg.API.PlusAPIToken.Reveal(); daemon.IsLocal(r) || want != "" && same(token.Sig, want) {
+			h(w, r)
+			return
+		}
+		fail(w, http.StatusForbidden, errors.New("this page is for callers on this machine, or with api.plus_api_token in the header Apitoken"))
+	}
+}
+
+func fail(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()}) // a reader that left is no failure
+}
+
+// testChannel sends a message that says it is a test.
+func (a *Alarm) testChannel(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Name     string          `json:"name"`
+		Type     string          `json:"type"`
+		Config   json.RawMessage `json:"config"`
+		Receiver string          `json:"receiver"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {
+		fail(w, http.StatusBadRequest, fmt.Errorf("the request is no JSON object: %w", err))
+		return
+	}
+	row := portal.AlarmChannel{Name: in.Name, Type: in.Type, Config: text(in.Config), Enabled: true}
+	if in.Type == "" {
+		rows, err := a.deps.DB.AlarmChannels(r.Context())
+		if err != nil {
+			fail(w, http.StatusServiceUnavailable, err)
+			return
+		}
+		found := false
+		for _, c := range a.channels.withStock(rows) {
+			if c.Name == in.Name {
+				row, found = c, true
+			}
+		}
+		if !found {
+			fail(w, http.StatusNotFound, fmt.Errorf("there is no channel %q; give a type and a config to test one that is not saved", in.Name))
+			return
+		}
+	}
+	answer, err := a.test(r.Context(), row, in.Receiver)
+	out := struct {
+		OK     bool   `json:"ok"`
+		Answer string `json:"answer"`
+		Error  string `json:"error"`
+	}{err == nil, answer, ""}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	daemon.WriteJSON(w, out)
+}
+
+// text returns the JSON of a configuration, which may be wrapped into a string.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(bytes.TrimSpace(raw))
+}
+
+func (a *Alarm) test(ctx context.Context, row portal.AlarmChannel, receiver string) (string, error) {
+	ch := newChannel(row, a.log)
+	if ch.bad != nil {
+		return "", ch.bad
+	}
+	short := fmt.Sprintf("[test] a message through the channel %s of type %s", row.Name, row.Type)
+	m := sender.Message{Short: short, Body: short + "\r\n\r\nNothing is wrong: somebody looks whether messages arrive.\r\n"}
+	if sender.ToPeople(row.Type) {
+		if receiver == "" {
+			return "", errors.New("receiver: name a user who is to get the test")
+		}
+		person, err := a.people.User(ctx, receiver)
+		if errors.Is(err, portal.ErrNotFound) {
+			return "", fmt.Errorf("receiver: there is no user %q", receiver)
+		}
+		if err != nil {
+			return "", fmt.Errorf("ask who %q is: %w", receiver, err)
+		}
+		addr := person.Address(row.Type)
+		if addr == "" {
+			return "", fmt.Errorf("receiver: user %q has no address for a channel of type %s: fill in the profile", receiver, row.Type)
+		}
+		m.To = []string{addr}
+	}
+	if row.Type == sender.Inbox {
+		return "the inbox needs no provider", nil
+	}
+	return ch.send.Send(ctx, m)
+}
+
+// unrecovered answers the cases that are a problem now.
+func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	f := portal.CaseFilter{Statuses: []string{"PROBLEM"}, Limit: 1000}
+	if v := q.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > 10_000 {
+			fail(w, http.StatusBadRequest, fmt.Errorf("limit: %q is none from 1 to 10000", v))
+			return
+		}
+		f.Limit = n
+	}
+	if v := q.Get("p"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			fail(w, http.StatusBadRequest, fmt.Errorf("p: %q is no priority", v))
+			return
+		}
+		f.Priority = &n
+	}
+	if v := q.Get("endpoint"); v != "" {
+		f.Endpoints = []string{v}
+	}
+	if v := q.Get("metric"); v != "" {
+		f.Metrics = []portal.Pattern{{Expr: v}}
+	}
+	cases, err := a.deps.DB.EventCases(r.Context(), f)
+	if err != nil {
+		status := http.StatusServiceUnavailable
+		if _, ok := errors.AsType[*portal.InvalidError](err); ok {
+			status = http.StatusBadRequest
+		}
+		fail(w, status, err)
+		return
+	}
+	type problem struct {
+		ID       string `json:"id"`
+		Endpoint string `json:"endpoint"`
+		Metric   string `json:"metric"`
+		Priority int    `json:"priority"`
+		Step     int64  `json:"step"`
+		MaxStep  int64  `json:"max_step"`
+		Cond     string `json:"cond"`
+		Note     string `json:"note"`
+		First    int64  `json:"first"`
+		Last     int64  `json:"last"`
+	}
+	out := []problem{}
+	for _, c := range cases {
+		p := problem{ID: c.ID, Endpoint: c.Endpoint, Metric: c.Metric, Priority: c.Priority, Cond: c.Cond, First: c.Timestamp.Unix()}
+		if c.CurrentStep != nil {
+			p.Step = *c.CurrentStep
+		}
+		if c.MaxStep != nil {
+			p.MaxStep = *c.MaxStep
+		}
+		if c.Note != nil {
+			p.Note = *c.Note
+		}
+		if c.UpdateAt != nil {
+			p.Last = c.UpdateAt.Unix()
+		}
+		out = append(out, p)
+	}
+	daemon.WriteJSON(w, map[string]any{"unrecovered": out})
+}
+
+// showDead answers the newest events that can not be told.
+func (a *Alarm) showDead(w http.ResponseWriter, r *http.Request) {
+	limit := 100
+	if v := r.URL.Query().Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > maxDead {
+			fail(w, http.StatusBadRequest, fmt.Errorf("limit: %q is none from 1 to %d", v, maxDead))
+			return
+		}
+		limit = n
+	}
+	raw, err := redisx.Strings(a.deps.Redis.Do(r.Context(), "LRANGE", redisx.Dead, 0, limit-1))
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, err)
+		return
+	}
+	out := []dead{}
+	for _, s := range raw {
+		var d dead
+		if json.Unmarshal([]byte(s), &d) == nil {
+			out = append(out, d)
+		}
+	}
+	daemon.WriteJSON(w, map[string]any{"dead": out})
+}
+
+// requeue gives dead events, the oldest first, back to the lists that they came from:
+// {"limit": 10}, all of them without it. Each is read again like a new one.
+func (a *Alarm) requeue(w http.ResponseWriter, r *http.Request) {
+	in := struct {
+		Limit int `json:"limit"`
+	}{maxDead}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&in); err != nil && r.ContentLength != 0 || in.Limit < 1 {
+		fail(w, http.StatusBadRequest, errors.New(`write {"limit": 10}, or nothing for all`))
+		return
+	}
+	n := 0
+	for ; n < min(in.Limit, maxDead); n++ {
+		raw, err := redisx.String(a.deps.Redis.Do(r.Context(), "LINDEX", redisx.Dead, -1))
+		if errors.Is(err, redisx.Nil) {
+			break
+		}
+		var d dead
+		if err == nil {
+			err = json.Unmarshal([]byte(raw), &d)
+		}
+		if err == nil {
+			// A crash in between leaves both.
+			_, err = a.deps.Redis.Pipe(r.Context(), redisx.C("LPUSH", d.List, d.Event), redisx.C("LREM", redisx.Dead, -1, raw))
+		}
+		if err != nil {
+			fail(w, http.StatusServiceUnavailable, fmt.Errorf("after %d events: %w", n, err))
+			return
+		}
+	}
+	daemon.WriteJSON(w, map[string]string{"message": fmt.Sprintf("%d events are read again", n)})
+}
+
+// same compares secrets in a time that does not tell where they differ.
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -1,0 +1,166 @@
+package alarm
+
+import (
+	"context"
+	"time"
+
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/modules/alarm/sender"
+)
+
+// Reasons why an event is told nobody, or less than it could be.
+const (
+	byClosed   = "closed"     // its rule no longer watches the series
+	byLate     = "late"       // the case has moved on
+	byNoAction = "no_action"  // its rule tells nobody, or the action is gone
+	byNoTeam   = "no_team"    // the action has no team
+	byNobody   = "nobody"     // its teams have no members
+	byChannel  = "no_channel" // no channel of the action is enabled
+	byRestart  = "restart"    // judge told it before it was restarted
+)
+
+// plan is a message that is to have rows.
+type plan struct {
+	item    *item
+	ch      *channel // nil for a callback
+	notices []portal.Notice
+	to      []string
+	text    sender.Message
+}
+
+// route makes the messages of items, writes their rows and gives them to the outlets.
+func (w *worker) route(ctx context.Context, items []*item) {
+	var plans []plan
+	kept := items[:0:0]
+	for _, it := range items {
+		more, err := w.plan(ctx, it)
+		if err != nil { // the database ended with ctx
+			w.drop([]*item{it})
+			continue
+		}
+		plans, kept = append(plans, more...), append(kept, it)
+	}
+	var notices []portal.Notice
+	for _, p := range plans {
+		notices = append(notices, p.notices...)
+	}
+	var rows []portal.Notice
+	if len(notices) > 0 && !w.a.insist(ctx, "queue messages", func() (err error) {
+		rows, err = w.a.deps.DB.QueueNotices(ctx, notices)
+		return err
+	}) {
+		w.drop(kept)
+		return
+	}
+	for _, p := range plans {
+		m := &message{item: p.item, ch: p.ch, text: p.text, callback: p.ch == nil}
+		for i := range p.notices {
+			if rows[i].Result == portal.NoticeQueued {
+				m.notices, m.to = append(m.notices, rows[i]), append(m.to, p.to[i])
+			}
+		}
+		rows = rows[len(p.notices):]
+		if len(m.notices) == 0 {
+			continue // told before, or told by its row
+		}
+		p.item.waits.Add(1)
+		if p.ch == nil {
+			w.a.outlet(typeCallback, typeCallback).queue.put(m)
+		} else {
+			w.a.outlet(p.ch.name, p.ch.typ).queue.put(m)
+		}
+	}
+	for _, it := range kept {
+		it.finish()
+	}
+}
+
+// plan says what is to be sent of one item.
+func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
+	e, a := it.event, w.a
+	suppressed := func(reason string) ([]plan, error) {
+		a.suppressed.Add(reason, 1)
+		return nil, nil
+	}
+	switch {
+	case e.Closed != "":
+		return suppressed(byClosed)
+	case it.action == nil || it.action == nobody:
+		return suppressed(byNoAction)
+	case !it.saved.Moved && !it.saved.Known:
+		return suppressed(byLate)
+	}
+	result, event := portal.NoticeQueued, e
+	if e.Status == model.StatusProblem && e.CurrentStep == 1 && it.saved.Prior != nil && (it.saved.Prior.Status == model.StatusProblem || it.saved.Known) {
+		var told portal.Told
+		var again bool
+		if !a.insist(ctx, "read what was told", func() (err error) {
+			told, again, err = a.deps.DB.LastTold(ctx, e.Id, e.ActionId(), time.Unix(e.EventTime, 0))
+			return err
+		}) {
+			return nil, context.Cause(ctx)
+		}
+		if again {
+			if told.Step >= e.MaxStep() || e.EventTime-told.At.Unix() < minInterval {
+				result = portal.NoticeDup
+				a.suppressed.Add(byRestart, 1)
+			} else { // what judge would have said had it not forgotten
+				next := *e
+				next.CurrentStep = told.Step + 1
+				event = &next
+			}
+		}
+	}
+	text := Compose(event, a.cfg.API.Dashboard, a.loc)
+	message := sender.Message{Short: text.Short, Body: text.Body, Event: event}
+	now := a.now()
+	notice := func(receiver, channel, result string) portal.Notice {
+		return portal.Notice{CaseID: e.Id, EventTS: time.Unix(e.EventTime, 0), SendTS: now, Endpoint: e.Endpoint, Metric: e.Counter(), Priority: e.Priority(),
+			Status: e.Status, Step: event.CurrentStep, ActionID: e.ActionId(), Receiver: receiver, Channel: channel, Result: result}
+	}
+	if it.action.Callback == 1 {
+		plans = append(plans, plan{item: it, notices: []portal.Notice{notice("callback", typeCallback, result)}, to: []string{""}, text: message})
+	}
+	all := a.channels.chosen(it.action)
+	switch {
+	case len(names(it.action.UIC)) == 0 && len(names(it.action.Channels)) == 0:
+		a.suppressed.Add(byNoTeam, 1)
+		return plans, nil
+	case len(all) == 0:
+		a.suppressed.Add(byChannel, 1)
+		return plans, nil
+	case len(it.people) == 0:
+		a.suppressed.Add(byNobody, 1)
+	}
+	for _, ch := range all {
+		if ch.typ == sender.SMS && e.Priority() >= 3 {
+			continue // as stock
+		}
+		if !sender.ToPeople(ch.typ) {
+			plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{notice(ch.name, ch.name, result)}, to: []string{""}, text: message})
+			continue
+		}
+		var one plan
+		for _, person := range it.people {
+			addr := person.Address(ch.typ)
+			if addr == "" {
+				continue
+			}
+			n := notice(person.Name, ch.name, result)
+			if ch.typ == sender.Inbox && result == portal.NoticeQueued {
+				n.Result, n.Attempts, n.Inbox = portal.NoticeSent, 1, true
+			}
+			if !sender.Together(ch.typ) {
+				plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{n}, to: []string{addr}, text: message})
+				continue
+			}
+			one.notices, one.to = append(one.notices, n), append(one.to, addr)
+		}
+		if len(one.notices) > 0 {
+			one.item, one.ch, one.text = it, ch, message
+			plans = append(plans, one)
+		}
+	}
+	return plans, nil
+}

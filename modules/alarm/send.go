@@ -1,0 +1,293 @@
+package alarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"falcon/common/portal"
+	"falcon/common/run"
+	"falcon/modules/alarm/sender"
+)
+
+const (
+	tries = 3
+	// lanes of an outlet: the messages of one event id are in one lane, in order. A
+	// message that waits for its next try holds up its lane and no call.
+	lanes    = 128
+	laneRoom = 4
+	// claims is how many messages are claimed at once.
+	claims = 256
+	// results is how many results are written at once.
+	results = 256
+)
+
+// message is what one call of a sender says: to one person, or to several at once.
+type message struct {
+	item *item
+	ch   *channel
+	text sender.Message
+	// notices are the rows; to are the addresses beside them, empty for a channel that
+	// does not tell people.
+	notices  []portal.Notice
+	to       []string
+	repeat   bool // an earlier try may have come through
+	callback bool
+}
+
+// outlet is where the messages of the channels of one name wait and go.
+type outlet struct {
+	queue *mailbox[*message]
+	lanes [lanes]chan *message
+	calls chan struct{} // holds one value for each call under way
+}
+
+func newOutlet(calls int) *outlet {
+	o := &outlet{queue: newMailbox[*message](), calls: make(chan struct{}, calls)}
+	for i := range o.lanes {
+		o.lanes[i] = make(chan *message, laneRoom)
+	}
+	return o
+}
+
+// partOf returns which of n an event id belongs to.
+func partOf(id string, n int) int { return int(crc32.ChecksumIEEE([]byte(id)) % uint32(n)) }
+
+// claim takes messages from the outlet's queue, says in their rows that they are about
+// to be sent, and hands them to their lanes.
+func (a *Alarm) claim(ctx context.Context, o *outlet) {
+	for {
+		batch := o.queue.take(ctx, claims)
+		if batch == nil {
+			return
+		}
+		var notices []portal.Notice
+		for _, m := range batch {
+			notices = append(notices, m.notices...)
+		}
+		var mine []bool
+		if !a.insist(ctx, "claim messages", func() (err error) {
+			mine, err = a.deps.DB.ClaimNotices(ctx, notices)
+			return err
+		}) {
+			return
+		}
+		for _, m := range batch {
+			var kept []portal.Notice
+			var to []string
+			for i, n := range m.notices {
+				if mine[i] {
+					m.repeat = m.repeat || n.Attempts > 0
+					n.Attempts++
+					kept, to = append(kept, n), append(to, m.to[i])
+				}
+			}
+			mine = mine[len(m.notices):]
+			if m.notices, m.to = kept, to; len(kept) == 0 {
+				m.item.finish() // somebody else sends it
+				continue
+			}
+			select {
+			case o.lanes[partOf(m.item.event.Id, lanes)] <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// lane sends the messages of a lane one after another.
+func (a *Alarm) lane(ctx context.Context, o *outlet, in <-chan *message) {
+	for {
+		select {
+		case m := <-in:
+			a.tell(ctx, o, m)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tell sends a message and notes the result. One that ctx interrupts stays queued: the
+// next alarm sends it again.
+func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
+	var result, answer string
+	var more int
+	if m.callback {
+		result, more, answer = a.call(ctx, o, m)
+	} else {
+		result, more, answer = a.try(ctx, o.calls, a.current(m.ch), m)
+	}
+	if result == "" {
+		return
+	}
+	now := a.now()
+	for i := range m.notices {
+		n := &m.notices[i]
+		n.Result, n.Answer, n.SendTS = result, answer, now
+		n.Attempts += more - 1 // claiming has counted one
+	}
+	a.results.put(m)
+}
+
+// current returns the channel as it is set up now; a message may have waited while
+// somebody changed the gateway's address.
+func (a *Alarm) current(ch *channel) *channel {
+	for _, c := range a.channels.all() {
+		if c.name == ch.name && c.typ == ch.typ {
+			return c
+		}
+	}
+	return ch
+}
+
+// try sends the message until that succeeds, a few times. The result is empty when ctx
+// has ended; n is how many calls were made.
+func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *message) (result string, n int, answer string) {
+	if ch.bad != nil {
+		a.sent(ch.name, false)
+		return portal.NoticeFailed, 1, ch.bad.Error()
+	}
+	text := m.text
+	text.ID = fmt.Sprintf("alarm.notice.%d", m.notices[0].ID)
+	for _, addr := range m.to {
+		if addr != "" && !slices.Contains(text.To, addr) {
+			text.To = append(text.To, addr)
+		}
+	}
+	if m.repeat {
+		text.Short += " (possible repeat)"
+		text.Body += "(possible repeat)\r\n"
+	}
+	for n = 1; ; n++ {
+		select {
+		case calls <- struct{}{}:
+		case <-ctx.Done():
+			return "", n, ""
+		}
+		said, err := ch.send.Send(ctx, text)
+		<-calls
+		if err == nil {
+			a.sent(ch.name, true)
+			a.failing.clear("channel " + ch.name)
+			return portal.NoticeSent, n, said
+		}
+		if ctx.Err() != nil {
+			return "", n, ""
+		}
+		answer = err.Error()
+		if said != "" && !strings.Contains(answer, said) {
+			answer = said + ": " + answer
+		}
+		if n == tries {
+			break
+		}
+		a.retries.Add(ch.name, 1)
+		if !run.Sleep(ctx, a.gap) {
+			return "", n, ""
+		}
+	}
+	a.sent(ch.name, false)
+	a.failing.set(a.log, "messages can not be sent", "channel "+ch.name, errors.New(answer))
+	return portal.NoticeFailed, n, answer
+}
+
+// finishSent writes results and lets go of the events whose messages are all told.
+func (a *Alarm) finishSent(ctx context.Context) {
+	for {
+		batch := a.results.take(ctx, results)
+		if batch == nil {
+			return
+		}
+		var notices []portal.Notice
+		for _, m := range batch {
+			notices = append(notices, m.notices...)
+		}
+		if !a.insist(ctx, "write what became of messages", func() error { return a.deps.DB.SetNotices(ctx, notices) }) {
+			return
+		}
+		for _, m := range batch {
+			m.item.finish()
+		}
+	}
+}
+
+// outlets are the outlets by the names of their channels. They are started when they
+// are first needed and stay.
+type outlets struct {
+	mu sync.Mutex
+	m  map[string]*outlet
+}
+
+// outlet returns the outlet of a channel.
+func (a *Alarm) outlet(name, typ string) *outlet {
+	a.outlets.mu.Lock()
+	defer a.outlets.mu.Unlock()
+	o := a.outlets.m[name]
+	if o == nil {
+		o = newOutlet(a.cfg.Worker.of(typ))
+		a.outlets.m[name] = o
+		a.start(o)
+	}
+	return o
+}
+
+// waiting returns how many messages wait to be claimed.
+func (o *outlets) waiting() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, x := range o.m {
+		n += x.queue.len()
+	}
+	return n
+}
+
+// typeCallback is the type of the callbacks of actions, which are told like messages.
+const typeCallback = "callback"
+
+// of returns how many calls a channel of a type makes at once.
+func (w Worker) of(typ string) int {
+	d := DefaultConfig().Worker
+	pick := func(n, def int) int {
+		if n == 0 {
+			return def
+		}
+		return n
+	}
+	switch typ {
+	case sender.IM:
+		return pick(w.IM, d.IM)
+	case sender.SMS:
+		return pick(w.SMS, d.SMS)
+	case sender.Mail, sender.FormMail:
+		return pick(w.Mail, d.Mail)
+	case typeCallback:
+		return pick(w.Callback, d.Callback)
+	}
+	return pick(w.Webhook, d.Webhook)
+}
+
+// insist does something that a database does until it succeeds; false when ctx has
+// ended before.
+func (a *Alarm) insist(ctx context.Context, what string, do func() error) bool {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := do()
+		if err == nil {
+			a.trouble.clear(what)
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		a.dbErrors.Add(1)
+		a.trouble.set(a.log, "something is tried again until it works", what, err)
+		if !run.Sleep(ctx, pause) {
+			return false
+		}
+	}
+}

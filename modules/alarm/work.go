@@ -1,0 +1,448 @@
+package alarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/redisx"
+	"falcon/common/run"
+	"falcon/modules/alarm/sender"
+)
+
+const (
+	// batch is how many events are worked at once.
+	batch = portal.MaxEvents
+	// window is how many events a worker has in hand, most of them waiting for their
+	// messages to be sent.
+	window = 10_000
+	// maxHeld is how many events may wait for somebody to say whom they are for before
+	// no more are taken.
+	maxHeld = 2000
+	// heldFor is how long they wait.
+	heldFor = time.Hour
+	// minInterval is the least time between two messages of a problem that judge has
+	// forgotten, in seconds.
+	minInterval = 300
+)
+
+// item is an event in hand.
+type item struct {
+	element redisx.Element
+	part    *part
+	event   *model.Event
+	since   time.Time
+	saved   *portal.Saved  // nil until its rows are written
+	action  *portal.Action // nil: nobody is told
+	people  []sender.Person
+	waits   atomic.Int32 // messages not told yet, and one while they are being made
+	done    *mailbox[*item]
+}
+
+// finish says that one of the things that an item waits for is over.
+func (it *item) finish() {
+	if it.waits.Add(-1) == 0 {
+		it.done.put(it)
+	}
+}
+
+// worker works some of the parts.
+type worker struct {
+	a     *Alarm
+	parts *mailbox[*part] // new ones
+	done  *mailbox[*item] // events that are told
+	wake  chan struct{}
+
+	inHand  atomic.Int64
+	suspect atomic.Bool // an answer of redis was lost: there may be events in flight that nobody has
+
+	// Of the goroutine that runs.
+	mine  []*part
+	queue *redisx.Queue    // over all of mine, by priority first; nil when there are none
+	lists map[string]*part // of queue
+
+	held      []*item // whom they are for is not known
+	heldIDs   map[string]bool
+	heldRetry time.Time
+	heldPause time.Duration
+}
+
+func (a *Alarm) newWorker() *worker {
+	return &worker{a: a, parts: newMailbox[*part](), done: newMailbox[*item](), wake: make(chan struct{}, 1), heldIDs: map[string]bool{}}
+}
+
+// run works until ctx ends; then it waits for the messages of what it has in hand, and
+// gives back the rest when hard ends.
+func (w *worker) run(ctx, hard context.Context) error {
+	for ctx.Err() == nil {
+		w.roster(hard)
+		n := w.work(hard)
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-w.wake:
+		case <-time.After(idle):
+		case <-ctx.Done():
+		}
+	}
+	w.dropHeld()
+	for w.inHand.Load() > 0 && run.Sleep(hard, 5*time.Millisecond) {
+	}
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	w.roster(after)
+	for _, p := range w.mine {
+		w.letGo(after, p)
+	}
+	return nil
+}
+
+// roster takes new parts and lets go of those that are another's.
+func (w *worker) roster(ctx context.Context) {
+	changed := false
+	for _, p := range w.parts.poll(parts) {
+		w.mine, changed = append(w.mine, p), true
+	}
+	w.mine = slices.DeleteFunc(w.mine, func(p *part) bool {
+		leave := p.lost.Load()
+		if p.leaving.Load() && !leave {
+			changed = true // nothing more is taken from it
+			w.giveUpHeld(p)
+			if leave = p.inHand.Load() == 0; leave {
+				w.letGo(ctx, p)
+			}
+		}
+		changed = changed || leave
+		return leave
+	})
+	if !changed {
+		return
+	}
+	_, _, priorities := w.a.cfg.queues()
+	var lists []string
+	w.lists = map[string]*part{}
+	for _, priority := range priorities {
+		for _, p := range w.mine {
+			if !p.leaving.Load() {
+				lists = append(lists, redisx.Part(p.n, priority))
+				w.lists[redisx.Part(p.n, priority)] = p
+			}
+		}
+	}
+	w.queue = nil
+	if len(lists) > 0 {
+		w.queue = w.a.deps.Redis.NewQueue(w.a.instance, lists...)
+	}
+}
+
+// letGo gives a part with all that is in flight to whoever comes next.
+func (w *worker) letGo(ctx context.Context, p *part) {
+	// Should one of these fail, the lock expires and the next takes over.
+	if err := errors.Join(p.queue.Resign(ctx), p.lock.Release(ctx)); err != nil {
+		w.a.log.Debug("a part is left to expire", "part", p.n, "err", err)
+	}
+	p.gone.Store(true)
+}
+
+// work takes some events and brings them as far as it can. It returns how many it
+// found.
+func (w *worker) work(ctx context.Context) int {
+	w.retryHeld(ctx)
+	if w.suspect.Load() {
+		w.recover(ctx)
+	}
+	room := min(batch, window-int(w.inHand.Load()))
+	if w.queue == nil || w.suspect.Load() || room <= 0 || len(w.held) >= maxHeld {
+		return 0
+	}
+	elements, err := w.queue.Pop(ctx, room)
+	if err != nil {
+		w.suspect.Store(true)
+		w.a.trouble.set(w.a.log, "something is tried again until it works", "take events", err)
+		if len(elements) == 0 {
+			return 0
+		}
+	} else {
+		w.a.trouble.clear("take events")
+	}
+	var items []*item
+	var bad []redisx.Moved
+	now := w.a.now()
+	for _, e := range elements {
+		event, err := Decode(e.Payload)
+		if err != nil { // nobody deals such a one
+			bad = append(bad, w.a.bury(e, err.Error()))
+			continue
+		}
+		it := &item{element: e, part: w.lists[e.List], event: event, since: now, done: w.done}
+		it.waits.Store(1)
+		it.part.inHand.Add(1)
+		w.inHand.Add(1)
+		w.a.lag.Store(max(now.Unix()-event.EventTime, 0))
+		items = append(items, it)
+	}
+	if len(bad) > 0 && w.queue.Move(ctx, bad...) != nil {
+		w.suspect.Store(true)
+	}
+	w.handle(ctx, items)
+	return len(elements)
+}
+
+// recover gives back what is in flight and not in hand: an answer with events may have
+// been lost. It waits until nothing is in hand.
+func (w *worker) recover(ctx context.Context) {
+	w.dropHeld()
+	if w.inHand.Load() > 0 {
+		return
+	}
+	for _, p := range w.mine {
+		if p.lost.Load() {
+			continue
+		}
+		if err := errors.Join(p.queue.Resign(ctx), p.queue.Announce(ctx)); err != nil {
+			return
+		}
+	}
+	w.suspect.Store(false)
+}
+
+// handle writes rows, finds out whom events are for, and gives their messages to the
+// outlets.
+func (w *worker) handle(ctx context.Context, items []*item) {
+	if len(items) == 0 {
+		return
+	}
+	unknown := map[*item]error{}
+	for _, it := range items {
+		if err := w.address(ctx, it); err != nil {
+			unknown[it] = err
+		}
+	}
+	var ready []*item
+	for _, it := range w.save(ctx, items) {
+		// An event waits behind those of its id.
+		if err := unknown[it]; err != nil || w.heldIDs[it.event.Id] {
+			w.hold(it, err)
+			continue
+		}
+		ready = append(ready, it)
+	}
+	w.route(ctx, ready)
+}
+
+// mayTell says whether somebody may have to be told.
+func (it *item) mayTell() bool { return it.event.ActionId() > 0 && it.event.Closed == "" }
+
+// nobody is the action of events for nobody.
+var nobody = &portal.Action{}
+
+// address finds out whom an event is for. An error says that nobody knows now.
+func (w *worker) address(ctx context.Context, it *item) error {
+	if !it.mayTell() || it.action != nil {
+		return nil
+	}
+	action, err := w.a.people.Action(ctx, it.event.ActionId())
+	if errors.Is(err, portal.ErrNotFound) {
+		it.action = nobody
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("action %d: %w", it.event.ActionId(), err)
+	}
+	var people []sender.Person
+	if teams := names(action.UIC); len(teams) > 0 {
+		if people, err = w.a.people.Users(ctx, teams); err != nil {
+			return fmt.Errorf("teams %q: %w", action.UIC, err)
+		}
+	}
+	it.action, it.people = &action, people
+	return nil
+}
+
+// save writes the rows of items and returns those that could be written. It insists
+// while the database is away; an event that a living database does not take is dead.
+func (w *worker) save(ctx context.Context, items []*item) []*item {
+	saved := func(items []*item) error {
+		events := make([]portal.AlarmEvent, len(items))
+		for i, it := range items {
+			events[i] = portal.AlarmEvent{Event: it.event}
+			if it.action != nil {
+				events[i].Teams = append([]string{}, names(it.action.UIC)...)
+			}
+		}
+		all, err := w.a.deps.DB.SaveEvents(ctx, events)
+		for i := range all {
+			if items[i].saved == nil {
+				items[i].saved = &all[i]
+			}
+		}
+		return err
+	}
+	refused := 0
+	var alone []*item
+	if !w.a.insist(ctx, "write events", func() error {
+		err := saved(items)
+		if err != nil && w.a.deps.DB.Ping(ctx) == nil {
+			if refused++; refused >= 3 { // it answers, and does not want these
+				alone = items
+				return nil
+			}
+		}
+		return err
+	}) {
+		w.drop(items)
+		return nil
+	}
+	if alone == nil {
+		return items
+	}
+	var good []*item
+	for _, it := range alone {
+		if err := saved([]*item{it}); err != nil {
+			w.kill(ctx, it, fmt.Sprintf("the database does not take it: %v", err))
+			continue
+		}
+		good = append(good, it)
+	}
+	return good
+}
+
+// kill puts an event into the list of dead ones.
+func (w *worker) kill(ctx context.Context, it *item, reason string) {
+	if it.part.queue.Move(ctx, w.a.bury(it.element, reason)) != nil {
+		w.suspect.Store(true) // it comes again
+	}
+	w.release(it)
+}
+
+// drop lets go of items that stay in flight: they are given back with their parts.
+func (w *worker) drop(items []*item) {
+	for _, it := range items {
+		w.release(it)
+	}
+	if len(items) > 0 {
+		w.suspect.Store(true)
+	}
+}
+
+func (w *worker) release(it *item) {
+	it.part.inHand.Add(-1)
+	w.inHand.Add(-1)
+}
+
+// hold keeps an item until somebody says whom it is for.
+func (w *worker) hold(it *item, err error) {
+	if len(w.held) == 0 {
+		w.heldPause = time.Second
+		w.heldRetry = time.Now().Add(w.heldPause)
+	}
+	w.held = append(w.held, it)
+	w.heldIDs[it.event.Id] = true
+	w.a.heldN.Add(1)
+	if err != nil {
+		w.a.trouble.set(w.a.log, "something is tried again until it works", "ask whom events are for", err)
+	}
+}
+
+// retryHeld asks again whom the held events are for.
+func (w *worker) retryHeld(ctx context.Context) {
+	if len(w.held) == 0 || time.Now().Before(w.heldRetry) {
+		return
+	}
+	held := w.held
+	w.heldPause = min(2*w.heldPause, 30*time.Second)
+	w.heldRetry = time.Now().Add(w.heldPause)
+	var ready []*item
+	var still []*item
+	waiting := map[string]bool{}
+	var last error
+	for _, it := range held {
+		err := w.address(ctx, it)
+		switch {
+		case err == nil && !waiting[it.event.Id]:
+			ready = append(ready, it)
+		case w.a.now().Sub(it.since) > heldFor:
+			w.a.heldN.Add(-1)
+			w.kill(ctx, it, fmt.Sprintf("for an hour nobody knew whom it is for: %v", err))
+		default:
+			waiting[it.event.Id] = true
+			still = append(still, it)
+			if err != nil {
+				last = err
+			}
+		}
+	}
+	w.held, w.heldIDs = still, waiting
+	w.a.heldN.Add(-int64(len(ready)))
+	if last == nil {
+		w.a.trouble.clear("ask whom events are for")
+	}
+	for chunk := range slices.Chunk(ready, batch) {
+		// With the teams that are known now.
+		w.route(ctx, w.save(ctx, chunk))
+	}
+}
+
+// dropHeld lets go of all held items.
+func (w *worker) dropHeld() { w.dropSome(func(*item) bool { return true }) }
+
+// giveUpHeld lets go of the held items of a part.
+func (w *worker) giveUpHeld(p *part) { w.dropSome(func(it *item) bool { return it.part == p }) }
+
+func (w *worker) dropSome(which func(*item) bool) {
+	if len(w.held) == 0 {
+		return
+	}
+	w.heldIDs = map[string]bool{}
+	w.held = slices.DeleteFunc(w.held, func(it *item) bool {
+		if which(it) {
+			w.release(it)
+			w.a.heldN.Add(-1)
+			return true
+		}
+		w.heldIDs[it.event.Id] = true
+		return false
+	})
+}
+
+// finishDone takes events that are told out of flight.
+func (w *worker) finishDone(ctx context.Context) {
+	for {
+		items := w.done.take(ctx, batch)
+		if items == nil {
+			return
+		}
+		by := map[*part][]redisx.Element{}
+		for _, it := range items {
+			by[it.part] = append(by[it.part], it.element)
+		}
+		for p, elements := range by {
+			w.forget(ctx, p, elements)
+		}
+		w.a.told.Add(len(items))
+		for _, it := range items {
+			w.release(it)
+		}
+	}
+}
+
+// forget takes elements out of flight. When that can not be done, what is in flight is
+// looked at again once nothing is in hand.
+func (w *worker) forget(ctx context.Context, p *part, elements []redisx.Element) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := p.queue.Done(ctx, elements...)
+		if err == nil {
+			return
+		}
+		if p.lost.Load() || !run.Sleep(ctx, pause) {
+			w.suspect.Store(true)
+			return
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package alarm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/model"
+	"falcon/common/portal"
+	"falcon/common/redisx"
+	"falcon/common/testkit"
+	"falcon/modules/alarm/sender/sendertest"
+)
+
+// world is what an alarm needs, for real: a redis-server, the databases, and a sink for
+// what is sent over HTTP.
+type world struct {
+	t     *testing.T
+	redis *testkit.RedisServer
+	pool  *redisx.Pool
+	db    *portal.DB
+	dir   string
+	sink  *sendertest.Sink
+	lease time.Duration
+	set   func(*Config)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, redis: testkit.Redis(t), dir: t.TempDir(), sink: sendertest.HTTP(t), lease: time.Second}
+	w.db = w.openDB()
+	if err := w.db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.pool = w.openRedis()
+	var members []int64
+	for _, u := range []portal.User{
+		{Name: "ann", Email: "ann@example.com", Phone: "111", IM: "im-ann"},
+		{Name: "bob", Email: "bob@example.com", Phone: "222", IM: "im-bob"},
+		{Name: "bare"},
+	} {
+		id, err := w.db.CreateUser(t.Context(), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, id)
+	}
+	if _, err := w.db.CreateTeam(t.Context(), portal.Team{Name: "ops"}, members); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) openDB() *portal.DB {
+	w.t.Helper()
+	db, err := portal.Open(w.t.Context(), portal.Config{Dir: w.dir, Only: []string{portal.Alarms, portal.Portal, portal.UIC}}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func (w *world) openRedis() *redisx.Pool {
+	w.t.Helper()
+	cfg := redisx.DefaultConfig()
+	cfg.Addr = conf.DSN(w.redis.Addr())
+	p, err := redisx.New(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// channel adds a channel.
+func (w *world) channel(name, typ string, config any) {
+	w.t.Helper()
+	raw, err := json.Marshal(config)
+	if err == nil {
+		_, err = w.db.CreateAlarmChannel(w.t.Context(), portal.AlarmChannel{Name: name, Type: typ, Config: string(raw), Enabled: true, Created: time.Now()})
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// action adds an action and returns its id. Actions belong to templates.
+func (w *world) action(a portal.Action) int {
+	w.t.Helper()
+	tpl, err := w.db.CreateTemplate(w.t.Context(), portal.Template{Name: fmt.Sprint("t", time.Now().UnixNano()), CreateUser: "ann"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	id, err := w.db.SetTemplateAction(w.t.Context(), tpl, a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return int(id)
+}
+
+// running is an alarm that runs.
+type running struct {
+	*Alarm
+	addr string
+	log  *logged
+	stop func()
+	kill func() // what kill -9 leaves: nothing is given back and no lock is released
+}
+
+type logged struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (w *world) start() *running {
+	w.t.Helper()
+	cfg := DefaultConfig()
+	cfg.Drain = conf.Duration(3 * time.Second)
+	cfg.Timezone = "UTC"
+	if w.set != nil {
+		w.set(&cfg)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := &running{addr: ln.Addr().String(), log: &logged{}}
+	// Pools of its own, so that it can be cut off.
+	pool, db := w.openRedis(), w.openDB()
+	out := slog.New(slog.NewTextHandler(r.log, nil))
+	if r.Alarm, err = New(cfg, Deps{Log: out, DB: db, Redis: pool, Listener: ln}); err != nil {
+		w.t.Fatal(err)
+	}
+	r.lease, r.gap = w.lease, 20*time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	var once sync.Once
+	end := func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				w.t.Errorf("Run: %v", err)
+			}
+			if w.t.Failed() && os.Getenv("ALARM_LOG") != "" {
+				w.t.Log(r.log.String())
+			}
+		})
+	}
+	r.stop = end
+	r.kill = func() {
+		// It can reach nobody any more, which is as good as dead for all others.
+		_ = errors.Join(pool.Close(), db.Close())
+		end()
+	}
+	w.t.Cleanup(end)
+	return r
+}
+
+// event makes an event as a stock judge writes it.
+func event(id string, action, step int, status string, at int64, priority int) *model.Event {
+	return &model.Event{Id: id, Status: status, Endpoint: "host01", LeftValue: 1.5, CurrentStep: step, EventTime: at, PushedTags: map[string]string{},
+		Strategy: &model.Strategy{Id: 10, Metric: "cpu.idle", Tags: map[string]string{}, Func: "all(#3)", Operator: ">", RightValue: 1, MaxStep: 3,
+			Priority: priority, Note: "n", Tpl: &model.Template{Id: 7, Name: "base", ActionId: action, Creator: "root"}}}
+}
+
+func (w *world) push(events ...*model.Event) {
+	w.t.Helper()
+	for _, e := range events {
+		raw, err := json.Marshal(e)
+		if err == nil {
+			_, err = w.pool.Do(w.t.Context(), "LPUSH", redisx.Event(e.Priority()), raw)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// eventually waits until try finds what the test wants.
+func (w *world) eventually(try func() error) {
+	w.t.Helper()
+	testkit.Eventually(w.t, 20*time.Second, try)
+}
+
+// notices returns the messages of a case as "receiver channel result attempts step".
+func (w *world) notices(id string) []string {
+	w.t.Helper()
+	rows, err := w.db.CaseNotices(w.t.Context(), id, 1000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, n := range rows {
+		out = append(out, fmt.Sprintf("%s %s %s %d %d", n.Receiver, n.Channel, n.Result, n.Attempts, n.Step))
+	}
+	return out
+}
+
+// empty says which keys of lists of events are left in Redis.
+func (w *world) empty() error {
+	keys, err := redisx.Strings(w.pool.Do(w.t.Context(), "KEYS", "*"))
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		typ, err := redisx.String(w.pool.Do(w.t.Context(), "TYPE", k))
+		if err != nil {
+			return err
+		}
+		if typ == "list" && k != redisx.Dead {
+			return fmt.Errorf("the list %s is not empty", k)
+		}
+	}
+	return nil
+}
