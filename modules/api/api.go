@@ -15,6 +15,7 @@ import (
 	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/run"
 	"falcon/common/stat"
 	"falcon/modules/api/graphs"
@@ -27,6 +28,9 @@ type Deps struct {
 	Portal *portal.DB   // required; opened, migrated and closed by its owner
 	// Graphs are the graph nodes; nil asks those of Config.Graphs.
 	Graphs v1.Graphs
+	// Redis tells hbs of changes of the rules; nil uses that of Config.Redis, if that
+	// is enabled. The owner closes it.
+	Redis *redisx.Pool
 	// Hasher checks passwords; nil makes one of Config.Salt.
 	Hasher *auth.Hasher
 	// Listener takes requests; nil: Run listens on Config.Listen.
@@ -48,6 +52,8 @@ type API struct {
 	handler http.Handler
 	stats   *stat.Set
 	graphs  *graphs.Client // nil when Deps brought another
+	redis   *redisx.Pool   // likewise
+	rules   *rulesNotice   // nil without Redis
 }
 
 // New checks cfg and deps and builds the routes; it opens nothing.
@@ -84,18 +90,30 @@ func New(cfg Config, deps Deps) (*API, error) {
 		}
 		a.graphs, a.deps.Graphs = client, client
 	}
+	if deps.Redis == nil && cfg.Redis.Enabled {
+		var err error
+		if a.redis, err = redisx.New(cfg.Redis.Config); err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
+		deps.Redis = a.redis
+	}
 	settings, warnings := a.settings()
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
-	handler, err := v1.New(settings, v1.Deps{
+	routes := v1.Deps{
 		Log: a.log, Portal: deps.Portal, Graphs: a.deps.Graphs, Hasher: deps.Hasher, Stats: a.stats, Now: deps.Now,
-		Page: deps.Dashboard,
+		Page: deps.Dashboard, HBS: newPeer(cfg.HBS.Addr), Alarm: newPeer(cfg.Alarm.Addr),
 		Admin: daemon.Admin{
 			Stats: a.stats, Wrapped: true, Health: a.health, Reload: deps.Reload,
 			Config: func() any { return a.cfg },
 		}.Mux(),
-	})
+	}
+	if deps.Redis != nil {
+		a.rules = newRulesNotice(deps.Redis, a.log)
+		routes.RulesChanged, routes.Liveness = a.rules.Changed, liveness{deps.Redis}
+	}
+	handler, err := v1.New(settings, routes)
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
@@ -109,6 +127,7 @@ func (a *API) settings() (s v1.Settings, warnings []string) {
 	c := &a.cfg
 	s = v1.Settings{
 		AccessControl: c.AccessControl, SkipAuth: c.SkipAuth, SignupDisable: c.SignupDisable, StrictPermission: c.StrictPermission,
+		Maintainers: c.Maintainers, MetricListFile: c.MetricListFile,
 		DefaultToken: c.DefaultToken.Reveal(), ServiceTokens: map[string]v1.ServiceToken{},
 		PasswordHash: c.PasswordHash, SessionLife: c.SessionLife.D(), SessionCache: c.SessionCache.D(),
 		MaxPairs: c.MaxPairs, MaxBody: int64(c.MaxBody), MaxAnswer: c.MaxAnswer,
@@ -127,6 +146,9 @@ func (a *API) settings() (s v1.Settings, warnings []string) {
 	}
 	if !c.AccessControl {
 		warnings = append(warnings, "access_control is off: every user counts as an admin")
+	}
+	if a.deps.Portal.Alarms == nil {
+		warnings = append(warnings, "db.alarms is not set: alarms, channels and the inbox are not shown")
 	}
 	for name := range c.Graphs.Cluster {
 		if name != strings.ToLower(name) {
@@ -152,6 +174,9 @@ func (a *API) Run(ctx context.Context) error {
 	if a.graphs != nil {
 		defer a.graphs.Close()
 	}
+	if a.redis != nil {
+		defer a.redis.Close()
+	}
 	ln := a.deps.Listener
 	if ln == nil {
 		var err error
@@ -165,6 +190,9 @@ func (a *API) Run(ctx context.Context) error {
 		return httpx.Serve(ctx, ln, a.handler, cmp.Or(a.cfg.Drain.D(), 10*time.Second), a.log)
 	})
 	g.Go("sessions", a.forgetSessions)
+	if a.rules != nil {
+		g.Go("rules", a.rules.Run)
+	}
 	return g.Wait()
 }
 

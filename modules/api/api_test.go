@@ -54,13 +54,15 @@ func TestAStockConfigurationLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 10 {
-		t.Errorf("%d warnings, want one for each of 10 retired keys: %q", len(warnings), warnings)
+	if len(warnings) != 8 {
+		t.Errorf("%d warnings, want one for each of 8 retired keys: %q", len(warnings), warnings)
 	}
 	p := cfg.Portal()
 	if cfg.Graphs.ConnTimeout.D() != time.Second || cfg.Graphs.CallTimeout.D() != 5*time.Second || cfg.ReadTimeout.D() != 10*time.Second ||
 		len(cfg.Graphs.Cluster) != 2 || cfg.Listen != "0.0.0.0:8080" || cfg.SignupDisable || cfg.Salt.Reveal() != "pepper" ||
-		!strings.HasPrefix(p.UICDSN, "root:pw@tcp(127.0.0.1:3306)/uic?") || !cfg.Common().Debug || !cfg.StrictPermission {
+		!strings.HasPrefix(p.UICDSN, "root:pw@tcp(127.0.0.1:3306)/uic?") ||
+		!strings.HasPrefix(p.AlarmsDSN, "root:pw@tcp(127.0.0.1:3306)/alarms?") || !strings.HasPrefix(p.DashboardDSN, "root:pw@tcp(127.0.0.1:3306)/dashboard?") || p.Dir != "" ||
+		!cfg.Redis.Enabled || cfg.Redis.Addr.Reveal() != "127.0.0.1:6379" || cfg.MetricListFile != "./api/data/metric" || !cfg.Common().Debug || !cfg.StrictPermission {
 		t.Errorf("read as %+v", cfg)
 	}
 	printed, err := json.Marshal(cfg)
@@ -90,6 +92,11 @@ func TestConfigurations(t *testing.T) {
 	for _, tc := range []struct{ name, in, err string }{
 		{"empty", `{}`, "<nil>"},
 		{"one DSN only", `{"db":{"uic":"root@tcp(h:1)/uic"}}`, "db.falcon_portal, db.graph: missing, while another database is in MySQL: give all of db.falcon_portal, db.graph and db.uic, or none"},
+		{"alarms only", `{"db":{"alarms":"root@tcp(h:1)/alarms"}}`, "db.falcon_portal, db.graph, db.uic: missing, while another database is in MySQL: give all of db.falcon_portal, db.graph and db.uic, or none"},
+		{"redis", `{"redis":{"addr":"nowhere"}}`, `redis.addr: "nowhere" is no address, write host:port, password@host:port or unix:/path`},
+		{"no redis", `{"redis":{"enabled":false,"addr":"nowhere"}}`, "<nil>"},
+		{"hbs", `{"hbs":{"addr":"127.0.0.1:6031"}}`, `hbs.addr: "127.0.0.1:6031" is no address, write http://host:port`},
+		{"no alarm", `{"alarm":{"addr":""}}`, "<nil>"},
 		{"no databases", `{"db":{"dir":""}}`, "db: neither DSNs nor dir: write where the databases are"},
 		{"log level", `{"log_level":"loud"}`, `log_level: "loud" is unknown, use "debug", "info" or "warn"`},
 		{"port", `{"web_port":"8080"}`, `web_port: "8080" is no address, write ":8080" or "host:8080"`},

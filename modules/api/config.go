@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/ring"
 )
 
@@ -30,12 +32,20 @@ type Config struct {
 	DB DB `json:"db"`
 	// Graphs are the graph nodes.
 	Graphs Graphs `json:"graphs"`
+	// Redis tells hbs of changes, and holds when hosts were heard of.
+	Redis Redis `json:"redis"`
+	// HBS explains the rules of a host.
+	HBS Peer `json:"hbs"`
+	// Alarm tries channels.
+	Alarm Peer `json:"alarm"`
 
 	// AccessControl false makes everybody who is logged in an admin.
 	AccessControl bool `json:"access_control"`
 	// StrictPermission closes the holes of stock's permissions: what anybody may
 	// change there, only admins (and owners) may.
 	StrictPermission bool `json:"strict_permission"`
+	// Maintainers are users who may change everybody's rules and groups.
+	Maintainers []string `json:"maintainers"`
 	// SignupDisable leaves it to admins to create users.
 	SignupDisable bool `json:"signup_disable"`
 	// SkipAuth lets everybody in and believes the name he gives. It is meant for
@@ -73,6 +83,8 @@ type Config struct {
 	MaxBody int `json:"max_body"`
 	// MaxAnswer bounds an answer of graph/history, in bytes; one point is some 40.
 	MaxAnswer int `json:"max_answer"`
+	// MetricListFile names metrics for forms, a line each; empty lists the agent's.
+	MetricListFile string `json:"metric_list_file"`
 	// TrustedProxies are addresses or networks in front of api whose
 	// X-Forwarded-For names the caller.
 	TrustedProxies []string `json:"trusted_proxies"`
@@ -80,9 +92,10 @@ type Config struct {
 
 // DB says where the databases are: DSNs of MySQL, or a folder for SQLite files.
 type DB struct {
-	Portal    conf.DSN `json:"falcon_portal"`
-	Graph     conf.DSN `json:"graph"`
-	UIC       conf.DSN `json:"uic"`
+	Portal conf.DSN `json:"falcon_portal"`
+	Graph  conf.DSN `json:"graph"`
+	UIC    conf.DSN `json:"uic"`
+	// Dashboard and Alarms may be left out: their routes say so then.
 	Dashboard conf.DSN `json:"dashboard"`
 	Alarms    conf.DSN `json:"alarms"`
 	// Dir is the folder of the SQLite files; it counts when no DSN is given.
@@ -91,6 +104,28 @@ type DB struct {
 	MaxConns int `json:"max_conns"`
 	// MaxIdle bounds those kept open unused.
 	MaxIdle int `json:"max_idle"`
+}
+
+// Redis is where Redis is. Without it (enabled false) hbs sees a change within a
+// minute, and hosts are shown without when they were heard of.
+type Redis struct {
+	Enabled bool `json:"enabled"`
+	redisx.Config
+}
+
+// Peer is another daemon's HTTP.
+type Peer struct {
+	// Addr is http://host:port; empty for none.
+	Addr string `json:"addr"`
+}
+
+func (p *Peer) validate(key string, wrong func(string, ...any)) {
+	if p.Addr == "" {
+		return
+	}
+	if u, err := url.Parse(p.Addr); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		wrong("%s.addr: %q is no address, write http://host:port", key, p.Addr)
+	}
 }
 
 // Graphs are the graph nodes of the ring and the bounds of calls to them.
@@ -137,6 +172,8 @@ func DefaultConfig() Config {
 			ConnTimeout: conf.Millis(time.Second), CallTimeout: conf.Millis(5 * time.Second),
 			Replicas: ring.DefaultReplicas, RingHash: ring.CRC32,
 		},
+		Redis: Redis{Enabled: true, Config: redisx.DefaultConfig()},
+		HBS:   Peer{"http://127.0.0.1:6031"}, Alarm: Peer{"http://127.0.0.1:9912"},
 		AccessControl: true, StrictPermission: true, SignupDisable: true,
 		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
 		ReadTimeout: conf.Seconds(30 * time.Second), WriteTimeout: conf.Seconds(60 * time.Second),
@@ -157,10 +194,8 @@ func (c *Config) Common() *daemon.Base {
 func (c *Config) Retired() map[string]string {
 	return map[string]string{
 		"db.db_bug":        `statements are not logged; ask the database's own log`,
-		"metric_list_file": `the page asks the graphs for what there is`,
 		"gen_doc":          `docs/ in the source describes the routes`,
 		"gen_doc_path":     `docs/ in the source describes the routes`,
-		"redis":            `sessions are in the database`,
 		"admin_salt":       `a login needs the password`,
 		"sys_property_url": `there is nothing to ask elsewhere`,
 		"sys_api_key":      `there is nothing to ask elsewhere`,
@@ -182,6 +217,13 @@ func (c *Config) Validate() error {
 	}
 	c.DB.validate(wrong)
 	c.Graphs.validate(wrong)
+	if c.Redis.Enabled {
+		if err := c.Redis.Validate(); err != nil {
+			wrong("redis.%w", err)
+		}
+	}
+	c.HBS.validate("hbs", wrong)
+	c.Alarm.validate("alarm", wrong)
 	if !slices.Contains([]string{"", auth.Argon2id, auth.MD5}, c.PasswordHash) {
 		wrong(`password_hash: %q is unknown, use "argon2id", "md5" or leave it out`, c.PasswordHash)
 	}
@@ -212,13 +254,19 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// mysql says whether any database is in MySQL.
+func (d *DB) mysql() bool {
+	return d.Portal != "" || d.Graph != "" || d.UIC != "" || d.Alarms != "" || d.Dashboard != ""
+}
+
 func (d *DB) validate(wrong func(string, ...any)) {
 	dsns := map[string]conf.DSN{"db.falcon_portal": d.Portal, "db.graph": d.Graph, "db.uic": d.UIC}
+	mysql := d.mysql()
 	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(dsns)), func(k string) bool { return dsns[k] != "" })
 	switch {
-	case len(missing) == len(dsns) && d.Dir == "":
+	case !mysql && d.Dir == "":
 		wrong("db: neither DSNs nor dir: write where the databases are")
-	case len(missing) > 0 && len(missing) < len(dsns):
+	case mysql && len(missing) > 0:
 		// Falling back to a file would hide half of the data.
 		wrong("%s: missing, while another database is in MySQL: give all of db.falcon_portal, db.graph and db.uic, or none", strings.Join(missing, ", "))
 	}
@@ -246,12 +294,18 @@ func (g *Graphs) validate(wrong func(string, ...any)) {
 	}
 }
 
-// Portal returns what the portal is opened with.
+// Portal returns what the portal is opened with: all in MySQL or all in files. In
+// MySQL, alarms and dashboard stay closed without a DSN; a file in their place would
+// hide what is in the database that was forgotten.
 func (c *Config) Portal() portal.Config {
+	dir := c.DB.Dir
+	if c.DB.mysql() {
+		dir = ""
+	}
 	return portal.Config{
 		GraphDSN: c.DB.Graph.Reveal(), UICDSN: c.DB.UIC.Reveal(), PortalDSN: c.DB.Portal.Reveal(),
 		AlarmsDSN: c.DB.Alarms.Reveal(), DashboardDSN: c.DB.Dashboard.Reveal(),
-		Dir: c.DB.Dir, MaxConns: cmp.Or(c.DB.MaxConns, 32), MaxIdle: cmp.Or(c.DB.MaxIdle, 8),
+		Dir: dir, MaxConns: cmp.Or(c.DB.MaxConns, 32), MaxIdle: cmp.Or(c.DB.MaxIdle, 8),
 	}
 }
 

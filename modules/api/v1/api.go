@@ -93,6 +93,8 @@ type Deps struct {
 	Liveness Liveness
 	// HBS, when set, is hbs's HTTP, which explains the rules of a host.
 	HBS Peer
+	// Alarm, when set, is alarm's HTTP, which tries channels.
+	Alarm Peer
 	// RulesChanged, when set, is called after each change of what hbs compiles. It
 	// must not block.
 	RulesChanged func()
