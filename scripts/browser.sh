@@ -55,6 +55,7 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "agent": {"http": {"enabled": true, "listen": ":0"}},
 	  "transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 	  "api": {"web_port": ":0"}
 	}

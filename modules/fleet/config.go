@@ -16,6 +16,7 @@ import (
 	"falcon/modules/api"
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
+	"falcon/modules/judge"
 	"falcon/modules/transfer"
 )
 
@@ -39,6 +40,7 @@ type Config struct {
 	Agent    agent.Config    `json:"agent"`
 	Transfer transfer.Config `json:"transfer"`
 	Graph    graph.Config    `json:"graph"`
+	Judge    judge.Config    `json:"judge"`
 	HBS      hbs.Config      `json:"hbs"`
 	API      api.Config      `json:"api"`
 }
@@ -48,7 +50,7 @@ type Config struct {
 func DefaultConfig() Config {
 	c := Config{
 		Base: daemon.DefaultBase(), Data: "./data", Listen: "127.0.0.1",
-		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), HBS: hbs.DefaultConfig(), API: api.DefaultConfig(),
+		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), Judge: judge.DefaultConfig(), HBS: hbs.DefaultConfig(), API: api.DefaultConfig(),
 	}
 	c.Agent.HTTP.Listen = ":1988"
 	c.Agent.Transfer.Interval = conf.Seconds(10 * time.Second)
@@ -56,13 +58,15 @@ func DefaultConfig() Config {
 	c.Transfer.HTTP.Listen, c.Transfer.RPC.Listen = ":6060", ":8433"
 	c.Transfer.MinStep = 10
 	c.Graph.HTTP.Listen, c.Graph.RPC.Listen = ":6071", ":6070"
+	c.Judge.HTTP.Listen, c.Judge.RPC.Listen = ":6081", ":6080"
+	c.Transfer.Judge.Enabled = true
 	c.HBS.Listen, c.HBS.HTTP.Listen = ":6030", ":6031"
 	c.HBS.AutoGroup = GroupOfAll
 	c.API.Listen = ":8080"
 	// Empty folders and addresses of neighbours are filled in by Wired.
 	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
-	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster = nil, nil
-	c.Transfer.Spool.Dir, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.API.DB.Dir = "", "", "", "", ""
+	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
+	c.Transfer.Spool.Dir, c.Judge.Data, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.API.DB.Dir = "", "", "", "", "", ""
 	return c
 }
 
@@ -86,6 +90,8 @@ func (c *Config) places() []place {
 		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled, &c.Transfer.HTTP},
 		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, &c.Graph.RPC},
 		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, &c.Graph.HTTP},
+		{"judge.rpc.listen", &c.Judge.RPC.Listen, c.Judge.RPC.Enabled, &c.Judge.RPC},
+		{"judge.http.listen", &c.Judge.HTTP.Listen, c.Judge.HTTP.Enabled, &c.Judge.HTTP},
 		{"hbs.listen", &c.HBS.Listen, true, &c.HBS.Listener},
 		{"hbs.http.listen", &c.HBS.HTTP.Listen, c.HBS.HTTP.Enabled, &c.HBS.HTTP},
 		{"api.web_port", &c.API.Listen, true, nil},
@@ -101,6 +107,9 @@ func (c *Config) Wired() Config {
 		}
 	}
 	fill(&w.Graph.Data, filepath.Join(w.Data, "graph"))
+	if w.Judge.StateFile == "" {
+		fill(&w.Judge.Data, filepath.Join(w.Data, "judge"))
+	}
 	fill(&w.Transfer.Spool.Dir, filepath.Join(w.Data, "spool", "transfer"))
 	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.HBS.DBDir, filepath.Join(w.Data, "portal"))
@@ -123,12 +132,20 @@ func (c *Config) Wired() Config {
 			*p.addr = net.JoinHostPort(w.Listen, port)
 		}
 	}
-	if w.HBS.Redis.Addr == "" {
-		w.HBS.Redis.Addr = cmp.Or(w.Redis, privateAddr)
+	for _, addr := range w.redisAddrs() {
+		if *addr == "" {
+			*addr = cmp.Or(w.Redis, privateAddr)
+		}
 	}
 	fill(&w.Agent.Heartbeat.Addr, loopback(w.HBS.Listen))
 	if len(w.HBS.Liveness.Transfers) == 0 {
 		w.HBS.Liveness.Transfers = []string{loopback(w.Transfer.RPC.Listen)}
+	}
+	if len(w.Judge.HBS.Servers) == 0 {
+		w.Judge.HBS.Servers = []string{loopback(w.HBS.Listen)}
+	}
+	if len(w.Transfer.Judge.Cluster) == 0 {
+		w.Transfer.Judge.Cluster = map[string]string{"judge-00": loopback(w.Judge.RPC.Listen)}
 	}
 	// One graph and one transfer live here, unless the file names others.
 	if len(w.Agent.Transfer.Addrs) == 0 {
@@ -140,6 +157,17 @@ func (c *Config) Wired() Config {
 		}
 	}
 	return w
+}
+
+// redisAddrs are the places of the addresses of Redis, for those daemons that use one.
+func (c *Config) redisAddrs() (all []*conf.DSN) {
+	if c.HBS.Redis.Enabled {
+		all = append(all, &c.HBS.Redis.Addr)
+	}
+	if c.Judge.Alarm.Enabled && c.Judge.Alarm.Redis.DSN == "" {
+		all = append(all, &c.Judge.Alarm.Redis.Addr)
+	}
+	return all
 }
 
 // A Daemon is one of the daemons of a fleet.
@@ -200,7 +228,7 @@ func (c *Config) Validate() error {
 	for _, s := range []struct {
 		name string
 		conf.Config
-	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"hbs", &w.HBS}, {"api", &w.API}} {
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"api", &w.API}} {
 		if err := s.Validate(); err != nil {
 			errs = append(errs, prefixed(s.name, err)...)
 		}
@@ -223,7 +251,7 @@ func prefixed(section string, err error) (out []error) {
 func (c *Config) Retired() map[string]string {
 	all := map[string]string{}
 	for section, keys := range map[string]map[string]string{
-		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "hbs": c.HBS.Retired(), "api": c.API.Retired(),
+		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "judge": c.Judge.Retired(), "hbs": c.HBS.Retired(), "api": c.API.Retired(),
 	} {
 		for k, why := range keys {
 			all[section+"."+k] = why

@@ -12,6 +12,7 @@ import (
 	"falcon/modules/api"
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
+	"falcon/modules/judge"
 	"falcon/modules/transfer"
 )
 
@@ -20,8 +21,9 @@ func TestShippedFiles(t *testing.T) {
 	ignoreNothing := func(c *agent.Config) { c.Ignore = map[string]bool{} }
 	a, tr, g, p, f := agent.DefaultConfig(), transfer.DefaultConfig(), graph.DefaultConfig(), api.DefaultConfig(), DefaultConfig()
 	ignoreNothing(&a)
-	h := hbs.DefaultConfig()
-	want := map[string]any{"hbs.json": &h, "agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
+	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
+	want := map[string]any{"hbs.json": &h, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)

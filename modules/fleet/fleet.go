@@ -22,6 +22,7 @@ import (
 	"falcon/modules/dashboard"
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
+	"falcon/modules/judge"
 	"falcon/modules/transfer"
 )
 
@@ -108,11 +109,16 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	cfg := f.cfg
 	var private *privateRedis
-	if cfg.HBS.Redis.Enabled && cfg.HBS.Redis.Addr == privateAddr {
-		if private, err = startRedis(ctx, filepath.Join(cfg.Data, "redis"), f.log.With("daemon", "redis")); err != nil {
-			return err
+	for _, addr := range cfg.redisAddrs() {
+		if *addr != privateAddr {
+			continue
 		}
-		cfg.HBS.Redis.Addr = conf.DSN(private.addr())
+		if private == nil {
+			if private, err = startRedis(ctx, filepath.Join(cfg.Data, "redis"), f.log.With("daemon", "redis")); err != nil {
+				return err
+			}
+		}
+		*addr = conf.DSN(private.addr())
 	}
 	stages, closeAll, err := f.build(cfg, at, db)
 	if err != nil {
@@ -142,12 +148,20 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	cfg.Agent.Heartbeat.Addr = strings.Join(at.instead(strings.Split(cfg.Agent.Heartbeat.Addr, ","), f.cfg.HBS.Listen, "hbs.listen"), ",")
 	cfg.HBS.Liveness.Transfers = at.instead(cfg.HBS.Liveness.Transfers, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
-	for _, cluster := range []*map[string]string{&cfg.Transfer.Graph.Cluster, &cfg.API.Graphs.Cluster} {
+	cfg.Judge.HBS.Servers = at.instead(cfg.Judge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
+	for _, c := range []struct {
+		cluster         *map[string]string
+		configured, key string
+	}{
+		{&cfg.Transfer.Graph.Cluster, f.cfg.Graph.RPC.Listen, "graph.rpc.listen"},
+		{&cfg.API.Graphs.Cluster, f.cfg.Graph.RPC.Listen, "graph.rpc.listen"},
+		{&cfg.Transfer.Judge.Cluster, f.cfg.Judge.RPC.Listen, "judge.rpc.listen"},
+	} {
 		wired := map[string]string{}
-		for node, addrs := range *cluster {
-			wired[node] = strings.Join(at.instead(strings.Split(addrs, ","), f.cfg.Graph.RPC.Listen, "graph.rpc.listen"), ",")
+		for node, addrs := range *c.cluster {
+			wired[node] = strings.Join(at.instead(strings.Split(addrs, ","), c.configured, c.key), ",")
 		}
-		*cluster = wired
+		*c.cluster = wired
 	}
 
 	var pool *redisx.Pool
@@ -161,17 +175,18 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
 	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
 	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
+	j, err7 := judge.New(cfg.Judge, judge.Deps{Log: log("judge"), RPC: at.take("judge.rpc.listen"), HTTP: at.take("judge.http.listen")})
 	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: pool, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})
 	page, err4 := dashboard.Handler()
 	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Dashboard: page})
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return nil, closeAll, err
 	}
 	return []stage{
 		{"agent": a.Run},
 		{"hbs": h.Run},
 		{"transfer": t.Run},
-		{"graph": g.Run},
+		{"graph": g.Run, "judge": j.Run},
 		{"api": p.Run},
 	}, closeAll, nil
 }

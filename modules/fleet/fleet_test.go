@@ -148,7 +148,8 @@ func TestLinksSpeakTLS(t *testing.T) {
 	client := fmt.Sprintf(`{"enabled":true,"ca":%q}`, cert)
 	f, _ := quiet(t, fmt.Sprintf(`{
 		"agent": {"transfer": {"tls": %[3]s, "interval": "1s"}},
-		"transfer": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}, "graph": {"tls": %[3]s}},
+		"transfer": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}, "graph": {"tls": %[3]s}, "judge": {"tls": %[3]s}},
+		"judge": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}},
 		"graph": {"rpc": {"enabled": true, "listen": ":0", "tls_cert": %[1]q, "tls_key": %[2]q}},
 		"api": {"graphs": {"tls": %[3]s}}
 	}`, cert, key, client))

@@ -48,6 +48,7 @@ type keeper struct {
 	mu      sync.Mutex
 	current *edition
 	changed chan struct{} // closed when current is replaced
+	ended   chan struct{} // closed when run has ended
 	deltas  []step        // oldest first
 	failed  error         // of the last attempt
 	at      time.Time     // when rows were last read
@@ -66,7 +67,7 @@ type step struct {
 func newKeeper(rows Rows, cfg *Config, loc *time.Location, log *slog.Logger, now func() time.Time) *keeper {
 	return &keeper{
 		rows: rows, loc: loc, guard: cfg.Guard, every: cfg.Interval.D(), log: log, now: now,
-		dirty: make(chan struct{}, 1), changed: make(chan struct{}), told: map[compile.Bad]bool{},
+		dirty: make(chan struct{}, 1), changed: make(chan struct{}), ended: make(chan struct{}), told: map[compile.Bad]bool{},
 	}
 }
 
@@ -84,6 +85,7 @@ const coalesce = 100 * time.Millisecond
 // run compiles at once, after each touch, each interval, and when the hours of a
 // strategy begin or end.
 func (k *keeper) run(ctx context.Context) error {
+	defer close(k.ended)
 	for {
 		k.compile(ctx)
 		timer := time.NewTimer(k.pause())
@@ -249,14 +251,16 @@ func (k *keeper) book(ctx context.Context, req *rulebook.Request) (*rulebook.Rep
 		}
 		select {
 		case <-changed:
+			continue
 		case <-timer.C:
-			if e == nil {
-				return nil, errNotReady
-			}
-			return &rulebook.Reply{Kind: rulebook.NotModified, Version: req.Version}, nil
+		case <-k.ended: // nobody is kept waiting by an hbs that stops
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		if e == nil {
+			return nil, errNotReady
+		}
+		return &rulebook.Reply{Kind: rulebook.NotModified, Version: req.Version}, nil
 	}
 }
 
