@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -51,7 +50,7 @@ type Alarm struct {
 
 	people    *remembered
 	channels  *channels
-	callbacks *http.Client
+	callbacks *sender.Caller
 	workers   []*worker
 	outlets   outlets
 	results   *mailbox[*message]
@@ -95,7 +94,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	a := &Alarm{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, loc: loc, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
 		lease: 10 * time.Second, gap: time.Second, results: newMailbox[*message](), outlets: outlets{m: map[string]*outlet{}},
-		callbacks: sender.NewClient(3*time.Second, 20*time.Second),
+		callbacks: sender.NewCaller(3*time.Second, 20*time.Second),
 		channels:  &channels{db: deps.DB, api: cfg.API, log: deps.Log},
 	}
 	if a.now == nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,9 +15,6 @@ import (
 	"falcon/common/run"
 	"falcon/modules/alarm/sender"
 )
-
-// maxCallbackAnswer bounds what is told of the answer of a callback, in bytes.
-const maxCallbackAnswer = 4 << 10
 
 // callbackURL returns the address of a callback with its parameters (contract alerting
 // 4.6).
@@ -67,7 +62,7 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 			return "", n, ""
 		}
 		var body string
-		body, err = a.get(ctx, callbackURL(address, m.item.event, a.loc))
+		body, err = a.callbacks.Get(ctx, callbackURL(address, m.item.event, a.loc))
 		<-o.calls
 		if ctx.Err() != nil {
 			return "", n, ""
@@ -101,20 +96,6 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 	}
 	a.failing.clear("callback " + address)
 	return portal.NoticeSent, n, said
-}
-
-func (a *Alarm) get(ctx context.Context, address string) (body string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := a.callbacks.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxCallbackAnswer))
-	return strings.ToValidUTF8(string(b), ""), err
 }
 
 // beside tells people of a callback, when its action wants that, and waits until they

@@ -35,11 +35,31 @@ func newPoster(address string, timeout time.Duration) (*poster, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("config: url %q is none that can be called, write http://host:port/path", address)
 	}
-	return &poster{url: address, header: http.Header{}, client: NewClient(connectTimeout, timeout)}, nil
+	return &poster{url: address, header: http.Header{}, client: newClient(connectTimeout, timeout)}, nil
 }
 
-// NewClient returns a client whose calls are made once, within limit as a whole.
-func NewClient(connect, limit time.Duration) *http.Client {
+// A Caller calls addresses of operators: the callbacks of actions.
+type Caller struct{ client *http.Client }
+
+// NewCaller returns a Caller whose calls are made once, within limit as a whole.
+func NewCaller(connect, limit time.Duration) *Caller { return &Caller{newClient(connect, limit)} }
+
+// Get calls an address and returns the first 4 KiB of the answer, whatever its status.
+func (c *Caller) Get(ctx context.Context, address string) (body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	return strings.ToValidUTF8(string(b), ""), err
+}
+
+func newClient(connect, limit time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: limit,
 		Transport: &http.Transport{
