@@ -57,6 +57,7 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
+	  "alarm": {"http": {"enabled": true, "listen": ":0"}},
 	  "api": {"web_port": ":0"}
 	}
 JSON

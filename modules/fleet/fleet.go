@@ -18,6 +18,7 @@ import (
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/modules/agent"
+	"falcon/modules/alarm"
 	"falcon/modules/api"
 	"falcon/modules/dashboard"
 	"falcon/modules/graph"
@@ -164,29 +165,60 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		*c.cluster = wired
 	}
 
-	var pool *redisx.Pool
-	closeAll = func() {}
-	if cfg.HBS.Redis.Enabled {
-		if pool, err = redisx.New(cfg.HBS.Redis.Config); err != nil {
-			return nil, nil, err
+	for _, u := range []struct {
+		addr            *string
+		configured, key string
+	}{
+		{&cfg.Alarm.API.Dashboard, f.cfg.API.Listen, "api.web_port"},
+		{&cfg.API.HBS.Addr, f.cfg.HBS.HTTP.Listen, "hbs.http.listen"},
+		{&cfg.API.Alarm.Addr, f.cfg.Alarm.HTTP.Listen, "alarm.http.listen"},
+	} {
+		if addr, ok := strings.CutPrefix(*u.addr, "http://"); ok {
+			*u.addr = "http://" + at.instead([]string{addr}, u.configured, u.key)[0]
 		}
-		closeAll = func() { _ = pool.Close() } // nobody uses it any more
+	}
+
+	// One pool for each address: daemons that share a Redis share its connections.
+	pools := map[conf.DSN]*redisx.Pool{}
+	closeAll = func() {
+		for _, p := range pools {
+			_ = p.Close() // nobody uses it any more
+		}
+	}
+	pool := func(c redisx.Config, enabled bool) *redisx.Pool {
+		if !enabled || err != nil {
+			return nil
+		}
+		if pools[c.Addr] == nil {
+			var p *redisx.Pool
+			if p, err = redisx.New(c); err != nil {
+				return nil
+			}
+			pools[c.Addr] = p
+		}
+		return pools[c.Addr]
+	}
+	forHBS, forAlarm, forAPI := pool(cfg.HBS.Redis.Config, cfg.HBS.Redis.Enabled), pool(cfg.Alarm.Redis.Config, true), pool(cfg.API.Redis.Config, cfg.API.Redis.Enabled)
+	if err != nil {
+		return nil, closeAll, err
 	}
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
 	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
 	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
 	j, err7 := judge.New(cfg.Judge, judge.Deps{Log: log("judge"), RPC: at.take("judge.rpc.listen"), HTTP: at.take("judge.http.listen")})
-	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: pool, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})
+	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: forHBS, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})
+	l, err8 := alarm.New(cfg.Alarm, alarm.Deps{Log: log("alarm"), DB: db, Redis: forAlarm, Listener: at.take("alarm.http.listen")})
 	page, err4 := dashboard.Handler()
-	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Dashboard: page})
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Redis: forAPI, Dashboard: page})
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8); err != nil {
 		return nil, closeAll, err
 	}
 	return []stage{
 		{"agent": a.Run},
-		{"hbs": h.Run},
+		{"hbs": h.Run}, // it, too, sends points to transfer
 		{"transfer": t.Run},
 		{"graph": g.Run, "judge": j.Run},
+		{"alarm": l.Run},
 		{"api": p.Run},
 	}, closeAll, nil
 }
