@@ -20,7 +20,7 @@ interface Options {
 
 const onScreen = new Set<() => void>();
 
-/** Asks for everything on screen anew, as the key r does it; false when nothing is asked for. */
+/** Asks for everything on screen anew, as the key r does; false when there is nothing to ask for. */
 export function reloadAll(): boolean {
   onScreen.forEach((f) => f());
   return onScreen.size > 0;

@@ -23,12 +23,14 @@ interface Inbox {
 }
 
 const pace = 10; // seconds
+const patience = 60; // seconds after a failure, which a list of messages that is closed would repeat for ever
 const length = 20;
 
 export const inbox = signal<Inbox | null>(null);
 export const inboxError = signal<unknown>(null);
 
 let loading: AbortController | null = null;
+let failedAt = 0;
 
 export async function readInbox(): Promise<void> {
   loading?.abort();
@@ -37,7 +39,9 @@ export async function readInbox(): Promise<void> {
     inbox.value = (await call<Inbox>(`/alarm/inbox?limit=${length}&offset=0`, { signal: mine.signal })).data;
     inboxError.value = null;
   } catch (err) {
-    if (!isAbort(err)) inboxError.value = err;
+    if (isAbort(err)) return;
+    inboxError.value = err;
+    failedAt = Date.now();
   } finally {
     if (loading === mine) loading = null;
   }
@@ -68,7 +72,8 @@ export async function markRead(ids: readonly number[] = []): Promise<void> {
 export function followInbox(): () => void {
   void readInbox();
   const beat = () => {
-    if (!document.hidden && loading === null && user.peek()) void readInbox();
+    const waits = inboxError.peek() !== null && Date.now() - failedAt < patience * 1000;
+    if (!document.hidden && loading === null && !waits && user.peek()) void readInbox();
   };
   const timer = setInterval(beat, pace * 1000);
   document.addEventListener("visibilitychange", beat);

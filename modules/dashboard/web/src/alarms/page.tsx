@@ -62,8 +62,8 @@ export function Alarms() {
   );
   return (
     <div class={"page alarms" + (id ? " detailed" : "")}>
+      <h1 id="alarms-title" class="hidden">{t("alarms")}</h1>
       <section class="board" aria-labelledby="alarms-title">
-        <h1 id="alarms-title" class="hidden">{t("alarms")}</h1>
         <nav class="tabs" aria-label={t("alarms")}>
           <Link href={hrefWith({ s: "", id: "", sort: "" })} aria-current={tab === "open" ? "page" : undefined}>
             {t("alarms.open")} {tab === "open" && open.data ? <b>{count(open.data.length)}</b> : null}

@@ -50,7 +50,7 @@ export function HostPage() {
   return (
     <div class="page">
       <header class="page-head">
-        <h1><Link href="/hosts" class="crumb">{t("hosts")}</Link> <span class="sub">/</span> <span class="mono">{name || "#" + id}</span></h1>
+        <div class="crumbs"><Link href="/hosts" class="crumb">{t("hosts")}</Link><h1><span class="mono">{name || "#" + id}</span></h1></div>
         {h ? <MaintainPill h={h} /> : null}
         <div class="end">
           {h ? <Maintain ids={[id]} some={inMaintenance(h, at) || h.maintain_end > at} onDone={() => [facts, rules].forEach((l) => l.reload())} /> : null}

@@ -41,7 +41,7 @@ export function HostGroupPage() {
   return (
     <div class="page">
       <header class="page-head">
-        <h1><Link href="/hostgroups" class="crumb">{t("hostgroups")}</Link> <span class="sub">/</span> {g?.grp_name ?? ""}</h1>
+        <div class="crumbs"><Link href="/hostgroups" class="crumb">{t("hostgroups")}</Link><h1>{g?.grp_name ?? "#" + id}</h1></div>
         {g ? (
           <div class="end">
             <button type="button" class="button" onClick={() => ask({ do: "edit" })}><EditIcon /> {t("rename")}</button>

@@ -35,7 +35,7 @@ export function TemplatePage() {
   return (
     <div class="page">
       <header class="page-head">
-        <h1><Link href="/templates" class="crumb">{t("templates")}</Link> <span class="sub">/</span> {x?.tpl_name ?? ""}</h1>
+        <div class="crumbs"><Link href="/templates" class="crumb">{t("templates")}</Link><h1>{x?.tpl_name ?? "#" + id}</h1></div>
         {x ? (
           <div class="end">
             <button type="button" class="button" onClick={() => ask({ do: "edit" })}><EditIcon /> {t("template.edit")}</button>

@@ -4,7 +4,7 @@ import { now } from "../clock";
 import { age, t } from "../i18n";
 import { moment } from "../text";
 import { Failure } from "./error";
-import type { Loaded } from "../load";
+import { reloadAll, type Loaded } from "../load";
 
 /** A priority in its colour; from 3 on all are quiet. */
 export const Priority = ({ p }: { p: number }) => <span class={"prio p" + Math.min(Math.max(p, 0), 3)}>p{p}</span>;
@@ -34,13 +34,16 @@ export function Filter({ value, placeholder, onText, id }: { value: string; plac
   );
 }
 
-/** The thin line of work under way, and what failed with a way to try again; what is on screen stays. */
+/**
+ * The thin line of work under way, and what failed with a way to try again; what is on
+ * screen stays. What fails seldom fails alone: another try asks for all of the page.
+ */
 export function Status({ of }: { of: readonly Loaded<unknown>[] }) {
-  const failed = of.filter((l) => l.error !== null);
+  const failed = of.find((l) => l.error !== null);
   return (
     <>
       <div class={"bar" + (of.some((l) => l.busy) ? " on" : "")} aria-hidden="true" />
-      {failed[0] ? <Failure error={failed[0].error} onRetry={() => failed.forEach((l) => l.reload())} /> : null}
+      {failed ? <Failure error={failed.error} onRetry={reloadAll} /> : null}
     </>
   );
 }

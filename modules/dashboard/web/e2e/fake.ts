@@ -1,0 +1,184 @@
+// An api in the browser, for what a real one can not be brought to at will: a store
+// that fails, a fleet without a single row, answers that take their time. What it
+// answers has the shapes of the real one.
+import type { Page, Route } from "playwright-core";
+
+export interface Call {
+  method: string;
+  path: string;
+  body: unknown;
+  /** The token that proves a change comes from the page. */
+  csrf: string;
+}
+
+export interface Fake {
+  /** What the page has changed, in order. */
+  writes: Call[];
+  /** How many times path was asked for. */
+  asked(path: string): number;
+  /** Every list is without rows. */
+  empty: boolean;
+  /** Every request but those of the session fails. */
+  fail: boolean;
+  /** Milliseconds that each answer takes. */
+  slow: number;
+}
+
+const token = "a-token-of-the-session";
+const now = Math.floor(Date.now() / 1000);
+const iso = (ago: number) => new Date((now - ago) * 1000).toISOString();
+
+const oneCase = (id: string, endpoint: string, metric: string, func: string, cond: string, priority: number, ago: number, step: number, note: string, status = "PROBLEM") => ({
+  id, endpoint, metric, func, cond, note, step: 3, current_step: step, priority, status, timestamp: iso(ago), update_at: iso(Math.min(ago, 300)), closed_at: null, closed_note: "",
+  user_modified: 0, tpl_creator: "root", expression_id: 0, strategy_id: 41, template_id: 2, process_note: 0, process_status: "unresolved",
+});
+const open = [
+  oneCase("s_41_a", "web-014.bj", "df.bytes.free.percent/fstype=ext4,mount=/data", "all(#3)", "8.904761904761905 < 10", 0, 720, 2, "data disk nearly full"),
+  oneCase("s_42_b", "mysql-03.sh", "mysql.slave.lag/port=3306", "all(#3)", "412 > 300", 1, 1860, 3, "replica lags behind"),
+  oneCase("s_46_c", "kafka-07.a-long-host-name.production.example.com", "agent.heartbeat.alive", "all(#1)", "0 == 0", 0, 95, 1, "host is silent"),
+];
+const over = [oneCase("s_50_d", "web-003.bj", "cpu.idle", "all(#3)", "64 < 10", 1, 5000, 1, "cpu", "OK")];
+const people = ["root", "anna", "bo"].map((name, i) => ({ id: i + 1, name, cnname: name.toUpperCase(), email: name + "@example.com", phone: "", im: "", qq: "", role: i === 0 ? 2 : 0 }));
+const strategy = (id: number, tpl_id: number, metric: string, tags: string, func: string, op: string, right_value: string, priority: number) => ({
+  id, tpl_id, metric, tags, func, op, right_value, priority, max_step: 3, note: "", run_begin: "", run_end: "",
+});
+const basics = { id: 1, tpl_name: "host.basics", parent_id: 0, action_id: 1, create_user: "root" };
+const disk = { id: 2, tpl_name: "web.disk", parent_id: 1, action_id: 1, create_user: "anna" };
+const inherited = [
+  { strategy: strategy(1, 1, "df.bytes.free.percent", "", "all(#1)", "<", "5", 1), tpl_id: 1, tpl_name: "host.basics", overridden_by: 41, own: false },
+  { strategy: strategy(2, 1, "load.1minPerCPU", "", "all(#3)", ">", "3", 2), tpl_id: 1, tpl_name: "host.basics", overridden_by: 0, own: false },
+  { strategy: strategy(41, 2, "df.bytes.free.percent", "", "all(#3)", "<", "10", 0), tpl_id: 2, tpl_name: "web.disk", overridden_by: 0, own: true },
+];
+const action = { id: 1, uic: "ops", url: "", callback: 0, before_callback_sms: 0, before_callback_mail: 0, after_callback_sms: 0, after_callback_mail: 0, channels: "" };
+const groups = [{ id: 1, grp_name: "all", create_user: "root" }, { id: 2, grp_name: "shop.web", create_user: "anna" }];
+const host = (id: number, alive: boolean) => ({
+  id, hostname: `web-00${id}.bj`, ip: "10.1.0." + id, agent_version: "0.1.0", plugin_version: "", alive, last_seen: alive ? now - 7 : now - 4000,
+  maintain_begin: id === 3 ? now - 60 : 0, maintain_end: id === 3 ? now + 7200 : 0, groups: [{ id: 2, grp_name: "shop.web" }],
+});
+const hosts = [host(1, true), host(2, false), host(3, true)];
+const channels = [
+  { id: 1, name: "inbox", type: "inbox", config: {}, enabled: true, creator: "root" },
+  { id: 2, name: "mail", type: "mail", config: { server: "smtp.example.com:587", tls: "starttls", user: "falcon", password: "***", from: "falcon@example.com", skip_verify: false }, enabled: true, creator: "anna" },
+];
+const teams = [{ team: { id: 1, name: "ops", resume: "on call", creator: 1 }, creator_name: "root", users: people.slice(0, 2) }];
+
+class Refused extends Error {
+  constructor(readonly status: number, text: string, readonly field = "") {
+    super(text);
+  }
+}
+
+type Answer = (m: RegExpExecArray, q: URLSearchParams, body: Record<string, unknown>) => unknown;
+
+/** Answers every call of the page. Reload the page after a change of fake.empty. */
+export async function useFake(p: Page): Promise<Fake> {
+  const items = open.map((c, i) => ({ id: i + 1, created: now - 60 - i, read_at: i > 1 ? now : 0, case_id: c.id, event_ts: now - 60, endpoint: c.endpoint, metric: c.metric, priority: c.priority, status: c.status, step: 1, channel: "inbox" }));
+  const unread = () => items.filter((i) => i.read_at === 0).length;
+  const counts = new Map<string, number>();
+  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, fail: false, slow: 0 };
+  const rows = <T>(all: T[]): T[] => (fake.empty ? [] : all);
+  const known = <T>(one: T | undefined): T => {
+    if (one === undefined) throw new Refused(404, "there is no such row");
+    return one;
+  };
+  const has: string[] = hosts.map((h) => h.hostname);
+  const routes: [string, RegExp, Answer][] = [
+    ["GET", /^\/user\/current$/, () => people[0]],
+    ["GET", /^\/user\/users$/, () => rows(people)],
+    ["POST", /^\/user\/create$/, (_m, _q, b) => ({ sig: "", name: b["name"] })],
+    ["GET", /^\/alarm\/eventcases$/, (_m, q) => (q.get("event_id") ? [...open, ...over].filter((c) => c.id === q.get("event_id")) : rows(q.get("status") === "OK" ? over : open))],
+    ["GET", /^\/alarm\/events$/, () => [
+      { id: 2, event_caseId: "s_41_a", step: 2, cond: "8.4 < 10", status: 0, timestamp: iso(420) }, { id: 1, event_caseId: "s_41_a", step: 1, cond: "8.9 < 10", status: 0, timestamp: iso(720) },
+    ]],
+    ["GET", /^\/alarm\/notices$/, () => [
+      { id: 1, event_ts: now - 720, send_ts: now - 719, status: "PROBLEM", step: 1, action_id: 1, receiver: "anna", channel: "inbox", result: "sent", attempts: 1, answer: "" },
+      { id: 2, event_ts: now - 720, send_ts: now - 718, status: "PROBLEM", step: 1, action_id: 1, receiver: "bo", channel: "mail", result: "failed", attempts: 3, answer: "451 4.7.1 try again later" },
+    ]],
+    ["GET", /^\/alarm\/inbox$/, () => (fake.empty ? { unread: 0, items: [] } : { unread: unread(), items })],
+    ["POST", /^\/alarm\/inbox\/read$/, (_m, _q, b) => {
+      const ids = (b["ids"] as number[] | undefined) ?? [];
+      for (const i of items) if (ids.length === 0 || ids.includes(i.id)) i.read_at = now;
+      return { unread: unread() };
+    }],
+    ["POST", /^\/graph\/history$/, (_m, _q, b) => {
+      const values: { timestamp: number; value: number }[] = [];
+      for (let ts = b["start_time"] as number; ts <= (b["end_time"] as number); ts += 60) values.push({ timestamp: ts, value: 8 + ((b["end_time"] as number) - ts) / 240 });
+      return (b["hostnames"] as string[]).flatMap((endpoint) => (b["counters"] as string[]).map((counter) => ({ endpoint, counter, dstype: "GAUGE", step: 60, Values: values })));
+    }],
+    ["GET", /^\/graph\/endpoint$/, () => rows(hosts.map((h) => ({ endpoint: h.hostname, id: h.id, ts: now })))],
+    ["GET", /^\/graph\/endpoint_counter$/, () => []],
+    ["GET", /^\/metric\/default_list$/, () => ["cpu.idle", "df.bytes.free.percent", ""]],
+    ["GET", /^\/template$/, () => ({ templates: rows([basics, disk].map((x) => ({ template: x, parent_name: x.parent_id ? "host.basics" : "" }))) })],
+    ["GET", /^\/template\/(\d+)$/, (m) => ({ template: known([basics, disk].find((x) => String(x.id) === m[1])), stratges: [], action, parent_name: "" })],
+    ["GET", /^\/template\/(\d+)\/inherited$/, () => ({ chain: [basics, disk].map(({ id, tpl_name }) => ({ id, tpl_name })), strategies: rows(inherited) })],
+    ["GET", /^\/template\/(\d+)\/hostgroup$/, () => ({ template: disk, hostgroups: rows(groups.slice(1)) })],
+    ["POST", /^\/template$/, (_m, _q, b) => ({ ...basics, id: 1, tpl_name: b["name"] })],
+    ["POST", /^\/strategy\/check$/, (_m, _q, b) => {
+      const errors: { field: string; error: string }[] = [];
+      if (b["metric"] === "") errors.push({ field: "metric", error: "write the name of a metric" });
+      if (!/^-?\d+$/.test(b["right_value"] as string)) errors.push({ field: "right_value", error: `"${String(b["right_value"])}" is no number` });
+      return { ok: errors.length === 0, errors, warnings: [], matches: b["metric"] === "cpu.idle" ? 12 : 0, examples: b["metric"] === "cpu.idle" ? ["web-001.bj/cpu.idle"] : [] };
+    }],
+    ["POST", /^\/strategy$/, (_m, _q, b) => {
+      if (b["func"] === "none") throw new Refused(400, '"none" is no function', "func");
+      return { ...b, id: 99 };
+    }],
+    ["GET", /^\/team$/, () => rows(teams)],
+    ["GET", /^\/hostgroup$/, () => rows(groups)],
+    ["GET", /^\/hostgroup\/(\d+)$/, (m) => ({ hostgroup: known(groups.find((g) => String(g.id) === m[1])), hosts: rows(hosts) })],
+    ["GET", /^\/hostgroup\/(\d+)\/template$/, () => ({ hostgroup: groups[1], templates: rows([disk]) })],
+    ["GET", /^\/hostgroup\/(\d+)\/plugins$/, () => rows([{ id: 1, grp_id: 2, dir: "sys/ntp", create_user: "root" }])],
+    ["PUT", /^\/hostgroup\/(\d+)\/hosts$/, (_m, _q, b) => {
+      const named = b["hosts"] as string[];
+      const added = b["mode"] === "remove" ? [] : named.filter((h) => !has.includes(h));
+      const removed = b["mode"] === "add" ? [] : has.filter((h) => named.includes(h) === (b["mode"] === "remove"));
+      return { added, removed, created: added, unchanged: has.length - removed.length, members: has.length + added.length - removed.length };
+    }],
+    ["GET", /^\/hosts$/, (_m, q) => {
+      const found = rows(hosts).filter((h) => (q.get("q") ?? "").split(" ").every((w) => h.hostname.includes(w)));
+      return { total: found.length, hosts: found };
+    }],
+    ["GET", /^\/host\/(\d+)\/hostgroup$/, () => rows(groups.slice(1))],
+    ["GET", /^\/host\/(\d+)\/strategies$/, (m) => {
+      const h = known(hosts.find((x) => String(x.id) === m[1]));
+      const [root, leaf] = [{ id: 1, name: "host.basics" }, { id: 2, name: "web.disk" }];
+      const rule = (s: (typeof inherited)[number]["strategy"], owner: object, overridden: object[]) => ({
+        strategy: { id: s.id, metric: s.metric, tags: { mount: "/" }, func: s.func, operator: s.op, rightValue: Number(s.right_value), maxStep: 3, priority: s.priority, note: "", actionId: 1, tpl: null },
+        owner_tpl: owner, leaf_tpl: leaf, chain: [root, leaf], action: { id: 1, uic: "ops" }, groups: [{ id: 2, name: "shop.web" }], in_window: s.id !== 2, overridden,
+      });
+      return {
+        host: { id: h.id, hostname: h.hostname, maintain: h.maintain_end > 0 }, expressions: [],
+        strategies: rows(inherited.slice(1).map((r) => rule(r.strategy, r.own ? leaf : root, r.own ? [{ strategy_id: 1, tpl_id: 1 }] : []))),
+      };
+    }],
+    ["GET", /^\/alarm\/channels$/, () => rows(channels)],
+    ["POST", /^\/alarm\/channels\/(\w+)(\/test)?$/, (m) => (m[1] === "2" ? { ok: false, answer: "535 5.7.8 authentication failed", error: "the server refused the login" } : { ok: true, answer: "200 OK", error: "" })],
+  ];
+  const answer = async (route: Route) => {
+    const r = route.request();
+    const url = new URL(r.url());
+    const path = url.pathname.replace(/^\/api\/v1/, "");
+    counts.set(path, (counts.get(path) ?? 0) + 1);
+    const reply = (status: number, data: unknown) => route.fulfill({ status, json: data, headers: { "X-Falcon-CSRF": token, "X-Falcon-Total": "3" } });
+    if (path === "/user/auth_session") return reply(200, { message: "session is valid!" });
+    if (fake.slow > 0) await new Promise((done) => setTimeout(done, fake.slow));
+    if (fake.fail && path !== "/user/current") return reply(500, { error: "the store does not answer" });
+    const body = (r.postData() ? r.postDataJSON() : {}) as Record<string, unknown>;
+    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && body["dry_run"] !== true;
+    if (write) fake.writes.push({ method: r.method(), path, body, csrf: r.headers()["x-falcon-csrf"] ?? "" });
+    const found = routes.find(([method, re]) => method === r.method() && re.test(path));
+    if (!found) return write ? reply(200, { message: "ok" }) : reply(404, { error: "the fake has no " + path });
+    try {
+      return await reply(200, found[2](found[1].exec(path) as RegExpExecArray, url.searchParams, body));
+    } catch (err) {
+      if (err instanceof Refused) return reply(err.status, { error: err.message, field: err.field });
+      throw err;
+    }
+  };
+  // A page that is left does not wait for its answers.
+  await p.route("**/api/v1/**", (route) => void answer(route).catch(() => {}));
+  return fake;
+}
+
+/** Whether every change carried the token. */
+export const signed = (fake: Fake): boolean => fake.writes.length > 0 && fake.writes.every((w) => w.csrf === token);

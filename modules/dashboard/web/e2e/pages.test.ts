@@ -1,0 +1,329 @@
+import axe from "axe-core";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
+import { signed, useFake } from "./fake";
+import { complaints, done, drawn, page, useBrowser } from "./world";
+
+useBrowser();
+
+const overflow = (p: Page) => p.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
+async function wrong(p: Page): Promise<string[]> {
+  await p.evaluate(axe.source);
+  return p.evaluate(async () => {
+    const found = await (window as unknown as { axe: typeof axe }).axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
+    return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ") + " " + (n.any[0]?.message ?? "")).slice(0, 3).join("; ")}`);
+  });
+}
+
+// Each page, and what is on it once its rows are there, is empty, or speaks Chinese.
+const all = [
+  ["/alarms", "mysql-03.sh", "Nothing is wrong", "未恢复"],
+  ["/alarms?s=over", "web-003.bj", "Nothing recovered in this time.", "已恢复"],
+  ["/alarms?id=s_41_a", "451 4.7.1 try again later", "Nothing is wrong", "带阈值的图表"],
+  ["/templates", "web.disk", "No templates yet", "父模板"],
+  ["/templates?do=new", "web.disk", "No templates yet", "新建模板"],
+  ["/templates/2", "load.1minPerCPU", "No strategies yet", "通知谁"],
+  ["/templates/2?edit=new", "load.1minPerCPU", "No strategies yet", "最多通知次数"],
+  ["/templates/2?edit=41", "load.1minPerCPU", "No strategies yet", "阈值"],
+  ["/hostgroups", "shop.web", "No host groups yet", "新建主机组"],
+  ["/hostgroups/2", "web-001.bj", "Nobody is in this group", "变更成员"],
+  ["/hosts", "web-002.bj", "No hosts yet", "最近心跳"],
+  ["/hosts/3", "load.1minPerCPU", "No rule holds for this host", "生效的策略"],
+  ["/teams", "ops", "No teams yet", "新建用户组"],
+  ["/teams?do=1", "on call", "No teams yet", "编辑用户组"],
+  ["/teams?s=users", "anna@example.com", "Nothing matches this filter.", "新建用户"],
+  ["/channels", "falcon@example.com → smtp.example.com:587", "No channels yet", "新建渠道"],
+  ["/channels?do=2", "falcon@example.com → smtp.example.com:587", "No channels yet", "编辑渠道"],
+  ["/channels?test=2", "falcon@example.com → smtp.example.com:587", "No channels yet", "发送测试"],
+] as const;
+
+for (const [path, row, nothing, zh] of all) {
+  test(`${path}: rows, none, and the other language`, async () => {
+    const p = await page();
+    const fake = await useFake(p);
+    await p.goto(path);
+    await p.getByText(row).first().waitFor();
+    expect(await wrong(p)).toEqual([]);
+    expect(await overflow(p)).toBeLessThanOrEqual(0);
+    expect(complaints.get(p)).toEqual([]);
+    fake.empty = true;
+    await p.reload();
+    await p.getByText(nothing).first().waitFor();
+    expect(await wrong(p)).toEqual([]);
+    expect(complaints.get(p)).toEqual([]);
+    await done(p);
+
+    const phone = await page({ lang: "zh", dark: true, width: 360, height: 740, touch: true });
+    await useFake(phone);
+    await phone.goto(path);
+    await phone.getByText(zh).first().waitFor();
+    await phone.getByText(row).first().waitFor({ state: "attached" });
+    expect(await overflow(phone)).toBeLessThanOrEqual(0);
+    const tall = await phone.evaluate(() => [...document.querySelectorAll("main button, dialog.dialog button")].filter((b) => (b as HTMLElement).offsetParent !== null && b.getBoundingClientRect().height > 48).map((b) => b.textContent));
+    expect(tall).toEqual([]);
+    expect(await wrong(phone)).toEqual([]);
+    expect(complaints.get(phone)).toEqual([]);
+    await done(phone);
+  });
+}
+
+test.each(["/alarms", "/templates", "/templates/2", "/hostgroups", "/hostgroups/2", "/hosts", "/hosts/3", "/teams", "/channels"])("%s says what failed, and tries again", async (path) => {
+  const row = (all.find(([at]) => at === path) as (typeof all)[number])[1];
+  const p = await page();
+  const fake = await useFake(p);
+  fake.fail = true;
+  await p.goto(path);
+  const main = p.locator("main");
+  await main.getByText("the store does not answer").first().waitFor();
+  expect(await main.getByText(row).count()).toBe(0);
+  fake.fail = false;
+  for (const again of await main.getByRole("button", { name: "Try again" }).all()) await again.click({ timeout: 2000 }).catch(() => {}); // one may stand for several
+  await main.getByText(row).first().waitFor();
+  await expect.poll(() => main.getByText("the store does not answer").count()).toBe(0);
+  // What is on screen stays while the next answer fails.
+  fake.fail = true;
+  await p.keyboard.press("r");
+  await main.getByText("the store does not answer").first().waitFor();
+  expect(await main.getByText(row).first().isVisible()).toBe(true);
+  await done(p);
+});
+
+test("alarms are looked at anew every ten seconds, and the rows stay meanwhile", async () => {
+  const p = await page();
+  await p.clock.install();
+  const fake = await useFake(p);
+  await p.goto("/alarms");
+  await p.getByText("mysql-03.sh").waitFor();
+  const before = fake.asked("/alarm/eventcases");
+  fake.slow = 400;
+  await p.clock.fastForward(11_000);
+  await p.locator(".board .bar.on").waitFor();
+  expect(await p.getByText("mysql-03.sh").isVisible()).toBe(true);
+  await expect.poll(() => fake.asked("/alarm/eventcases")).toBeGreaterThan(before);
+  await done(p);
+});
+
+test("alarms are filtered, walked through by keys, and all of it is in the URL", async () => {
+  const p = await page();
+  await useFake(p);
+  await p.goto("/alarms");
+  const rows = p.locator(".cases tbody tr");
+  await expect.poll(() => rows.count()).toBe(3);
+  await p.getByLabel("counter, note, endpoint, -word").fill("-mysql");
+  await expect.poll(() => rows.count()).toBe(2);
+  await p.getByRole("button", { name: "p0 2" }).click();
+  expect(new URL(p.url()).search).toBe("?q=-mysql&p=0");
+  await p.reload();
+  await expect.poll(() => rows.count()).toBe(2);
+  await p.locator("h1").evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+  await p.keyboard.press("j");
+  await p.locator(".details").getByText("kafka-07.a-long-host-name").waitFor();
+  await p.keyboard.press("j");
+  await p.locator(".details").getByText("web-014.bj").waitFor();
+  expect(new URL(p.url()).searchParams.get("id")).toBe("s_41_a");
+  await p.keyboard.press("k");
+  await p.locator(".details").getByText("kafka-07.a-long-host-name").waitFor();
+  await p.keyboard.press("Escape");
+  await p.locator(".details").waitFor({ state: "detached" });
+  await p.keyboard.press("g");
+  await p.keyboard.press("t");
+  await p.waitForURL("**/templates");
+  await done(p);
+});
+
+test("an alarm leads to its chart with the threshold in it, and to its rule", async () => {
+  const p = await page();
+  await useFake(p);
+  await p.goto("/alarms?id=s_41_a");
+  await drawn(p, ".case-chart");
+  await p.getByText("PROBLEM 2").waitFor();
+  await p.getByText("mail to bo").waitFor();
+  await p.getByRole("link", { name: "Chart with threshold" }).click();
+  await p.waitForURL("**/explore?**");
+  expect(new URL(p.url()).searchParams.get("t")).toBe("df.bytes.free.percent/fstype=ext4,mount=/data<10");
+  await drawn(p, "article");
+  const red = await p.evaluate(() => {
+    const canvas = document.querySelector("article canvas") as HTMLCanvasElement;
+    const want = getComputedStyle(document.documentElement).getPropertyValue("--threshold").trim();
+    const [r, g, b] = [1, 3, 5].map((i) => parseInt(want.slice(i, i + 2), 16)) as [number, number, number];
+    const d = (canvas.getContext("2d") as CanvasRenderingContext2D).getImageData(0, 0, canvas.width, canvas.height).data;
+    let n = 0;
+    for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255 && d[i] === r && d[i + 1] === g && d[i + 2] === b) n++;
+    return n;
+  });
+  expect(red).toBeGreaterThan(100);
+  await p.goBack();
+  await p.locator(".details").getByRole("link", { name: "Rule" }).click();
+  await p.waitForURL("**/templates/2?on=41");
+  await p.locator("tr.on").getByText("df.bytes.free.percent").waitFor();
+  await done(p);
+});
+
+test("the bell counts, tells, leads to the alarm, and forgets what is read", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/hosts");
+  await p.getByRole("button", { name: "2 unread messages to you" }).click();
+  await p.locator(".inbox").getByText("mysql.slave.lag/port=3306").click();
+  await p.waitForURL("**/alarms?id=s_42_b");
+  await p.getByRole("button", { name: "1 unread messages to you" }).click();
+  expect(await wrong(p)).toEqual([]);
+  await p.getByRole("button", { name: "Mark all as read" }).click();
+  await p.getByRole("button", { name: "Messages to you", exact: true }).waitFor();
+  expect(fake.writes.map((w) => [w.path, w.body])).toEqual([["/alarm/inbox/read", { ids: [2] }], ["/alarm/inbox/read", { ids: [] }]]);
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("a strategy is checked while it is written, and what is wrong stands at its field", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/templates/2");
+  await p.getByRole("button", { name: "New strategy" }).click();
+  const form = p.locator(".strategy-form");
+  await form.locator("[name=right_value]").fill("ten");
+  await form.getByText('"ten" is no number').waitFor();
+  expect(await form.getByText("write the name of a metric").count()).toBe(0); // nobody has been there yet
+  await form.locator("[name=metric]").fill("cpu.idle");
+  await form.getByText("12 series match now").waitFor();
+  await form.locator("[name=right_value]").fill("10");
+  await expect.poll(() => form.getByText("is no number").count()).toBe(0);
+  await form.locator("[name=func]").fill("none");
+  await form.getByRole("button", { name: "Add strategy" }).click();
+  await form.locator(".wrong [name=func]").waitFor();
+  await form.getByText('"none" is no function').waitFor();
+  await form.locator("[name=func]").fill("all(#3)");
+  await form.getByRole("button", { name: "Add strategy" }).click();
+  await form.waitFor({ state: "detached" });
+  expect(new URL(p.url()).search).toBe("");
+  expect(fake.writes.at(-1)?.body).toEqual({ metric: "cpu.idle", tags: "", func: "all(#3)", op: "<", right_value: "10", max_step: 3, priority: 2, note: "", run_begin: "", run_end: "", tpl_id: 2 });
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("what is inherited is overridden from where it stands", async () => {
+  const p = await page();
+  await useFake(p);
+  await p.goto("/templates/2");
+  const struck = p.locator("tr.gone");
+  await struck.getByText("df.bytes.free.percent").waitFor();
+  expect(await struck.locator(".strike").first().evaluate((e) => getComputedStyle(e).textDecorationLine)).toBe("line-through");
+  await p.getByRole("button", { name: "override: load.1minPerCPU" }).click();
+  await expect.poll(() => p.locator("[name=metric]").inputValue()).toBe("load.1minPerCPU");
+  expect(new URL(p.url()).search).toBe("?edit=over-2");
+  await p.getByLabel("add a team").waitFor({ state: "detached" }); // ops is the only one and is told already
+  await p.getByLabel("only by this channel").selectOption("mail");
+  await p.getByRole("button", { name: "Save", exact: true }).click();
+  await p.getByText("Saved").waitFor();
+  await done(p);
+});
+
+test("members of a group are changed after a look at what changes", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/hostgroups/2?mode=replace");
+  await p.locator("textarea").fill("web-001.bj\nnew-1, new-2");
+  await p.getByText("Then 3 members, 1 of them unchanged.").waitFor();
+  await p.locator(".names").getByText("new-1 not known before").waitFor();
+  await p.locator(".names").getByText("web-002.bj").waitFor();
+  expect(fake.writes).toEqual([]);
+  await p.getByRole("button", { name: "Replace, 3 then" }).click();
+  await p.getByText("Saved").waitFor();
+  expect(fake.writes.map((w) => w.body)).toEqual([{ mode: "replace", hosts: ["web-001.bj", "new-1", "new-2"], dry_run: false }]);
+  await p.getByLabel("bind a template").selectOption("host.basics");
+  await expect.poll(() => fake.writes.at(-1)?.body).toEqual({ tpl_id: 1, grp_id: 2 });
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("hosts go into maintenance, and out of it", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/hosts");
+  await p.getByRole("checkbox", { name: "web-001.bj" }).click();
+  await p.getByLabel("Maintenance…").selectOption("3600");
+  await p.getByText("Saved").waitFor();
+  const set = fake.writes[0]?.body as { ids: number[]; maintain_begin: number; maintain_end: number };
+  expect(set.ids).toEqual([1]);
+  expect(set.maintain_end - set.maintain_begin).toBe(3600);
+  await p.getByRole("link", { name: "web-003.bj" }).click();
+  await p.getByText("In maintenance: nothing is judged.").waitFor();
+  await p.getByRole("button", { name: "End maintenance" }).click();
+  await expect.poll(() => fake.writes[1]).toMatchObject({ method: "DELETE", path: "/host/maintain", body: { ids: [3] } });
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("a channel is tested, and its provider's answer shown", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/channels");
+  await p.getByRole("button", { name: "Send a test: mail" }).click();
+  await p.getByRole("button", { name: "Send a test", exact: true }).click();
+  await p.getByText("535 5.7.8 authentication failed").waitFor();
+  await p.getByRole("button", { name: "New channel" }).click();
+  const form = p.locator("dialog.dialog");
+  await form.locator("[name=name]").fill("chat");
+  await form.locator("[name=type]").selectOption("webhook");
+  await form.locator("[name=url]").fill("https://chat.example.com/hook");
+  await form.locator("[name=headers]").fill("X-Key: secret");
+  await form.getByRole("button", { name: "Send a test" }).click();
+  await form.getByText("200 OK").waitFor();
+  await form.getByRole("button", { name: "Create" }).click();
+  await form.waitFor({ state: "detached" });
+  const config = { url: "https://chat.example.com/hook", headers: { "X-Key": "secret" } };
+  expect(fake.writes.map((w) => [w.path, w.body])).toEqual([
+    ["/alarm/channels/2/test", { receiver: "root" }],
+    ["/alarm/channels/test", { name: "chat", type: "webhook", config, receiver: "root" }],
+    ["/alarm/channels", { name: "chat", type: "webhook", config, enabled: true }],
+  ]);
+  await p.getByRole("checkbox", { name: "Enabled: mail" }).click();
+  await expect.poll(() => fake.writes.at(-1)).toMatchObject({ method: "PUT", path: "/alarm/channels/2", body: { enabled: false, config: { password: "***" } } });
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("a team gets a member, and an administrator makes a user", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/teams");
+  await p.getByRole("button", { name: "Edit: ops" }).click();
+  await p.locator("dialog").getByText("BO").click();
+  await p.getByRole("button", { name: "Save" }).click();
+  await expect.poll(() => fake.writes.at(-1)?.body).toEqual({ team_id: 1, name: "ops", resume: "on call", users: [1, 2, 3] });
+  await p.getByRole("link", { name: "Users" }).click();
+  await p.getByRole("button", { name: "New user" }).click();
+  for (const [name, value] of [["name", "eve"], ["cnname", "Eve"], ["password", "a long one"], ["email", "eve@example.com"]] as const) await p.locator(`dialog [name=${name}]`).fill(value);
+  await p.getByRole("button", { name: "Create" }).click();
+  await expect.poll(() => fake.writes.at(-1)).toMatchObject({ path: "/user/create", body: { name: "eve", cnname: "Eve", password: "a long one", email: "eve@example.com" } });
+  expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("a phone has the same menu, and the choices that its bar has no room for", async () => {
+  const p = await page({ width: 360, height: 740, touch: true });
+  await useFake(p);
+  await p.goto("/hosts");
+  await p.getByRole("button", { name: "Menu" }).tap();
+  await p.getByRole("link", { name: "Templates" }).tap();
+  await p.getByText("web.disk").waitFor();
+  await p.getByRole("button", { name: "Account of root" }).tap();
+  await p.getByRole("button", { name: "中文" }).tap();
+  await p.getByText("父模板").waitFor();
+  await p.getByRole("button", { name: "2 条未读消息" }).tap();
+  await p.locator(".inbox").getByText("mysql-03.sh").waitFor();
+  expect(await overflow(p)).toBeLessThanOrEqual(0);
+  expect(await wrong(p)).toEqual([]);
+  await done(p);
+});
+
+test("links of the former dashboard lead to where their pages are now", async () => {
+  const p = await page();
+  await useFake(p);
+  for (const [from, to] of [["/portal/template/view/2", "/templates/2"], ["/portal/hostgroup", "/hostgroups"], ["/portal/alarm-dash/case", "/alarms"]] as const) {
+    await p.goto(from);
+    await p.waitForURL("**" + to);
+  }
+  await done(p);
+});
