@@ -129,39 +129,47 @@ func insert(ctx context.Context, tx *sqlx.Tx, query string, args ...any) (int64,
 	return res.LastInsertId()
 }
 
-// namesTeam selects actions that may name a team, in any place of the list.
-const namesTeam = "INSTR(LOWER(uic), ?) > 0"
+// Lists of an action that name something.
+const (
+	ActionTeams    = "uic"
+	ActionChannels = "channels"
+)
 
-// ActionsOfTeam returns how many actions name a team.
-func (db *DB) ActionsOfTeam(ctx context.Context, team string) (n int, err error) {
-	var lists []string
-	if err := db.Portal.read.SelectContext(ctx, &lists, "SELECT uic FROM action WHERE "+namesTeam, strings.ToLower(team)); err != nil {
+// ActionsThatName returns how many actions name something in a list, ActionTeams or
+// ActionChannels.
+func (db *DB) ActionsThatName(ctx context.Context, list, name string) (n int, err error) {
+	var all []string
+	if err := db.Portal.read.SelectContext(ctx, &all, "SELECT "+list+" FROM action WHERE INSTR(LOWER("+list+"), ?) > 0", strings.ToLower(name)); err != nil {
 		return 0, err
 	}
-	for _, list := range lists {
-		if _, ok := renamed(list, team, ""); ok {
+	for _, text := range all {
+		if _, ok := renamed(text, name, ""); ok {
 			n++
 		}
 	}
 	return n, nil
 }
 
-// RenameInActions lets the actions that name a team know its new name.
-func (db *DB) RenameInActions(ctx context.Context, old, name string) error {
+// RenameInActions lets the actions that name something in a list know its new name.
+func (db *DB) RenameInActions(ctx context.Context, list, old, name string) error {
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
-		var all []Action
-		if err := tx.SelectContext(ctx, &all, "SELECT "+actionColumns+" FROM action WHERE "+namesTeam+" ORDER BY id"+db.Portal.dialect.forUpdate(), strings.ToLower(old)); err != nil {
+		var all []struct {
+			ID   int64  `db:"id"`
+			Text string `db:"text"`
+		}
+		err := tx.SelectContext(ctx, &all, "SELECT id, "+list+" AS text FROM action WHERE INSTR(LOWER("+list+"), ?) > 0 ORDER BY id"+db.Portal.dialect.forUpdate(), strings.ToLower(old))
+		if err != nil {
 			return err
 		}
 		for _, a := range all {
-			list, ok := renamed(a.UIC, old, name)
+			text, ok := renamed(a.Text, old, name)
 			if !ok {
 				continue
 			}
-			if why := fits(list, 255); why != "" {
-				return invalidField("name", "action %d tells %q, which %s with the new name", a.ID, a.UIC, why)
+			if why := fits(text, 255); why != "" {
+				return invalidField("name", "action %d names %q, which %s with the new name", a.ID, a.Text, why)
 			}
-			if _, err := tx.ExecContext(ctx, "UPDATE action SET uic = ? WHERE id = ?", list, a.ID); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE action SET "+list+" = ? WHERE id = ?", text, a.ID); err != nil {
 				return err
 			}
 		}

@@ -103,7 +103,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	routes := v1.Deps{
 		Log: a.log, Portal: deps.Portal, Graphs: a.deps.Graphs, Hasher: deps.Hasher, Stats: a.stats, Now: deps.Now,
-		Page: deps.Dashboard, HBS: newPeer(cfg.HBS.Addr), Alarm: newPeer(cfg.Alarm.Addr),
+		Page: deps.Dashboard, HBS: newPeer(cfg.HBS.Addr, ""), Alarm: newPeer(cfg.Alarm.Addr, alarmToken(&cfg)),
 		Admin: daemon.Admin{
 			Stats: a.stats, Wrapped: true, Health: a.health, Reload: deps.Reload,
 			Config: func() any { return a.cfg },
@@ -119,6 +119,14 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a.handler = handler
 	return a, nil
+}
+
+// alarmToken is the token that alarm shows to api; alarm knows api by it, too.
+func alarmToken(cfg *Config) string {
+	if t, ok := cfg.ServiceTokens["alarm"]; ok {
+		return t.Token.Reveal()
+	}
+	return cfg.DefaultToken.Reveal()
 }
 
 // settings turns the configuration into what the routes need, and says what an

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -113,13 +114,17 @@ type peer struct {
 	client *httpx.Client
 }
 
-// newPeer returns the daemon at an address, nil for none. A person waits for its
-// answer, so it is asked once.
-func newPeer(addr string) v1.Peer {
+// newPeer returns the daemon at an address, nil for none. It is asked once: a person
+// waits for the answer. token, when set, is what the daemon knows api by.
+func newPeer(addr, token string) v1.Peer {
 	if addr == "" {
 		return nil
 	}
-	return &peer{strings.TrimRight(addr, "/"), httpx.NewClient(httpx.Options{Tries: 1, Timeout: 25 * time.Second, MaxBody: 64 << 20})}
+	header := http.Header{}
+	if token != "" {
+		header.Set("Apitoken", fmt.Sprintf(`{"name":"api","sig":%q}`, token))
+	}
+	return &peer{strings.TrimRight(addr, "/"), httpx.NewClient(httpx.Options{Header: header, Tries: 1, Timeout: 25 * time.Second, MaxBody: 64 << 20})}
 }
 
 // Get asks for a page.

@@ -97,6 +97,21 @@ GET    /expression/:eid                yes  yes   yes  yes  yes  yes  401
 POST   /expression                     yes  yes   yes  yes  no   yes  401
 PUT    /expression                     yes  yes   yes  yes  no   yes  401
 DELETE /expression/:eid                yes  yes   yes  yes  no   yes  401
+GET    /alarm/eventcases               yes  yes   yes  yes  yes  yes  401
+POST   /alarm/eventcases               yes  yes   yes  yes  yes  yes  401
+GET    /alarm/events                   yes  yes   yes  yes  yes  yes  401
+POST   /alarm/events                   yes  yes   yes  yes  yes  yes  401
+GET    /alarm/event_note               yes  yes   yes  yes  yes  yes  401
+POST   /alarm/event_note               yes  yes   yes  yes  no   yes  401
+GET    /alarm/notices                  yes  yes   yes  yes  yes  yes  401
+GET    /alarm/inbox                    yes  yes   yes  yes  no   no   401
+POST   /alarm/inbox/read               yes  yes   yes  yes  no   no   401
+GET    /alarm/channels                 yes  yes   yes  yes  yes  yes  401
+POST   /alarm/channels                 yes  yes   no   no   no   no   401
+POST   /alarm/channels/test            yes  yes   no   no   no   no   401
+PUT    /alarm/channels/:id             yes  yes   no   no   no   no   401
+DELETE /alarm/channels/:id             yes  yes   no   no   no   no   401
+POST   /alarm/channels/:id/test        yes  yes   no   no   no   no   401
 `
 
 // lenient is what changes when strict_permission is off.
@@ -175,7 +190,8 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 
 // Every route that changes something is audited; those that only read are not.
 func TestRoutesThatWriteAreAudited(t *testing.T) {
-	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check"}
+	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check",
+		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events"}
 	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
 		if r.Raw != nil {
 			continue

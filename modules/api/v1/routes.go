@@ -92,6 +92,23 @@ func (s *server) routes() []Route {
 		{put, "/expression", Owner, "update", "expression", expectation, (*server).updateExpression, nil},
 		{del, "/expression/:eid", Owner, "delete", "expression", expectation, (*server).deleteExpression, nil},
 
+		// alarms (contract query 2.4.8)
+		{get, "/alarm/eventcases", Login, "", "", 0, withAlarms((*server).eventCases), nil},
+		{post, "/alarm/eventcases", Login, "", "", 0, withAlarms((*server).eventCases), nil},
+		{get, "/alarm/events", Login, "", "", 0, withAlarms((*server).events), nil},
+		{post, "/alarm/events", Login, "", "", 0, withAlarms((*server).events), nil},
+		{get, "/alarm/event_note", Login, "", "", 0, withAlarms((*server).notes), nil},
+		{post, "/alarm/event_note", Login, "note", "event_case", 0, withAlarms((*server).addNote), nil},
+		{get, "/alarm/notices", Login, "", "", 0, withAlarms((*server).notices), nil},
+		{get, "/alarm/inbox", Person, "", "", 0, withAlarms((*server).inbox), nil},
+		{post, "/alarm/inbox/read", Person, "read", "inbox", 0, withAlarms((*server).readInbox), nil},
+		{get, "/alarm/channels", Login, "", "", 0, withAlarms((*server).channels), nil},
+		{post, "/alarm/channels", Admin, "create", "channel", 0, withAlarms((*server).createChannel), nil},
+		{post, "/alarm/channels/test", Admin, "test", "channel", 0, withAlarms((*server).testNewChannel), nil},
+		{put, "/alarm/channels/:id", Admin, "update", "channel", 0, withAlarms((*server).updateChannel), nil},
+		{del, "/alarm/channels/:id", Admin, "delete", "channel", 0, withAlarms((*server).deleteChannel), nil},
+		{post, "/alarm/channels/:id/test", Admin, "test", "channel", 0, withAlarms((*server).testChannel), nil},
+
 		// graphs (contract query 2.4.10)
 		{get, "/graph/endpointobj", Login, "", "", 0, (*server).endpointObjects, nil},
 		{get, "/graph/endpoint", Login, "", "", 0, (*server).searchEndpoints, nil},

@@ -260,6 +260,9 @@ func (s *server) checkAction(c *Call, a *portal.Action) error {
 	if len(names) == 0 {
 		return nil
 	}
+	if s.Portal.Alarms == nil {
+		return badField("channels", "channels: this api has no database of alarms, set db.alarms in its configuration")
+	}
 	channels, err := s.Portal.AlarmChannels(c.Ctx())
 	if err != nil {
 		return err

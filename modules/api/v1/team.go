@@ -190,7 +190,7 @@ func (s *server) updateTeam(c *Call) (any, error) {
 	}
 	if t.Name != old.Name {
 		// Actions name teams: they would tell nobody from now on.
-		if err := s.Portal.RenameInActions(c.Ctx(), old.Name, t.Name); err != nil {
+		if err := s.Portal.RenameInActions(c.Ctx(), portal.ActionTeams, old.Name, t.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -250,7 +250,7 @@ func (s *server) deleteTeam(c *Call) (any, error) {
 	if err := s.Portal.DeleteTeam(c.Ctx(), id); err != nil {
 		return nil, err
 	}
-	n, err := s.Portal.ActionsOfTeam(c.Ctx(), t.Name)
+	n, err := s.Portal.ActionsThatName(c.Ctx(), portal.ActionTeams, t.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ type world struct {
 
 	liveness Liveness
 	changed  func() // hbs is told
-	peers    struct{ hbs Peer }
+	peers    struct{ hbs, alarm Peer }
 
 	handler http.Handler // what url serves
 
@@ -124,7 +124,7 @@ func (w *world) serve(settings Settings, nodes Graphs) {
 	h, err := New(settings, Deps{
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, nil)), Portal: w.db, Graphs: nodes, Hasher: w.hasher, Stats: stat.New("api"), Now: w.now,
 		Admin: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "admin page") }), Page: w.page,
-		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs,
+		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs, Alarm: w.peers.alarm,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -280,7 +280,7 @@ func eachPortal(t *testing.T, test func(t *testing.T, db *portal.DB)) {
 				t.Fatal(err)
 			}
 			defer db.Close()
-			for _, d := range []string{portal.Graph, portal.UIC, portal.Portal} {
+			for _, d := range []string{portal.Graph, portal.UIC, portal.Portal, portal.Alarms} {
 				if _, err := db.Exec("DROP DATABASE IF EXISTS " + name + d); err != nil {
 					t.Error(err)
 				}
@@ -288,6 +288,7 @@ func eachPortal(t *testing.T, test func(t *testing.T, db *portal.DB)) {
 		})
 		test(t, openPortal(t, portal.Config{
 			GraphDSN: dsn + name + portal.Graph + params, UICDSN: dsn + name + portal.UIC + params, PortalDSN: dsn + name + portal.Portal + params,
+			AlarmsDSN: dsn + name + portal.Alarms + params,
 		}))
 	})
 }
