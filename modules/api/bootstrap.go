@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"falcon/common/auth"
 	"falcon/common/portal"
@@ -68,4 +69,114 @@ func hashFor(ctx context.Context, db *portal.DB, h *auth.Hasher, kind, password 
 		}
 	}
 	return h.Hash(ctx, kind, password)
+}
+
+// Names of what EnsureBasics makes.
+const (
+	BasicTeam     = "ops"
+	BasicTemplate = "host.basics"
+)
+
+// Marks under which the portal remembers what was made once.
+const (
+	markRules    = "basics"
+	markChannels = "basic channels"
+)
+
+// basics are the rules that a new fleet begins with: what goes wrong on every host.
+var basics = []portal.Strategy{
+	{Metric: "agent.heartbeat.alive", Func: "all(#1)", Op: "==", RightValue: "0", MaxStep: 3, Priority: 0, Note: "the agent is silent: the host may be down"},
+	{Metric: "df.bytes.free.percent", Func: "all(#1)", Op: "<", RightValue: "5", MaxStep: 3, Priority: 1, Note: "a disk is nearly full"},
+	{Metric: "df.inodes.free.percent", Func: "all(#1)", Op: "<", RightValue: "5", MaxStep: 3, Priority: 1, Note: "a disk has hardly any inodes left"},
+	{Metric: "mem.memfree.percent", Func: "all(#3)", Op: "<", RightValue: "5", MaxStep: 3, Priority: 2, Note: "hardly any memory is left"},
+	{Metric: "load.1minPerCPU", Func: "all(#3)", Op: ">", RightValue: "3", MaxStep: 3, Priority: 2, Note: "more work than the cores can do"},
+	{Metric: "mem.swapused.percent", Func: "all(#3)", Op: ">", RightValue: "80", MaxStep: 3, Priority: 3, Note: "the swap is nearly full"},
+}
+
+// EnsureBasics makes what the first alarm needs, once in the life of a portal: the
+// channels inbox and log, the team ops with root in it, the group of that name when it
+// is missing, and a template of basic rules that is bound to the group and tells the
+// team. A portal that has teams or templates of its own, as that of a stock
+// installation, gets the channels alone. What an operator deletes does not come back,
+// for the portal remembers. It says whether the rules were made now; root must be
+// there (EnsureRoot).
+func EnsureBasics(ctx context.Context, db *portal.DB, group string, now time.Time) (made bool, err error) {
+	if err := ensureChannels(ctx, db, now); err != nil {
+		return false, fmt.Errorf("make the first channels: %w", err)
+	}
+	done, err := db.Marked(ctx, markRules)
+	if err != nil || done {
+		return false, err
+	}
+	empty, err := isEmpty(ctx, db)
+	if err != nil {
+		return false, err
+	}
+	if !empty {
+		return db.FirstRules(ctx, markRules, now, nil)
+	}
+	root, err := db.UserByName(ctx, RootName)
+	if err != nil {
+		return false, fmt.Errorf("user %s: %w", RootName, err)
+	}
+	_, err = db.CreateTeam(ctx, portal.Team{Name: BasicTeam, Resume: "they are told of everything", Creator: root.ID}, []int64{root.ID})
+	if err != nil && !errors.Is(err, portal.ErrExists) {
+		return false, fmt.Errorf("create team %s: %w", BasicTeam, err)
+	}
+	id, err := db.CreateGroup(ctx, group, RootName)
+	if errors.Is(err, portal.ErrExists) {
+		var g *portal.Group
+		if g, err = db.GroupByName(ctx, group); err == nil {
+			id = g.ID
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("group %q: %w", group, err)
+	}
+	made, err = db.FirstRules(ctx, markRules, now, &portal.Rules{
+		Template: portal.Template{Name: BasicTemplate, CreateUser: RootName}, Action: portal.Action{UIC: BasicTeam}, Strategies: basics, Groups: []int64{id},
+	})
+	if err != nil {
+		return false, fmt.Errorf("make the first rules: %w", err)
+	}
+	return made, nil
+}
+
+// isEmpty says whether a portal has no rules and no people to tell yet. The team of a
+// first start that was cut short does not count.
+func isEmpty(ctx context.Context, db *portal.DB) (bool, error) {
+	templates, err := db.Templates(ctx, nil, 1, 0)
+	if err != nil {
+		return false, err
+	}
+	teams, err := db.Teams(ctx, portal.TeamSearch{Limit: 2})
+	if err != nil {
+		return false, err
+	}
+	return len(templates) == 0 && (len(teams) == 0 || len(teams) == 1 && teams[0].Name == BasicTeam), nil
+}
+
+// ensureChannels makes the channels inbox and log in a portal that has none.
+func ensureChannels(ctx context.Context, db *portal.DB, now time.Time) error {
+	if db.Alarms == nil {
+		return nil // once they are there
+	}
+	done, err := db.Marked(ctx, markChannels)
+	if err != nil || done {
+		return err
+	}
+	all, err := db.AlarmChannels(ctx)
+	if err != nil {
+		return err
+	}
+	if len(all) < 2 { // fewer than both: none, or the first of a start that was cut short
+		for _, kind := range []string{"inbox", "log"} {
+			_, err := db.CreateAlarmChannel(ctx, portal.AlarmChannel{Name: kind, Type: kind, Config: "{}", Enabled: true, Creator: RootName, Created: now})
+			if err != nil && !errors.Is(err, portal.ErrExists) {
+				return err
+			}
+		}
+	}
+	_, err = db.FirstRules(ctx, markChannels, now, nil)
+	return err
 }
