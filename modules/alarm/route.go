@@ -29,8 +29,33 @@ type plan struct {
 	text    sender.Message
 }
 
-// route makes the messages of items, writes their rows and gives them to the outlets.
+// route makes the messages of items, in order.
 func (w *worker) route(ctx context.Context, items []*item) {
+	// What was told before is looked up in rows, so those of one id may have to be
+	// written first.
+	begun := 0
+	ids := map[string]bool{}
+	for i, it := range items {
+		if it.mayBeAgain() && ids[it.event.Id] {
+			w.routeTogether(ctx, items[begun:i])
+			begun = i
+			clear(ids)
+		}
+		ids[it.event.Id] = true
+	}
+	w.routeTogether(ctx, items[begun:])
+}
+
+// mayBeAgain says whether an event may tell a problem that was told: it begins one that
+// its case has already.
+func (it *item) mayBeAgain() bool {
+	return it.event.Status == model.StatusProblem && it.event.CurrentStep == 1 && it.saved.Prior != nil &&
+		(it.saved.Prior.Status == model.StatusProblem || it.saved.Known)
+}
+
+// routeTogether makes the messages of items, writes their rows and gives them to the
+// outlets.
+func (w *worker) routeTogether(ctx context.Context, items []*item) {
 	var plans []plan
 	kept := items[:0:0]
 	for _, it := range items {
@@ -92,7 +117,7 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 		return suppressed(byLate)
 	}
 	result, event := portal.NoticeQueued, e
-	if e.Status == model.StatusProblem && e.CurrentStep == 1 && it.saved.Prior != nil && (it.saved.Prior.Status == model.StatusProblem || it.saved.Known) {
+	if it.mayBeAgain() {
 		var told portal.Told
 		var again bool
 		if !a.insist(ctx, "read what was told", func() (err error) {

@@ -19,10 +19,10 @@ const (
 	tries = 3
 	// lanes of an outlet: the messages of one event id are in one lane, in order. A
 	// message that waits for its next try holds up its lane and no call.
-	lanes    = 128
-	laneRoom = 4
-	// claims is how many messages are claimed at once.
-	claims = 256
+	lanes = 128
+	// claimed is how many messages may be claimed and not told, for each call that an
+	// outlet makes at once. All of them are possible repeats when alarm is killed.
+	claimed = 4
 	// results is how many results are written at once.
 	results = 256
 )
@@ -45,12 +45,13 @@ type outlet struct {
 	queue *mailbox[*message]
 	lanes [lanes]chan *message
 	calls chan struct{} // holds one value for each call under way
+	room  chan struct{} // holds one value for each message that is claimed and not told
 }
 
 func newOutlet(calls int) *outlet {
-	o := &outlet{queue: newMailbox[*message](), calls: make(chan struct{}, calls)}
+	o := &outlet{queue: newMailbox[*message](), calls: make(chan struct{}, calls), room: make(chan struct{}, calls*claimed)}
 	for i := range o.lanes {
-		o.lanes[i] = make(chan *message, laneRoom)
+		o.lanes[i] = make(chan *message, cap(o.room)) // the claimer never waits for one lane
 	}
 	return o
 }
@@ -62,9 +63,27 @@ func partOf(id string, n int) int { return int(crc32.ChecksumIEEE([]byte(id)) % 
 // to be sent, and hands them to their lanes.
 func (a *Alarm) claim(ctx context.Context, o *outlet) {
 	for {
-		batch := o.queue.take(ctx, claims)
+		// As many as there is room for, and one at least.
+		select {
+		case o.room <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		n := 1
+		for full := false; !full && n < cap(o.room); {
+			select {
+			case o.room <- struct{}{}:
+				n++
+			default:
+				full = true
+			}
+		}
+		batch := o.queue.take(ctx, n)
 		if batch == nil {
 			return
+		}
+		for range n - len(batch) {
+			<-o.room
 		}
 		var notices []portal.Notice
 		for _, m := range batch {
@@ -90,13 +109,10 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 			mine = mine[len(m.notices):]
 			if m.notices, m.to = kept, to; len(kept) == 0 {
 				m.item.finish() // somebody else sends it
+				<-o.room
 				continue
 			}
-			select {
-			case o.lanes[partOf(m.item.event.Id, lanes)] <- m:
-			case <-ctx.Done():
-				return
-			}
+			o.lanes[partOf(m.item.event.Id, lanes)] <- m
 		}
 	}
 }
@@ -107,6 +123,7 @@ func (a *Alarm) lane(ctx context.Context, o *outlet, in <-chan *message) {
 		select {
 		case m := <-in:
 			a.tell(ctx, o, m)
+			<-o.room
 		case <-ctx.Done():
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +173,7 @@ func (w *world) start() *running {
 	r.stop = end
 	r.kill = func() {
 		// It can reach nobody any more, which is as good as dead for all others.
+		r.cfg.Drain = conf.Duration(time.Millisecond)
 		_ = errors.Join(pool.Close(), db.Close())
 		end()
 	}
@@ -189,13 +191,11 @@ func event(id string, action, step int, status string, at int64, priority int) *
 func (w *world) push(events ...*model.Event) {
 	w.t.Helper()
 	for _, e := range events {
-		raw, err := json.Marshal(e)
-		if err == nil {
-			_, err = w.pool.Do(w.t.Context(), "LPUSH", redisx.Event(e.Priority()), raw)
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		raw := mustJSON(w.t, e)
+		testkit.Eventually(w.t, 5*time.Second, func() error { // redis may just have been restarted
+			_, err := w.pool.Do(w.t.Context(), "LPUSH", redisx.Event(e.Priority()), raw)
+			return err
+		})
 	}
 }
 
@@ -219,20 +219,50 @@ func (w *world) notices(id string) []string {
 	return out
 }
 
-// empty says which keys of lists of events are left in Redis.
+// contents returns the contents of what the sink took on a path, in order.
+func (w *world) contents(path string) []string {
+	var out []string
+	for _, p := range w.sink.Posts(path) {
+		out = append(out, p.Form["content"])
+	}
+	return out
+}
+
+// lists is a script that names the lists in Redis, at one moment.
+const lists = `local out = {}
+for _, k in ipairs(redis.call('KEYS', '*')) do
+	if redis.call('TYPE', k).ok == 'list' and k ~= ARGV[1] then table.insert(out, k .. ' ' .. redis.call('LLEN', k)) end
+end
+return out`
+
+// empty says which events are left in Redis.
 func (w *world) empty() error {
-	keys, err := redisx.Strings(w.pool.Do(w.t.Context(), "KEYS", "*"))
+	left, err := redisx.Strings(w.pool.Do(w.t.Context(), "EVAL", lists, 0, redisx.Dead))
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left in redis: %q", left)
+	}
+	return err
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	for _, k := range keys {
-		typ, err := redisx.String(w.pool.Do(w.t.Context(), "TYPE", k))
-		if err != nil {
-			return err
-		}
-		if typ == "list" && k != redisx.Dead {
-			return fmt.Errorf("the list %s is not empty", k)
-		}
+	return raw
+}
+
+// awayPeople are people who do not answer while they are down.
+type awayPeople struct {
+	People
+	down atomic.Bool
+	err  error
+}
+
+func (p *awayPeople) Action(ctx context.Context, id int) (portal.Action, error) {
+	if p.down.Load() {
+		return portal.Action{}, p.err
 	}
-	return nil
+	return p.People.Action(ctx, id)
 }
