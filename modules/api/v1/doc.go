@@ -6,7 +6,9 @@
 // Call and returns what is to be answered, or an error; status, JSON and headers
 // are made in one place (call.go).
 //
-//	users     login.go user.go admin.go       the portal's uic database
+//	users     login.go user.go admin.go team.go  the portal's uic database
+//	rules     group.go host.go template.go strategy.go rulecheck.go owner.go  its falcon_portal
+//	alarms    alarm.go channel.go             its alarms, and the alarm daemon
 //	graphs    endpoint.go history.go delete.go  graph nodes, and their index
 //
 // Callers present themselves with stock's header Apitoken, or with the cookie that
