@@ -12,7 +12,9 @@
 // The page speaks to nobody but the api. When the daemon dies nothing is lost: it
 // holds nothing.
 //
-// There yet: login and Explore. Not there yet: home, screens, alarms, hosts, groups,
-// templates, reports, fleet and administration. The addresses of the former
-// dashboard (/portal/links/…, /screen/…, /chart/…) open the page, which says so.
+// There yet: login, Explore, alarms with the bell, hosts, host groups, templates, teams
+// and channels. Not there yet: home, screens, expressions, reports, fleet and audit.
+// The addresses of the former dashboard lead to the page that took their place
+// (/portal/template/view/…), or to one that says that it is not there yet (/screen/…,
+// /chart/…, /portal/links/…).
 package dashboard

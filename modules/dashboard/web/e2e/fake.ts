@@ -18,6 +18,8 @@ export interface Fake {
   asked(path: string): number;
   /** Every list is without rows. */
   empty: boolean;
+  /** Who is logged in is no administrator. */
+  plain: boolean;
   /** Every request but those of the session fails. */
   fail: boolean;
   /** Milliseconds that each answer takes. */
@@ -75,7 +77,7 @@ export async function useFake(p: Page): Promise<Fake> {
   const items = open.map((c, i) => ({ id: i + 1, created: now - 60 - i, read_at: i > 1 ? now : 0, case_id: c.id, event_ts: now - 60, endpoint: c.endpoint, metric: c.metric, priority: c.priority, status: c.status, step: 1, channel: "inbox" }));
   const unread = () => items.filter((i) => i.read_at === 0).length;
   const counts = new Map<string, number>();
-  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, fail: false, slow: 0 };
+  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, slow: 0 };
   const rows = <T>(all: T[]): T[] => (fake.empty ? [] : all);
   const known = <T>(one: T | undefined): T => {
     if (one === undefined) throw new Refused(404, "there is no such row");
@@ -83,13 +85,14 @@ export async function useFake(p: Page): Promise<Fake> {
   };
   const has: string[] = hosts.map((h) => h.hostname);
   const routes: [string, RegExp, Answer][] = [
-    ["GET", /^\/user\/current$/, () => people[0]],
+    ["GET", /^\/user\/current$/, () => (fake.plain ? people[1] : people[0])],
     ["GET", /^\/user\/users$/, () => rows(people)],
     ["POST", /^\/user\/create$/, (_m, _q, b) => ({ sig: "", name: b["name"] })],
     ["GET", /^\/alarm\/eventcases$/, (_m, q) => (q.get("event_id") ? [...open, ...over].filter((c) => c.id === q.get("event_id")) : rows(q.get("status") === "OK" ? over : open))],
     ["GET", /^\/alarm\/events$/, () => [
       { id: 2, event_caseId: "s_41_a", step: 2, cond: "8.4 < 10", status: 0, timestamp: iso(420) }, { id: 1, event_caseId: "s_41_a", step: 1, cond: "8.9 < 10", status: 0, timestamp: iso(720) },
     ]],
+    ["GET", /^\/alarm\/event_note$/, () => [{ event_caseId: "s_41_a", note: "moving the logs away", case_id: "", status: "in progress", timestamp: iso(300), user: "anna" }]],
     ["GET", /^\/alarm\/notices$/, () => [
       { id: 1, event_ts: now - 720, send_ts: now - 719, status: "PROBLEM", step: 1, action_id: 1, receiver: "anna", channel: "inbox", result: "sent", attempts: 1, answer: "" },
       { id: 2, event_ts: now - 720, send_ts: now - 718, status: "PROBLEM", step: 1, action_id: 1, receiver: "bo", channel: "mail", result: "failed", attempts: 3, answer: "451 4.7.1 try again later" },
@@ -124,6 +127,7 @@ export async function useFake(p: Page): Promise<Fake> {
       return { ...b, id: 99 };
     }],
     ["GET", /^\/team$/, () => rows(teams)],
+    ["GET", /^\/team\/dict$/, () => rows(teams.map((r) => r.team))],
     ["GET", /^\/hostgroup$/, () => rows(groups)],
     ["GET", /^\/hostgroup\/(\d+)$/, (m) => ({ hostgroup: known(groups.find((g) => String(g.id) === m[1])), hosts: rows(hosts) })],
     ["GET", /^\/hostgroup\/(\d+)\/template$/, () => ({ hostgroup: groups[1], templates: rows([disk]) })],

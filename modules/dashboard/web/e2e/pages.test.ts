@@ -132,13 +132,18 @@ test("alarms are filtered, walked through by keys, and all of it is in the URL",
   await done(p);
 });
 
-test("an alarm leads to its chart with the threshold in it, and to its rule", async () => {
+test("an alarm tells its story, and leads to its chart with the threshold in it and to its rule", async () => {
   const p = await page();
-  await useFake(p);
+  const fake = await useFake(p);
   await p.goto("/alarms?id=s_41_a");
   await drawn(p, ".case-chart");
   await p.getByText("PROBLEM 2").waitFor();
   await p.getByText("mail to bo").waitFor();
+  await p.locator(".story").getByText("moving the logs away").waitFor();
+  await p.getByLabel("State").selectOption("resolved");
+  await p.getByLabel("Say what is being done").fill("moved");
+  await p.keyboard.press("Enter");
+  await expect.poll(() => fake.writes).toMatchObject([{ path: "/alarm/event_note", body: { event_id: "s_41_a", note: "moved", status: "resolved" } }]);
   await p.getByRole("link", { name: "Chart with threshold" }).click();
   await p.waitForURL("**/explore?**");
   expect(new URL(p.url()).searchParams.get("t")).toBe("df.bytes.free.percent/fstype=ext4,mount=/data<10");
@@ -281,6 +286,20 @@ test("a channel is tested, and its provider's answer shown", async () => {
   await p.getByRole("checkbox", { name: "Enabled: mail" }).click();
   await expect.poll(() => fake.writes.at(-1)).toMatchObject({ method: "PUT", path: "/alarm/channels/2", body: { enabled: false, config: { password: "***" } } });
   expect(signed(fake)).toBe(true);
+  await done(p);
+});
+
+test("who is no administrator looks at channels, and changes nothing", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  fake.plain = true;
+  await p.goto("/channels?do=2&test=2");
+  await p.getByText("Only administrators see and change how channels are set up.").waitFor();
+  expect(await p.locator("main button, dialog.dialog, tr.flat").count()).toBe(0);
+  expect(await p.getByRole("checkbox", { name: "Enabled: mail" }).isDisabled()).toBe(true);
+  await p.goto("/teams?s=users&do=new");
+  await p.getByText("anna@example.com").waitFor();
+  expect(await p.locator("main button, dialog.dialog").count()).toBe(0);
   await done(p);
 });
 

@@ -41,5 +41,7 @@ test("the chart of a case shows when it was", () => {
 test("events and notices are one story", () => {
   const event = (id: number, timestamp: number): CaseEvent => ({ id, step: id, cond: "5 < 10", status: 0, timestamp });
   const notice = (id: number, send_ts: number): Notice => ({ id, event_ts: 0, send_ts, status: "PROBLEM", step: 1, action_id: 1, receiver: "root", channel: "mail", result: "sent", attempts: 1, answer: "" });
-  expect(story([event(2, 200), event(1, 100)], [notice(7, 100), notice(8, 101), notice(9, 0)]).map((e) => (e.event ? "e" + e.event.id : "n" + e.notice.id))).toEqual(["e2", "n8", "n7", "e1", "n9"]);
+  expect(story([event(2, 200), event(1, 100)], [notice(7, 100), notice(8, 101), notice(9, 0)], [{ note: "on it", status: "in progress", timestamp: 100, user: "anna" }]).map((e) => (e.kind === "event" ? "e" + e.event.id : e.kind === "notice" ? "n" + e.notice.id : e.note.user))).toEqual(
+    ["e2", "n8", "anna", "n7", "e1", "n9"],
+  );
 });

@@ -50,6 +50,16 @@ export interface Notice {
   answer: string;
 }
 
+export interface Note {
+  note: string;
+  status: string;
+  timestamp: string | number | null;
+  user: string;
+}
+
+/** What a person can say of a case; all but a comment become its state. */
+export const noteStates = ["comment", "in progress", "unresolved", "resolved", "ignored"] as const;
+
 export type Sort = "priority" | "age" | "endpoint";
 
 export interface CaseFilter {
@@ -100,14 +110,16 @@ export function chartOf(c: Case, now: number): string {
   return "/explore" + formatView({ ...defaults, endpoints: [c.endpoint], counters: [c.metric], thresholds: t ? [t] : [], pane: "charts", ...span });
 }
 
-export type Entry = { ts: number; event: CaseEvent; notice?: undefined } | { ts: number; notice: Notice; event?: undefined };
+export type Entry = { ts: number } & ({ kind: "event"; event: CaseEvent } | { kind: "notice"; notice: Notice } | { kind: "note"; note: Note });
 
-/** Events and notices as one story, the newest first; what people were told of an event stands above it. */
-export function story(events: readonly CaseEvent[], notices: readonly Notice[]): Entry[] {
+/** Events, notices and notes as one story, the newest first; what people were told of an event stands above it. */
+export function story(events: readonly CaseEvent[], notices: readonly Notice[], notes: readonly Note[]): Entry[] {
   const all: Entry[] = [
-    ...events.map((event): Entry => ({ ts: when(event.timestamp), event })),
-    ...notices.map((notice): Entry => ({ ts: when(notice.send_ts) || when(notice.event_ts), notice })),
+    ...notes.map((note): Entry => ({ ts: when(note.timestamp), kind: "note", note })),
+    ...notices.map((notice): Entry => ({ ts: when(notice.send_ts) || when(notice.event_ts), kind: "notice", notice })),
+    ...events.map((event): Entry => ({ ts: when(event.timestamp), kind: "event", event })),
   ];
-  const rank = (e: Entry) => (e.event ? 0 : 1);
-  return all.sort((a, b) => b.ts - a.ts || rank(b) - rank(a) || (b.event?.id ?? b.notice?.id ?? 0) - (a.event?.id ?? a.notice?.id ?? 0));
+  const rank = { event: 0, notice: 1, note: 2 };
+  const id = (e: Entry) => (e.kind === "event" ? e.event.id : e.kind === "notice" ? e.notice.id : 0);
+  return all.sort((a, b) => b.ts - a.ts || rank[b.kind] - rank[a.kind] || id(b) - id(a));
 }

@@ -1,6 +1,7 @@
 // One case: its chart, what happened, and who was told.
+import { useSignal } from "@preact/signals";
 import { now } from "../clock";
-import { age, t } from "../i18n";
+import { age, say, t, type Key } from "../i18n";
 import { useLoad } from "../load";
 import { ask } from "../query";
 import { Link } from "../frame";
@@ -8,10 +9,11 @@ import { moment, when } from "../text";
 import { splitCounter } from "../explore/group";
 import { readable } from "../explore/threshold";
 import { CloseIcon } from "../ui/icons";
+import { valueOf } from "../ui/field";
 import { Pill, Priority, Status, type Tone } from "../ui/parts";
-import { read } from "../write";
+import { post, read, useWrite } from "../write";
 import { CaseChart } from "./chart";
-import { chartOf, story, type Case, type CaseEvent, type Notice } from "./data";
+import { chartOf, noteStates, story, type Case, type CaseEvent, type Entry, type Note, type Notice } from "./data";
 
 const pace = 10; // seconds
 
@@ -21,6 +23,7 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
   const one = useLoad(id, async (s) => (await read<Case[]>(`/alarm/eventcases?event_id=${key}`, s))[0] ?? null, { every: pace });
   const events = useLoad(id, (s) => read<CaseEvent[]>(`/alarm/events?event_id=${key}&startTime=1&status=-1`, s), { every: pace });
   const notices = useLoad(id, (s) => read<Notice[]>(`/alarm/notices?case_id=${key}`, s), { every: pace });
+  const notes = useLoad(id, (s) => read<Note[]>(`/alarm/event_note?event_id=${key}`, s), { every: pace });
   const c = one.data ?? known;
   const close = (
     <button type="button" class="icon-button" aria-label={t("close")} title={t("close") + " (Esc)"} onClick={() => ask({ id: "" })}><CloseIcon /></button>
@@ -37,12 +40,13 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
   const over = c.status === "OK";
   const { metric, tags } = splitCounter(c.metric);
   const at = now.value;
-  const entries = story(events.data ?? [], notices.data ?? []);
+  const entries = story(events.data ?? [], notices.data ?? [], notes.data ?? []);
   return (
     <aside class="details" aria-label={t("case")}>
       <header>
         <Priority p={c.priority} />
         <h2 class="mono">{c.endpoint}</h2>
+        {c.process_status && c.process_status !== "unresolved" ? <Pill tone="info">{stateText(c.process_status)}</Pill> : null}
         {over ? <Pill tone="ok">{t("case.ok")}</Pill> : <Pill tone="bad">{t("case.problem")}</Pill>}
         {close}
       </header>
@@ -62,28 +66,71 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
         <dt>{t("case.rule")}</dt><dd class="mono">{c.func} {c.step ? <span class="sub">{t("case.told", { n: c.current_step ?? 0, max: c.step })}</span> : null}</dd>
         <dt>{t("case")}</dt><dd class="mono id">{c.id}</dd>
       </dl>
-      <Status of={[one, events, notices]} />
+      <Status of={[one, events, notices, notes]} />
+      <AddNote id={c.id} onDone={() => [notes, one].forEach((l) => l.reload())} />
       <ol class="story">
-        {entries.map((e) =>
-          e.event ? (
-            <li key={"e" + e.event.id}>
-              <time>{moment(e.ts, at)}</time>
-              <span><b class={e.event.status === 0 ? "bad-text" : "ok-text"}>{e.event.status === 0 ? t("case.problem") : t("case.ok")}</b> {e.event.status === 0 ? e.event.step : ""} <span class="mono">{readable(e.event.cond)}</span></span>
-            </li>
-          ) : (
-            <li key={"n" + e.notice.id} class="told">
-              <time>{moment(e.ts, at)}</time>
-              <span>
-                {t("told", { channel: e.notice.channel, who: e.notice.receiver })} · <span class={toneOf(e.notice.result) + "-text"}>{result(e.notice.result)}</span>
-                {e.notice.attempts > 1 ? <span class="sub"> {t("tries", { n: e.notice.attempts })}</span> : null}
-                {e.notice.answer ? <span class="answer mono">{e.notice.answer}</span> : null}
-              </span>
-            </li>
-          ),
-        )}
+        {entries.map((e) => <Line key={e.kind + (e.kind === "note" ? e.ts + e.note.user : e.kind === "event" ? e.event.id : e.notice.id)} e={e} at={at} />)}
         {events.data && notices.data && entries.length === 0 ? <li class="blank">{t("case.noevents")}</li> : null}
       </ol>
     </aside>
+  );
+}
+
+function Line({ e, at }: { e: Entry; at: number }) {
+  const time = <time>{moment(e.ts, at)}</time>;
+  switch (e.kind) {
+    case "event":
+      return (
+        <li>
+          {time}
+          <span><b class={e.event.status === 0 ? "bad-text" : "ok-text"}>{e.event.status === 0 ? t("case.problem") : t("case.ok")}</b> {e.event.status === 0 ? e.event.step : ""} <span class="mono">{readable(e.event.cond)}</span></span>
+        </li>
+      );
+    case "notice":
+      return (
+        <li class="told">
+          {time}
+          <span>
+            {t("told", { channel: e.notice.channel, who: e.notice.receiver })} · <span class={toneOf(e.notice.result) + "-text"}>{result(e.notice.result)}</span>
+            {e.notice.attempts > 1 ? <span class="sub"> {t("tries", { n: e.notice.attempts })}</span> : null}
+            {e.notice.answer ? <span class="answer mono">{e.notice.answer}</span> : null}
+          </span>
+        </li>
+      );
+    case "note":
+      return (
+        <li>
+          {time}
+          <span><b>{e.note.user}</b> {e.note.status === "comment" ? null : <Pill tone="info">{stateText(e.note.status)}</Pill>} {e.note.note}</span>
+        </li>
+      );
+  }
+}
+
+const stateText = (status: string): string => ((noteStates as readonly string[]).includes(status) ? t(`state.${status}` as Key) : status);
+
+/** What a person has to say of a case. */
+function AddNote({ id, onDone }: { id: string; onDone(): void }) {
+  const text = useSignal("");
+  const status = useSignal<string>("comment");
+  const w = useWrite();
+  const send = async (e: Event) => {
+    e.preventDefault();
+    if (text.value.trim() === "") return;
+    if (!(await w.run(() => post("/alarm/event_note", { event_id: id, note: text.value.trim(), status: status.value })))) return;
+    text.value = "";
+    status.value = "comment";
+    onDone();
+  };
+  return (
+    <form class="note-form" onSubmit={(e: Event) => void send(e)}>
+      <select class="field" aria-label={t("note.state")} value={status.value} onChange={(e: Event) => (status.value = valueOf(e))}>
+        {noteStates.map((s) => <option key={s} value={s}>{stateText(s)}</option>)}
+      </select>
+      <input class="field" value={text.value} aria-label={t("note.say")} placeholder={t("note.say")} autocomplete="off" onInput={(e: Event) => (text.value = valueOf(e))} />
+      <button type="submit" class="button" disabled={w.busy || text.value.trim() === ""} aria-busy={w.busy}>{t("note.add")}</button>
+      {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
+    </form>
   );
 }
 

@@ -31,15 +31,17 @@ export function Channels() {
   const what = param("do"); // "new" or an id
   const testing = Number(param("test"));
   const edited = rows.find((c) => String(c.id) === what);
+  const admin = user.value?.admin ?? false;
   const close = () => ask({ do: "" }, true);
   const toggle = (c: Channel) => void w.run(() => put("/alarm/channels/" + c.id, { name: c.name, type: c.type, config: c.config, enabled: !c.enabled })).then((ok) => ok && list.reload());
   return (
     <div class="page">
       <header class="page-head">
         <h1>{t("channels")} <span class="count">{list.data ? count(rows.length) : ""}</span></h1>
-        <div class="end"><button type="button" class="button primary" onClick={() => ask({ do: "new" })}><PlusIcon /> {t("channel.new")}</button></div>
+        {admin ? <div class="end"><button type="button" class="button primary" onClick={() => ask({ do: "new" })}><PlusIcon /> {t("channel.new")}</button></div> : null}
       </header>
       <Status of={[list]} />
+      {admin ? null : <div class="note">{t("channel.readonly")}</div>}
       {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
@@ -50,18 +52,22 @@ export function Channels() {
             {rows.map((c) => (
               <Fragment key={c.id}>
                 <tr class={(c.enabled ? "" : "gone") + (testing === c.id ? " on" : "")}>
-                  <td class="tight"><label class="check"><input type="checkbox" checked={c.enabled} disabled={w.busy} onChange={() => toggle(c)} aria-label={`${t("channel.enabled")}: ${c.name}`} /></label></td>
+                  <td class="tight"><label class="check"><input type="checkbox" checked={c.enabled} disabled={w.busy || !admin} onChange={() => toggle(c)} aria-label={`${t("channel.enabled")}: ${c.name}`} /></label></td>
                   <td><b>{c.name}</b></td>
                   <td><Pill tone="none">{typeText(c.type)}</Pill></td>
                   <td class="mono sub">{leadsTo(c.type, c.config ?? {})}</td>
                   <td class="wide-only sub">{c.creator}</td>
                   <td class="tools-col">
-                    <button type="button" class="icon-button" title={t("channel.test")} aria-label={`${t("channel.test")}: ${c.name}`} aria-pressed={testing === c.id} onClick={() => ask({ test: testing === c.id ? "" : String(c.id) }, true)}><ChannelIcon /></button>
-                    <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${c.name}`} onClick={() => ask({ do: String(c.id) })}><EditIcon /></button>
-                    <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${c.name}`} onClick={() => (gone.value = c)}><DeleteIcon /></button>
+                    {admin ? (
+                      <>
+                        <button type="button" class="icon-button" title={t("channel.test")} aria-label={`${t("channel.test")}: ${c.name}`} aria-pressed={testing === c.id} onClick={() => ask({ test: testing === c.id ? "" : String(c.id) }, true)}><ChannelIcon /></button>
+                        <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${c.name}`} onClick={() => ask({ do: String(c.id) })}><EditIcon /></button>
+                        <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${c.name}`} onClick={() => (gone.value = c)}><DeleteIcon /></button>
+                      </>
+                    ) : null}
                   </td>
                 </tr>
-                {testing === c.id ? (
+                {admin && testing === c.id ? (
                   <tr class="flat"><td colSpan={6} class="inset"><TestSend people={people.data ?? []} send={(receiver) => post<Tested>(`/alarm/channels/${c.id}/test`, { receiver })} /></td></tr>
                 ) : null}
               </Fragment>
@@ -69,8 +75,8 @@ export function Channels() {
           </tbody>
         </table>
       ) : <None of={list}><b>{t("channel.none")}</b><span>{t("channel.none.text")}</span></None>}
-      {what === "new" ? <ChannelForm people={people.data ?? []} onDone={list.reload} onClose={close} /> : null}
-      {edited ? <ChannelForm key={edited.id} of={edited} people={people.data ?? []} onDone={list.reload} onClose={close} /> : null}
+      {admin && what === "new" ? <ChannelForm people={people.data ?? []} onDone={list.reload} onClose={close} /> : null}
+      {admin && edited ? <ChannelForm key={edited.id} of={edited} people={people.data ?? []} onDone={list.reload} onClose={close} /> : null}
       {gone.value ? (
         <Confirm
           title={t("delete.what", { name: gone.value.name })} text={t("channel.delete.text")} action={t("delete")} onClose={() => (gone.value = null)}

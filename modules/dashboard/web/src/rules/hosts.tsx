@@ -1,12 +1,12 @@
 // The hosts: who is alive, which versions they have, and which are in maintenance.
 import { useSignal } from "@preact/signals";
+import { call } from "../api";
 import { now } from "../clock";
 import { count, t } from "../i18n";
 import { useLoad } from "../load";
 import { ask, param } from "../query";
 import { Link } from "../frame";
 import { Filter, Ago, None, Status } from "../ui/parts";
-import { read } from "../write";
 import type { Host } from "./data";
 import { inMaintenance, Maintain, MaintainPill } from "./maintain";
 
@@ -27,7 +27,10 @@ export function Alive({ h }: { h: Host }) {
 export function Hosts() {
   const q = param("q");
   const page = Math.max(1, Number(param("page")) || 1);
-  const list = useLoad(`${q}\n${page}`, (s) => read<HostList>(`/hosts?q=${encodeURIComponent(q)}&limit=${pageSize}&page=${page}`, s), { every: pace, keep: true });
+  const list = useLoad(`${q}\n${page}`, async (s) => {
+    const a = await call<HostList>(`/hosts?q=${encodeURIComponent(q)}&limit=${pageSize}&page=${page}`, { signal: s });
+    return { ...a.data, missing: a.missing };
+  }, { every: pace, keep: true });
   const chosen = useSignal<ReadonlySet<number>>(new Set());
   const rows = list.data?.hosts ?? [];
   const total = list.data?.total ?? 0;
@@ -59,6 +62,7 @@ export function Hosts() {
         ) : null}
       </header>
       <Status of={[list]} />
+      {list.data && list.data.missing.length > 0 ? <div class="note warn">{t("hosts.partial")}</div> : null}
       {rows.length > 0 ? (
         <table class="grid hosts">
           <thead>

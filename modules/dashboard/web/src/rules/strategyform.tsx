@@ -98,7 +98,7 @@ export function StrategyForm({ tpl, id, first, onSaved, onClose }: Props) {
         {input("tags", "tags", "w6", { placeholder: t("tags.hint") })}
         {input("func", "func", "w3 n5", { list: "functions" })}
         <Field label={t("op")} class="w2 n3" error={wrong("op")}>
-          <select class="field mono" name="op" value={d.op} onChange={set("op")}>{operators.map((o) => <option key={o} value={o}>{o}</option>)}</select>
+          <select class="field mono" name="op" value={d.op} onChange={set("op")}>{[...new Set([...operators, first.op])].map((o) => <option key={o} value={o}>{o}</option>)}</select>
         </Field>
         {input("right_value", "threshold", "w3 n4", { inputMode: "decimal" })}
         {input("max_step", "max_step", "w2 n6", { inputMode: "numeric" })}

@@ -16,7 +16,7 @@ import { fieldOf, post, put, read, remove, useWrite } from "../write";
 import { Bindings } from "./bindings";
 import {
   below, draftOf, emptyDraft, inOrder, parts,
-  type Action, type Channel, type Group, type Inheritance, type Inherited, type TeamRow, type Template, type TemplateDetail, type TemplateRow,
+  type Action, type Channel, type Group, type Inheritance, type Inherited, type Template, type TemplateDetail, type TemplateRow,
 } from "./data";
 import { StrategyForm } from "./strategyform";
 import { CopyTemplate, DeleteTemplate, loadTemplates, ParentChoice } from "./templates";
@@ -190,7 +190,7 @@ const flags = ["before_callback_sms", "before_callback_mail", "after_callback_sm
 function ActionForm({ id, action, onSaved }: { id: number; action: Action | null; onSaved(): void }) {
   const first = action && action.id ? action : noAction;
   const draft = useSignal<Action>({ ...first, channels: first.channels ?? "" });
-  const teams = useLoad("teams", (s) => read<TeamRow[]>("/team", s));
+  const teams = useLoad("team names", (s) => read<{ name: string }[] | null>("/team/dict", s).then((a) => a ?? []));
   const channels = useLoad("channels", (s) => read<Channel[]>("/alarm/channels", s));
   const w = useWrite();
   const a = draft.value;
@@ -218,7 +218,7 @@ function ActionForm({ id, action, onSaved }: { id: number; action: Action | null
         <div class="labelled">
           <span class="label">{t("action.teams")}</span>
           <Bindings<string>
-            there={byName(chosen)} all={byName((teams.data ?? []).map((r) => r.team.name))} label={t("action.addteam")} empty={t("action.nobody")}
+            there={byName(chosen)} all={byName((teams.data ?? []).map((r) => r.name))} label={t("action.addteam")} empty={t("action.nobody")}
             onAdd={(n) => Promise.resolve(set({ uic: [...chosen, n].join(",") }))} onRemove={(n) => Promise.resolve(set({ uic: chosen.filter((x) => x !== n).join(",") }))}
           />
         </div>
