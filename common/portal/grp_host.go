@@ -134,6 +134,18 @@ func (tx rulesTx) setHosts(group int64, mode BindMode, names []string, dry bool)
 	if err != nil {
 		return nil, err
 	}
+	var unknown []string
+	for _, name := range names {
+		if _, ok := known[fold(name)]; !ok {
+			unknown = append(unknown, name)
+		}
+	}
+	made := map[string]hostRef{}
+	if mode != BindRemove && !dry {
+		if made, err = tx.createHosts(unknown); err != nil {
+			return nil, err
+		}
+	}
 
 	c := &HostChange{Added: []string{}, Removed: []string{}, Created: []string{}, IDs: []int64{}}
 	given := make(map[int64]bool, len(names))
@@ -146,17 +158,13 @@ func (tx rulesTx) setHosts(group int64, mode BindMode, names []string, dry bool)
 				continue
 			}
 			c.Added, c.Created = append(c.Added, name), append(c.Created, name)
-			if dry {
-				continue
+			if h, ok := made[fold(name)]; ok {
+				if !in[h.ID] { // as far as the collation knows it by another spelling
+					join = append(join, h.ID)
+				}
+				given[h.ID] = true
+				c.IDs = append(c.IDs, h.ID)
 			}
-			if h, err = tx.createHost(name); err != nil {
-				return nil, err
-			}
-			if !in[h.ID] {
-				join = append(join, h.ID)
-			}
-			given[h.ID] = true
-			c.IDs = append(c.IDs, h.ID)
 			continue
 		}
 		given[h.ID] = true
@@ -202,18 +210,40 @@ func (tx rulesTx) findHosts(names []string) (map[string]hostRef, error) {
 	return known, nil
 }
 
-// createHost enters a host that nobody has reported yet.
-func (tx rulesTx) createHost(name string) (hostRef, error) {
-	id, err := insert(tx.ctx, tx.Tx, "INSERT INTO host (hostname) VALUES (?)", name)
-	if !errors.Is(err, ErrExists) {
-		return hostRef{id, name}, err
+// createHosts enters hosts that nobody has reported yet, many at a time, and returns
+// them by their folded names.
+func (tx rulesTx) createHosts(names []string) (map[string]hostRef, error) {
+	for chunk := range slices.Chunk(names, maxMarks) {
+		_, err := tx.ExecContext(tx.ctx, "INSERT INTO host (hostname) VALUES "+strings.Repeat("(?), ", len(chunk)-1)+"(?)", anys(chunk)...)
+		if err == nil {
+			continue
+		}
+		if !isDuplicate(err) {
+			return nil, err
+		}
+		// An hbs was faster with one of them.
+		for _, name := range chunk {
+			if _, err := insert(tx.ctx, tx.Tx, "INSERT INTO host (hostname) VALUES (?)", name); err != nil && !errors.Is(err, ErrExists) {
+				return nil, fmt.Errorf("host %q: %w", name, err)
+			}
+		}
 	}
-	// Another process was faster, or the collation knows the name by another spelling.
-	var h hostRef
-	if err := tx.GetContext(tx.ctx, &h, "SELECT id, hostname FROM host WHERE hostname = ?", name); err != nil {
-		return h, fmt.Errorf("host %q: %w", name, err)
+	made, err := tx.findHosts(names)
+	if err != nil {
+		return nil, err
 	}
-	return h, nil
+	for _, name := range names {
+		if _, ok := made[fold(name)]; ok {
+			continue
+		}
+		// The collation knows the name by another spelling.
+		var h hostRef
+		if err := tx.GetContext(tx.ctx, &h, "SELECT id, hostname FROM host WHERE hostname = ?", name); err != nil {
+			return nil, fmt.Errorf("host %q: %w", name, err)
+		}
+		made[fold(name)] = h
+	}
+	return made, nil
 }
 
 func (tx rulesTx) bind(group int64, join, leave []int64) error {

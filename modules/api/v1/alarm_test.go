@@ -50,6 +50,8 @@ func TestHostStrategiesAreHBSs(t *testing.T) {
 	w.want("bob", "GET", path, nil, 404, `{"error":"hbs knows no such host: it has no row in table host"}`)
 	hbs.err = errors.New("dial tcp 127.0.0.1:6031: connection refused")
 	w.want("bob", "GET", path, nil, 502, `{"error":"hbs does not answer: dial tcp 127.0.0.1:6031: connection refused"}`)
+	hbs.err = &httpx.StatusError{Code: 503, Body: []byte(`{"error":"the rules are not compiled yet"}`)}
+	w.want("bob", "GET", path, nil, 502, `{"error":"hbs answers: the rules are not compiled yet"}`)
 	w.want("bob", "GET", "/host/9999/strategies", nil, 417, `{"error":"record not found"}`)
 }
 
@@ -192,7 +194,13 @@ func TestChannels(t *testing.T) {
 			}
 		}
 
+		if alarm.path != "" {
+			t.Errorf("alarm was told of what was refused: %s", alarm.path)
+		}
 		id := w.made("admin", "POST", "/alarm/channels", map[string]any{"name": "mail", "type": "mail", "config": mail()})
+		if alarm.path != "/channel/reload" {
+			t.Errorf("alarm was told %q", alarm.path)
+		}
 		hook := w.made("admin", "POST", "/alarm/channels", map[string]any{"name": "hook", "type": "webhook", "enabled": false,
 			"config": map[string]any{"url": "https://chat.example.com/a", "headers": map[string]any{"Authorization": "Bearer t0ken"}}})
 		w.want("admin", "POST", "/alarm/channels", map[string]any{"name": "mail", "type": "log"}, 400, `{"error":"name is already existing"}`)

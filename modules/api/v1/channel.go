@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -297,7 +298,21 @@ func (s *server) createChannel(c *Call) (any, error) {
 		return nil, err
 	}
 	c.Audit(row.ID, shown(&row))
+	s.rereadChannels(c)
 	return shown(&row), nil
+}
+
+// rereadChannels lets alarm know of a change now; it looks by itself every ten
+// seconds, so nothing depends on it.
+func (s *server) rereadChannels(c *Call) {
+	if s.Alarm == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.Ctx(), time.Second)
+	defer cancel()
+	if _, err := s.Alarm.Post(ctx, "/channel/reload", []byte("{}")); err != nil {
+		s.Log.Info("alarm is not told of a change of the channels, it sees it by itself", "err", err)
+	}
 }
 
 func (s *server) updateChannel(c *Call) (any, error) {
@@ -329,6 +344,7 @@ func (s *server) updateChannel(c *Call) (any, error) {
 			return nil, err
 		}
 	}
+	s.rereadChannels(c)
 	return shown(&row), nil
 }
 
@@ -353,6 +369,7 @@ func (s *server) deleteChannel(c *Call) (any, error) {
 	if err := s.Portal.DeleteAlarmChannel(c.Ctx(), id); err != nil {
 		return nil, err
 	}
+	s.rereadChannels(c)
 	return fmt.Sprintf("channel %s is deleted", old.Name), nil
 }
 

@@ -140,16 +140,17 @@ func (s *server) relayed(c *Call, who string, b []byte, err error) (any, error) 
 	if err == nil {
 		return rawJSON(b), nil
 	}
-	if answer, ok := errors.AsType[*httpx.StatusError](err); ok && answer.Code < 500 {
-		text := peerError(answer.Body)
-		status := http.StatusBadRequest
-		if answer.Code == http.StatusNotFound {
-			status = http.StatusNotFound
-		}
-		return nil, &Error{Status: status, Text: text}
-	}
 	s.Log.Warn("a daemon could not be asked", "daemon", who, "route", c.route.Path, "err", err)
-	return nil, &Error{Status: http.StatusBadGateway, Text: fmt.Sprintf("%s does not answer: %v", who, err)}
+	answer, ok := errors.AsType[*httpx.StatusError](err)
+	switch {
+	case !ok:
+		return nil, &Error{Status: http.StatusBadGateway, Text: fmt.Sprintf("%s does not answer: %v", who, err)}
+	case answer.Code == http.StatusNotFound:
+		return nil, &Error{Status: http.StatusNotFound, Text: peerError(answer.Body)}
+	case answer.Code < 500 && answer.Code != http.StatusForbidden:
+		return nil, &Error{Status: http.StatusBadRequest, Text: peerError(answer.Body)}
+	}
+	return nil, &Error{Status: http.StatusBadGateway, Text: fmt.Sprintf("%s answers: %s", who, peerError(answer.Body))}
 }
 
 // peerError reads the error of another daemon's answer.

@@ -87,6 +87,15 @@ func TestStocksAnswersAboutRules(t *testing.T) {
 			strategies strategy template templates expressions expression maintain group_create group_bind`) {
 			t.Run(name, func(t *testing.T) { w.sameAsStock(t, name) })
 		}
+		// Stock's daemons ask with the token that all of them share.
+		for name, path := range map[string]string{"falcon-alarm": "/action/1", "aggregator": "/hostgroup/2"} {
+			if a := w.call(name+":a token of the daemons", "GET", path, nil); a.status != 200 || !strings.Contains(a.body, `"id":`) {
+				t.Errorf("%s as %s: %d %s", path, name, a.status, a.body)
+			}
+		}
+		if a := w.call("falcon-alarm:a token of the daemons", "GET", "/team/name/it-team", nil); !strings.Contains(a.body, "ops2@example.com") {
+			t.Errorf("a team for alarm: %d %s", a.status, a.body)
+		}
 		// What stock's current builds answer 500 to.
 		a := w.call("root", "POST", "/template", map[string]any{"name": "n1", "parent_id": 0})
 		if want := `{"id":4,"tpl_name":"n1","parent_id":0,"action_id":0,"create_user":"root"}`; a.status != 200 || a.body != want {
