@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"falcon/common/model"
 )
@@ -100,6 +103,9 @@ type caseRow struct {
 // caseColumns are the columns of values, in its order.
 var caseColumns = []string{"update_at", "max_step", "current_step", "note", "cond", "status", "func", "priority", "tpl_creator",
 	"expression_id", "strategy_id", "template_id"}
+
+// caseInsert is the table with the columns of a new case.
+var caseInsert = "event_cases (timestamp, " + strings.Join(caseColumns, ", ") + ", id, endpoint, metric, counter_full)"
 
 func (r *caseRow) values() []any {
 	return []any{r.Updated, r.MaxStep, r.Step, r.Note, r.Cond, r.Status, r.Func, r.Priority, r.Creator, r.Expression, r.Strategy, r.Template}
@@ -264,16 +270,24 @@ func writeCases(ctx context.Context, tx *sqlx.Tx, ids []string, cases map[string
 		}
 		done[id] = true
 	}
-	if len(made) > 0 {
+	for len(made) > 0 {
 		var args []any
+		n, size := 0, 0
+		// Counters may be long, and a server takes no statement of many megabytes.
 		for _, id := range made {
 			c := cases[id]
+			full := clip(c.counter, 10_000)
 			args = append(append(args, c.Began), c.values()...)
-			args = append(args, id, c.endpoint, clip(c.counter, 200), clip(c.counter, 10_000))
+			args = append(args, id, c.endpoint, clip(c.counter, 200), full)
+			n++
+			if size += len(full); size > 256<<10 {
+				break
+			}
 		}
-		if err := insertRows(ctx, tx, "event_cases (timestamp, "+strings.Join(caseColumns, ", ")+", id, endpoint, metric, counter_full)", len(made), args); err != nil {
-			return fmt.Errorf("make %d cases: %w", len(made), err)
+		if err := insertRows(ctx, tx, caseInsert, n, args); err != nil {
+			return fmt.Errorf("make %d cases: %w", n, err)
 		}
+		made = made[n:]
 	}
 	for chunk := range slices.Chunk(begun, updateChunk) {
 		if err := updateCases(ctx, tx, chunk, cases, true); err != nil {
@@ -476,7 +490,7 @@ func saveAlone(ctx context.Context, tx *sqlx.Tx, d dialect, a AlarmEvent) (s Sav
 		s.Moved, err = update()
 	} else {
 		args := append(append([]any{row.Updated}, row.values()...), id, clip(e.Endpoint, 100), clip(e.Counter(), 200), clip(e.Counter(), 10_000))
-		err = insertRows(ctx, tx, "event_cases (timestamp, "+strings.Join(caseColumns, ", ")+", id, endpoint, metric, counter_full)", 1, args)
+		err = insertRows(ctx, tx, caseInsert, 1, args)
 		s.Moved = true
 		if isDuplicate(err) { // made this very moment
 			s.Moved, err = update()
@@ -491,6 +505,19 @@ func saveAlone(ctx context.Context, tx *sqlx.Tx, d dialect, a AlarmEvent) (s Sav
 		err = writeTeams(ctx, tx, []string{id}, map[string]*alarmCase{id: {teams: a.Teams}})
 	}
 	return s, err
+}
+
+// Refused says whether a database that works does not take a row, whatever is tried:
+// what it holds does not fit.
+func Refused(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		code := e.Code() & 0xff // without the extension
+		return code == sqlite3.SQLITE_CONSTRAINT || code == sqlite3.SQLITE_MISMATCH || code == sqlite3.SQLITE_TOOBIG
+	}
+	// Null, out of range, no time, no text of the character set, too long, a violated
+	// check, no parent row.
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && slices.Contains([]uint16{1048, 1264, 1292, 1366, 1406, 1452, 3819, 4025}, e.Number)
 }
 
 // Cond returns the condition of an event as its rows have it: "1.5e+06 > 3".

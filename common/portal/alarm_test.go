@@ -300,3 +300,37 @@ func TestClaimNotices(t *testing.T) {
 		}
 	})
 }
+
+// A row that a database does not take is told from a database that does not work.
+func TestRefused(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		_, err := db.Alarms.write.Exec("INSERT INTO alarm_channel (name, type, config, created) VALUES (NULL, 'x', '', '2020-01-01')")
+		if err == nil || !Refused(err) {
+			t.Errorf("no name: %v", err)
+		}
+		if _, err := db.Alarms.write.Exec("INSERT INTO nowhere (x) VALUES (1)"); err == nil || Refused(err) {
+			t.Errorf("no table: %v", err)
+		}
+		if err := collision(t, db.Alarms); Refused(err) {
+			t.Errorf("a collision: %v", err)
+		}
+	})
+}
+
+// Counters that are as long as can be are saved, two hundred at once.
+func TestSaveEventsOfLongCounters(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		var all []AlarmEvent
+		for i := range MaxEvents {
+			e := problem(fmt.Sprint("s_", i), 1000, 1)
+			e.PushedTags["long"] = strings.Repeat("主", 30_000)
+			all = append(all, AlarmEvent{Event: e})
+		}
+		if _, err := db.SaveEvents(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, db.Alarms, "event_cases"); n != MaxEvents {
+			t.Errorf("%d cases", n)
+		}
+	})
+}

@@ -57,6 +57,7 @@ type Alarm struct {
 
 	sending sync.WaitGroup // of the outlets, who work on while the others stop
 	hard    context.Context
+	shared  chan struct{} // closed once no more parts are taken
 
 	ready   atomic.Bool
 	trouble trouble // what keeps events from being told
@@ -93,7 +94,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	host, _ := os.Hostname() // for people who look into Redis
 	a := &Alarm{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, loc: loc, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
-		lease: 10 * time.Second, gap: time.Second, results: newMailbox[*message](), outlets: outlets{m: map[string]*outlet{}},
+		lease: 10 * time.Second, gap: time.Second, results: newMailbox[*message](), shared: make(chan struct{}), outlets: outlets{m: map[string]*outlet{}},
 		callbacks: sender.NewCaller(3*time.Second, 20*time.Second),
 		channels:  &channels{db: deps.DB, api: cfg.API, log: deps.Log},
 	}

@@ -75,12 +75,12 @@ func (a *Alarm) deal(ctx context.Context) error {
 	for err == nil && ctx.Err() == nil {
 		var n int
 		if n, err = a.dealSome(ctx, q); err == nil && n == 0 {
-			a.trouble.clear("deal events")
+			a.failing.clear("deal events")
 			run.Sleep(ctx, idle)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		a.trouble.set(a.log, "something is tried again until it works", "deal events", err)
+		a.failing.set(a.log, "something is tried again until it works", "deal events", err)
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -33,6 +33,7 @@ func (a *Alarm) share(ctx, hard context.Context) error {
 			break
 		}
 	}
+	close(a.shared)
 	// The locks stay until the workers have let go.
 	for len(held) > 0 && hard.Err() == nil {
 		for n, p := range held {

@@ -21,6 +21,8 @@ const (
 	// window is how many events a worker has in hand, most of them waiting for their
 	// messages to be sent.
 	window = 10_000
+	// windowBytes is how large they may be before no more are taken.
+	windowBytes = 64 << 20
 	// maxHeld is how many events may wait for somebody to say whom they are for before
 	// no more are taken.
 	maxHeld = 2000
@@ -59,7 +61,8 @@ type worker struct {
 	wake  chan struct{}
 
 	inHand  atomic.Int64
-	suspect atomic.Bool // an answer of redis was lost: there may be events in flight that nobody has
+	bytes   atomic.Int64 // of them
+	suspect atomic.Bool  // an answer of redis was lost: there may be events in flight that nobody has
 
 	// Of the goroutine that runs.
 	mine  []*part
@@ -94,6 +97,7 @@ func (w *worker) run(ctx, hard context.Context) error {
 	w.dropHeld()
 	for w.inHand.Load() > 0 && run.Sleep(hard, 5*time.Millisecond) {
 	}
+	<-w.a.shared // no more parts come
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	w.roster(after)
@@ -158,7 +162,10 @@ func (w *worker) work(ctx context.Context) int {
 		w.recover(ctx)
 	}
 	room := min(batch, window-int(w.inHand.Load()))
-	if w.queue == nil || w.suspect.Load() || room <= 0 || len(w.held) >= maxHeld {
+	if w.queue == nil {
+		w.a.trouble.clear("take events")
+	}
+	if w.queue == nil || w.suspect.Load() || room <= 0 || w.bytes.Load() > windowBytes || len(w.held) >= maxHeld {
 		return 0
 	}
 	elements, err := w.queue.Pop(ctx, room)
@@ -184,6 +191,7 @@ func (w *worker) work(ctx context.Context) int {
 		it.waits.Store(1)
 		it.part.inHand.Add(1)
 		w.inHand.Add(1)
+		w.bytes.Add(int64(len(e.Payload)))
 		w.a.lag.Store(max(now.Unix()-event.EventTime, 0))
 		items = append(items, it)
 	}
@@ -284,28 +292,35 @@ func (w *worker) save(ctx context.Context, items []*item) []*item {
 		}
 		return err
 	}
-	refused := 0
-	var alone []*item
+	refused := false
 	if !w.a.insist(ctx, "write events", func() error {
 		err := saved(items)
-		if err != nil && w.a.deps.DB.Ping(ctx) == nil {
-			if refused++; refused >= 3 { // it answers, and does not want these
-				alone = items
-				return nil
-			}
+		if refused = portal.Refused(err); refused {
+			return nil
 		}
 		return err
 	}) {
 		w.drop(items)
 		return nil
 	}
-	if alone == nil {
+	if !refused {
 		return items
 	}
 	var good []*item
-	for _, it := range alone {
-		if err := saved([]*item{it}); err != nil {
-			w.kill(ctx, it, fmt.Sprintf("the database does not take it: %v", err))
+	for i, it := range items {
+		var bad error
+		if !w.a.insist(ctx, "write events", func() error {
+			err := saved([]*item{it})
+			if portal.Refused(err) {
+				bad, err = err, nil
+			}
+			return err
+		}) {
+			w.drop(items[i:])
+			return good
+		}
+		if bad != nil {
+			w.kill(ctx, it, fmt.Sprintf("the database does not take it: %v", bad))
 			continue
 		}
 		good = append(good, it)
@@ -334,6 +349,7 @@ func (w *worker) drop(items []*item) {
 func (w *worker) release(it *item) {
 	it.part.inHand.Add(-1)
 	w.inHand.Add(-1)
+	w.bytes.Add(-int64(len(it.element.Payload)))
 }
 
 // hold keeps an item until somebody says whom it is for.
@@ -409,6 +425,9 @@ func (w *worker) dropSome(which func(*item) bool) {
 		w.heldIDs[it.event.Id] = true
 		return false
 	})
+	if len(w.held) == 0 {
+		w.a.trouble.clear("ask whom events are for")
+	}
 }
 
 // finishDone takes events that are told out of flight.

@@ -3,11 +3,12 @@ package alarm
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,14 +26,15 @@ import (
 // world is what an alarm needs, for real: a redis-server, the databases, and a sink for
 // what is sent over HTTP.
 type world struct {
-	t     *testing.T
-	redis *testkit.RedisServer
-	pool  *redisx.Pool
-	db    *portal.DB
-	dir   string
-	sink  *sendertest.Sink
-	lease time.Duration
-	set   func(*Config)
+	t      *testing.T
+	redis  *testkit.RedisServer
+	pool   *redisx.Pool
+	db     *portal.DB
+	dir    string
+	sink   *sendertest.Sink
+	lease  time.Duration
+	set    func(*Config)
+	before func(*Alarm) // Run
 }
 
 func newWorld(t *testing.T) *world {
@@ -42,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	if err := w.db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.pool = w.openRedis()
+	w.pool = w.openRedis(w.redis.Addr())
 	var members []int64
 	for _, u := range []portal.User{
 		{Name: "ann", Email: "ann@example.com", Phone: "111", IM: "im-ann"},
@@ -71,10 +73,10 @@ func (w *world) openDB() *portal.DB {
 	return db
 }
 
-func (w *world) openRedis() *redisx.Pool {
+func (w *world) openRedis(addr string) *redisx.Pool {
 	w.t.Helper()
 	cfg := redisx.DefaultConfig()
-	cfg.Addr = conf.DSN(w.redis.Addr())
+	cfg.Addr = conf.DSN(addr)
 	p, err := redisx.New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
@@ -148,13 +150,17 @@ func (w *world) start() *running {
 		w.t.Fatal(err)
 	}
 	r := &running{addr: ln.Addr().String(), log: &logged{}}
-	// Pools of its own, so that it can be cut off.
-	pool, db := w.openRedis(), w.openDB()
+	// A way to Redis and databases of its own, so that it can be cut off.
+	way := newWay(w.t, w.redis.Socket)
+	pool, db := w.openRedis("unix:"+way.socket), w.openDB()
 	out := slog.New(slog.NewTextHandler(r.log, nil))
 	if r.Alarm, err = New(cfg, Deps{Log: out, DB: db, Redis: pool, Listener: ln}); err != nil {
 		w.t.Fatal(err)
 	}
 	r.lease, r.gap = w.lease, 20*time.Millisecond
+	if w.before != nil {
+		w.before(r.Alarm)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -174,11 +180,72 @@ func (w *world) start() *running {
 	r.kill = func() {
 		// It can reach nobody any more, which is as good as dead for all others.
 		r.cfg.Drain = conf.Duration(time.Millisecond)
-		_ = errors.Join(pool.Close(), db.Close())
+		way.cut()
+		_ = db.Close()
 		end()
 	}
 	w.t.Cleanup(end)
 	return r
+}
+
+// way is a way to a socket that can be cut.
+type way struct {
+	socket string
+	ln     net.Listener
+	mu     sync.Mutex
+	conns  []net.Conn
+}
+
+func newWay(t *testing.T, to string) *way {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "falcon-way-") // a path that is short enough
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := &way{socket: filepath.Join(dir, "sock")}
+	if y.ln, err = net.Listen("unix", y.socket); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := y.ln.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("unix", to)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			y.mu.Lock()
+			y.conns = append(y.conns, c, far)
+			y.mu.Unlock()
+			copyTo := func(a, b net.Conn) func() {
+				return func() {
+					_, _ = io.Copy(a, b) // it ends when one end is closed
+					_, _ = a.Close(), b.Close()
+				}
+			}
+			wg.Go(copyTo(c, far))
+			wg.Go(copyTo(far, c))
+		}
+	})
+	t.Cleanup(func() {
+		y.cut()
+		wg.Wait()
+		_ = os.RemoveAll(dir)
+	})
+	return y
+}
+
+func (y *way) cut() {
+	_ = y.ln.Close()
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, c := range y.conns {
+		_ = c.Close()
+	}
 }
 
 // event makes an event as a stock judge writes it.
