@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chartOf, chosen, perPriority, story, thresholdOf, type Case, type CaseEvent, type Notice } from "./data";
+import { began, chartOf, chosen, perPriority, story, thresholdOf, type Case, type CaseEvent, type Notice } from "./data";
 
 const row = (change: Partial<Case>): Case => ({
   id: "s_1_a", endpoint: "web-1", metric: "cpu.idle", func: "all(#3)", cond: "5 < 10", note: "", step: 3, current_step: 1, priority: 1, status: "PROBLEM",
@@ -36,6 +36,14 @@ test("the chart of a case shows when it was", () => {
   expect(chartOf(row({ timestamp: 100_000 }), 110_000)).toContain("r=6h");
   expect(chartOf(row({ timestamp: 100_000 }), 150_000)).toContain("r=1d");
   expect(chartOf(row({ status: "OK", timestamp: 100_000, update_at: 103_600 }), 500_000)).toContain("from=98200&to=105400");
+});
+
+test("the beginning of what is over", () => {
+  const event = (step: number, status: number, timestamp: number): CaseEvent => ({ id: timestamp, step, cond: "", status, timestamp });
+  expect(began(row({ timestamp: 100, update_at: 100 }))).toBe(100);
+  expect(began(row({ status: "OK", timestamp: 100, update_at: 900 }))).toBe(100);
+  expect(began(row({ status: "OK", timestamp: 900, update_at: 900 }))).toBe(0);
+  expect(began(row({ status: "OK", timestamp: 900, update_at: 900 }), [event(1, 1, 900), event(2, 0, 700), event(1, 0, 500), event(1, 1, 400), event(1, 0, 300)])).toBe(500);
 });
 
 test("events and notices are one story", () => {

@@ -110,6 +110,17 @@ export function chartOf(c: Case, now: number): string {
   return "/explore" + formatView({ ...defaults, endpoints: [c.endpoint], counters: [c.metric], thresholds: t ? [t] : [], pane: "charts", ...span });
 }
 
+/**
+ * When the incident of a case began, 0 where that is not known: the row of one that is
+ * over may have the time of its end in both places, the events still know.
+ */
+export function began(c: Case, events: readonly CaseEvent[] = []): number {
+  const row = when(c.timestamp);
+  if (c.status !== "OK" || row < when(c.update_at)) return row;
+  const first = events.filter((e) => e.status === 0 && e.step === 1).map((e) => when(e.timestamp)).filter((ts) => ts <= row);
+  return first.length > 0 ? Math.max(...first) : 0;
+}
+
 export type Entry = { ts: number } & ({ kind: "event"; event: CaseEvent } | { kind: "notice"; notice: Notice } | { kind: "note"; note: Note });
 
 /** Events, notices and notes as one story, the newest first; what people were told of an event stands above it. */

@@ -13,7 +13,7 @@ import { valueOf } from "../ui/field";
 import { Pill, Priority, Status, type Tone } from "../ui/parts";
 import { post, read, useWrite } from "../write";
 import { CaseChart } from "./chart";
-import { chartOf, noteStates, story, type Case, type CaseEvent, type Entry, type Note, type Notice } from "./data";
+import { began, chartOf, noteStates, story, type Case, type CaseEvent, type Entry, type Note, type Notice } from "./data";
 
 const pace = 10; // seconds
 
@@ -40,6 +40,7 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
   const over = c.status === "OK";
   const { metric, tags } = splitCounter(c.metric);
   const at = now.value;
+  const start = began(c, events.data);
   const entries = story(events.data ?? [], notices.data ?? [], notes.data ?? []);
   return (
     <aside class="details" aria-label={t("case")}>
@@ -61,8 +62,8 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
         {c.template_id ? <Link class="button" href={`/templates/${c.template_id}${c.strategy_id ? "?on=" + c.strategy_id : ""}`}>{t("case.rule")}</Link> : null}
       </div>
       <dl class="facts-list">
-        <dt>{t("case.began")}</dt><dd>{moment(when(c.timestamp), at)} <span class="sub">{t("ago", { age: age(at - when(c.timestamp)) })}</span></dd>
-        {over ? <><dt>{t("case.ended")}</dt><dd>{moment(when(c.update_at), at)} <span class="sub">{t("lasted", { age: age(when(c.update_at) - when(c.timestamp)) })}</span></dd></> : null}
+        {start > 0 ? <><dt>{t("case.began")}</dt><dd>{moment(start, at)} <span class="sub">{t("ago", { age: age(at - start) })}</span></dd></> : null}
+        {over ? <><dt>{t("case.ended")}</dt><dd>{moment(when(c.update_at), at)} <span class="sub">{start > 0 ? t("lasted", { age: age(when(c.update_at) - start) }) : t("ago", { age: age(at - when(c.update_at)) })}</span></dd></> : null}
         <dt>{t("case.rule")}</dt><dd class="mono">{c.func} {c.step ? <span class="sub">{t("case.told", { n: c.current_step ?? 0, max: c.step })}</span> : null}</dd>
         <dt>{t("case")}</dt><dd class="mono id">{c.id}</dd>
       </dl>

@@ -12,7 +12,7 @@ import { RefreshIcon } from "../ui/icons";
 import { Ago, Filter, None, Pill, Priority, Status } from "../ui/parts";
 import { Segment } from "../ui/segment";
 import { read } from "../write";
-import { chosen, perPriority, type Case, type Sort } from "./data";
+import { began, chosen, perPriority, type Case, type Sort } from "./data";
 import { Details } from "./details";
 
 const pace = 10; // seconds
@@ -141,7 +141,7 @@ function Row({ c, on, over }: { c: Case; on: boolean; over: boolean }) {
       </td>
       <td class="note-col" title={c.note ?? ""}>{c.note}</td>
       <td class="step">{c.step ? `${c.current_step ?? 0}/${c.step}` : (c.current_step ?? 0)}</td>
-      <td class="num"><Ago ts={when(c.timestamp)} /></td>
+      <td class="num"><Ago ts={began(c)} /></td>
       {over ? <td class="num ended"><Pill tone="ok"><Ago ts={when(c.update_at)} /></Pill></td> : null}
     </tr>
   );
