@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -259,4 +260,65 @@ func TestPages(t *testing.T) {
 	if status, body := w.request(http.MethodGet, r, "/config", ""); status != 200 || !strings.Contains(body, `"highQueues"`) {
 		t.Errorf("/config: %d %s", status, body)
 	}
+}
+
+// Pages that do something are for this machine, and for who has the api's token.
+func TestTrusted(t *testing.T) {
+	w := newWorld(t)
+	w.set = func(c *Config) { c.API.PlusAPIToken = "secret" }
+	r := w.start()
+	for _, tc := range []struct {
+		from, token string
+		want        int
+	}{
+		{"127.0.0.1:9", "", 200},
+		{"10.0.0.9:9", "", 403},
+		{"10.0.0.9:9", `{"name":"api","sig":"guess"}`, 403},
+		{"10.0.0.9:9", `{"name":"api","sig":"secret"}`, 200},
+	} {
+		req := httptest.NewRequest(http.MethodGet, "/dead", nil)
+		req.RemoteAddr = tc.from
+		req.Header.Set("Apitoken", tc.token)
+		rec := httptest.NewRecorder()
+		r.admin().ServeHTTP(rec, req)
+		if rec.Code != tc.want {
+			t.Errorf("from %s with %s: %d, want %d", tc.from, tc.token, rec.Code, tc.want)
+		}
+	}
+}
+
+// What is old goes; what people may still look at stays.
+func TestHousekeeping(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.channel("bell", "inbox", nil)
+		w.set = func(c *Config) { c.Housekeeper.Batch = 3 }
+		action := w.action(portal.Action{UIC: "ops"})
+		day := int64(24 * 3600)
+		now := time.Now().Unix()
+		r := w.start()
+		for i, age := range []int64{100, 99, 98, 97, 96, 30, 8, 6} {
+			w.push(event(fmt.Sprint("s_", i), action, 1, "OK", now-age*day, 0))
+		}
+		w.push(event("s_open", action, 1, "PROBLEM", now-100*day, 0))
+		w.eventually(w.empty)
+		if err := r.sweepRows(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cases, err := w.db.EventCases(t.Context(), portal.CaseFilter{Endpoints: []string{"host01"}})
+		var got []string
+		for _, c := range cases {
+			events, err := w.db.CaseEvents(t.Context(), c.ID, time.Time{}, time.Time{}, -1, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%s %d %d", c.ID, len(events), len(w.notices(c.ID))))
+		}
+		slices.Sort(got)
+		if want := "[s_5 0 3 s_6 0 3 s_7 1 3 s_open 0 0]"; err != nil || fmt.Sprint(got) != want {
+			t.Errorf("left %v, %v; want %s", got, err, want)
+		}
+		if _, unread, err := w.db.Inbox(t.Context(), "ann", 1, 0); err != nil || unread != 3 {
+			t.Errorf("%d unread, %v", unread, err)
+		}
+	})
 }

@@ -17,7 +17,10 @@ import (
 // one that was sent is not, and one that nobody had begun with is sent as if nothing had
 // happened.
 func TestKilled(t *testing.T) {
-	w := newWorld(t)
+	eachStore(t, testKilled)
+}
+
+func testKilled(t *testing.T, w *world) {
 	w.channel("bell", "inbox", nil)
 	w.set = func(c *Config) { c.API.IM, c.Worker.IM = w.sink.URL+"/im", 1 }
 	action := w.action(portal.Action{UIC: "ops"})
@@ -63,7 +66,10 @@ func TestKilled(t *testing.T) {
 // Two alarms share the work; when one is cut off the other does all of it. Each event
 // is told, those of one id in order.
 func TestTwoShare(t *testing.T) {
-	w := newWorld(t)
+	eachStore(t, testTwoShare)
+}
+
+func testTwoShare(t *testing.T, w *world) {
 	w.set = func(c *Config) { c.API.IM = w.sink.URL + "/im" }
 	action := w.action(portal.Action{UIC: "ops"})
 	a, b := w.start(), w.start()
@@ -293,7 +299,10 @@ func TestPeopleAway(t *testing.T) {
 // A problem that judge tells from its beginning again, because it was restarted, is not
 // told again at once, and then as its next step.
 func TestJudgeForgot(t *testing.T) {
-	w := newWorld(t)
+	eachStore(t, testJudgeForgot)
+}
+
+func testJudgeForgot(t *testing.T, w *world) {
 	w.set = func(c *Config) { c.API.IM = w.sink.URL + "/im" }
 	action := w.action(portal.Action{UIC: "ops"})
 	other := w.action(portal.Action{UIC: "ops"})
@@ -334,3 +343,36 @@ func TestJudgeForgot(t *testing.T) {
 }
 
 func closed(e *model.Event) *model.Event { e.Closed = model.ClosedStrategyRemoved; return e }
+
+// A kill after the rows of events and before their messages: they are told when they
+// come again, in order, though their case has moved on.
+func TestKilledBetween(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.set = func(c *Config) { c.API.IM = w.sink.URL + "/im" }
+		action := w.action(portal.Action{UIC: "ops"})
+		at := time.Now().Unix() - 1000
+		events := []*model.Event{event("s_8", action, 1, "PROBLEM", at, 0), event("s_8", action, 2, "PROBLEM", at+60, 0), event("s_8", action, 1, "OK", at+120, 0)}
+		var rows []portal.AlarmEvent
+		for _, e := range events {
+			rows = append(rows, portal.AlarmEvent{Event: e})
+		}
+		if _, err := w.db.SaveEvents(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+		w.push(events...)
+		w.push(events[0]) // and one is dealt twice
+		w.start()
+		w.eventually(w.empty)
+		var got []string
+		for _, text := range w.contents("/im") {
+			got = append(got, strings.Split(text, "][")[1])
+		}
+		if fmt.Sprint(got) != "[PROBLEM PROBLEM OK]" {
+			t.Errorf("told %q", got)
+		}
+		saved, err := w.db.CaseEvents(t.Context(), "s_8", time.Time{}, time.Time{}, -1, 0, 0)
+		if err != nil || len(saved) != 3 {
+			t.Errorf("%d event rows, %v", len(saved), err)
+		}
+	})
+}

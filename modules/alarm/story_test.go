@@ -13,7 +13,10 @@ import (
 
 // An event of a stock judge has its rows, and each person one message on each channel.
 func TestStory(t *testing.T) {
-	w := newWorld(t)
+	eachStore(t, testStory)
+}
+
+func testStory(t *testing.T, w *world) {
 	smtp := map[string]*sendertest.MailServer{}
 	for _, mode := range []string{"none", "starttls", "tls"} {
 		smtp[mode] = sendertest.SMTP(t, mode)

@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,16 +31,47 @@ type world struct {
 	redis  *testkit.RedisServer
 	pool   *redisx.Pool
 	db     *portal.DB
-	dir    string
+	at     portal.Config
 	sink   *sendertest.Sink
 	lease  time.Duration
 	set    func(*Config)
 	before func(*Alarm) // Run
 }
 
+// eachStore runs a test with the databases in files and in a MariaDB.
+func eachStore(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, newWorld(t)) })
+	t.Run("mysql", func(t *testing.T) {
+		server := testkit.MySQL(t)
+		prefix := fmt.Sprintf("falcon_alarm_%d_", time.Now().UnixNano())
+		admin, err := sql.Open("mysql", server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			for _, name := range databases {
+				if _, err := admin.Exec("DROP DATABASE IF EXISTS " + prefix + name); err != nil {
+					t.Error(err)
+				}
+			}
+			_ = admin.Close()
+		})
+		dsn := func(name string) string { return server + prefix + name + "?loc=Local&parseTime=true" }
+		test(t, newWorldOn(t, portal.Config{AlarmsDSN: dsn(portal.Alarms), PortalDSN: dsn(portal.Portal), UICDSN: dsn(portal.UIC)}))
+	})
+}
+
+var databases = []string{portal.Alarms, portal.Portal, portal.UIC}
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, redis: testkit.Redis(t), dir: t.TempDir(), sink: sendertest.HTTP(t), lease: time.Second}
+	return newWorldOn(t, portal.Config{Dir: t.TempDir()})
+}
+
+func newWorldOn(t *testing.T, at portal.Config) *world {
+	t.Helper()
+	at.Only = databases
+	w := &world{t: t, redis: testkit.Redis(t), at: at, sink: sendertest.HTTP(t), lease: time.Second}
 	w.db = w.openDB()
 	if err := w.db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -65,7 +97,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) openDB() *portal.DB {
 	w.t.Helper()
-	db, err := portal.Open(w.t.Context(), portal.Config{Dir: w.dir, Only: []string{portal.Alarms, portal.Portal, portal.UIC}}, nil)
+	db, err := portal.Open(w.t.Context(), w.at, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -142,6 +174,7 @@ func (w *world) start() *running {
 	cfg := DefaultConfig()
 	cfg.Drain = conf.Duration(3 * time.Second)
 	cfg.Timezone = "UTC"
+	cfg.Alarms.Addr, cfg.DB.Portal, cfg.DB.UIC = conf.DSN(w.at.AlarmsDSN), conf.DSN(w.at.PortalDSN), conf.DSN(w.at.UICDSN)
 	if w.set != nil {
 		w.set(&cfg)
 	}
