@@ -144,9 +144,7 @@ func (s *server) checkStrategy(c *Call) (any, error) {
 		return nil, err
 	}
 	answer.Matches, answer.More = len(series), more
-	for _, name := range series[:min(5, len(series))] {
-		answer.Examples = append(answer.Examples, name)
-	}
+	answer.Examples = append(answer.Examples, series[:min(5, len(series))]...)
 	return answer, nil
 }
 
