@@ -31,11 +31,15 @@ export const inboxError = signal<unknown>(null);
 
 let loading: AbortController | null = null;
 let failedAt = 0;
+/** A change under way: an answer that overtakes it would be from before. */
+let marking: Promise<unknown> = Promise.resolve();
 
 export async function readInbox(): Promise<void> {
   loading?.abort();
   const mine = (loading = new AbortController());
   try {
+    await marking;
+    if (mine.signal.aborted) return;
     inbox.value = (await call<Inbox>(`/alarm/inbox?limit=${length}&offset=0`, { signal: mine.signal })).data;
     inboxError.value = null;
   } catch (err) {
@@ -58,8 +62,10 @@ export async function markRead(ids: readonly number[] = []): Promise<void> {
     unread: ids.length === 0 ? 0 : Math.max(0, before.unread - before.items.filter(now).length),
     items: before.items.map((i) => (now(i) ? { ...i, read_at: at } : i)),
   };
+  const sent = call<{ unread: number }>("/alarm/inbox/read", { method: "POST", body: { ids } });
+  marking = sent.catch(() => {});
   try {
-    const { data } = await call<{ unread: number }>("/alarm/inbox/read", { method: "POST", body: { ids } });
+    const { data } = await sent;
     if (inbox.peek()) inbox.value = { ...(inbox.peek() as Inbox), unread: data.unread };
     inboxError.value = null;
   } catch (err) {
