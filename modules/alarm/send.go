@@ -20,8 +20,8 @@ const (
 	// lanes of an outlet: the messages of one event id are in one lane, in order. A
 	// message that waits for its next try holds up its lane and no call.
 	lanes = 128
-	// claimed is how many messages may be claimed and not told, for each call that an
-	// outlet makes at once. All of them are possible repeats when alarm is killed.
+	// claimed is how many messages may be claimed and have no result yet, for each call
+	// that an outlet makes at once. All of them are possible repeats when alarm is killed.
 	claimed = 4
 	// results is how many results are written at once.
 	results = 256
@@ -38,6 +38,7 @@ type message struct {
 	to       []string
 	repeat   bool // an earlier try may have come through
 	callback bool
+	out      *outlet // that has claimed it
 }
 
 // outlet is where the messages of the channels of one name wait and go.
@@ -45,7 +46,7 @@ type outlet struct {
 	queue *mailbox[*message]
 	lanes [lanes]chan *message
 	calls chan struct{} // holds one value for each call under way
-	room  chan struct{} // holds one value for each message that is claimed and not told
+	room  chan struct{} // holds one value for each message that is claimed and has no result
 }
 
 func newOutlet(calls int) *outlet {
@@ -112,6 +113,7 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 				<-o.room
 				continue
 			}
+			m.out = o
 			o.lanes[partOf(m.item.event.Id, lanes)] <- m
 		}
 	}
@@ -123,7 +125,6 @@ func (a *Alarm) lane(ctx context.Context, o *outlet, in <-chan *message) {
 		select {
 		case m := <-in:
 			a.tell(ctx, o, m)
-			<-o.room
 		case <-ctx.Done():
 			return
 		}
@@ -229,6 +230,7 @@ func (a *Alarm) finishSent(ctx context.Context) {
 			return
 		}
 		for _, m := range batch {
+			<-m.out.room
 			m.item.finish()
 		}
 	}
