@@ -224,6 +224,24 @@ test("what is inherited is overridden from where it stands", async () => {
   await done(p);
 });
 
+test("a chart leads to a rule for its counter", async () => {
+  const p = await page();
+  await useFake(p);
+  await p.goto("/explore?e=web-001.bj&c=df.bytes.free.percent/fstype=ext4,mount=/&t=df.bytes.free.percent<10&live=0");
+  await drawn(p, "article");
+  expect(await wrong(p)).toEqual([]);
+  await p.getByRole("button", { name: "df.bytes.free.percent < 10" }).click();
+  await p.waitForURL((u) => u.searchParams.get("t") === null);
+  await p.getByRole("link", { name: "Create a rule" }).click();
+  await p.getByText("Choose the template that gets a rule for").waitFor();
+  expect(await wrong(p)).toEqual([]);
+  await p.getByRole("link", { name: "web.disk" }).click();
+  const form = p.locator(".strategy-form");
+  await expect.poll(() => form.locator("[name=metric]").inputValue()).toBe("df.bytes.free.percent");
+  expect(await form.locator("[name=tags]").inputValue()).toBe("fstype=ext4,mount=/");
+  await done(p);
+});
+
 test("members of a group are changed after a look at what changes", async () => {
   const p = await page();
   const fake = await useFake(p);

@@ -1,5 +1,6 @@
 // Which page an address means, and the keys that work on all of them.
 import { useEffect } from "preact/hooks";
+import { inbox } from "./alarms/inbox";
 import { refreshAll } from "./explore/toolbar";
 import { Explore } from "./explore/explore";
 import { Frame, Link } from "./frame";
@@ -69,9 +70,11 @@ function Page() {
   const path = place.value.path;
   const goal = path === "/" || path === "/login" ? "/explore" : movedTo(path);
   const page = pages.find((p) => p.path.test(path));
+  const unread = inbox.value?.unread ?? 0;
   useEffect(() => {
     if (goal) go(goal, true);
-    document.title = (page ? t(page.title) + " · " : "") + "Falcon";
+    // A tab in the background says that somebody has been told something.
+    document.title = (unread > 0 ? `(${unread}) ` : "") + (page ? t(page.title) + " · " : "") + "Falcon";
   });
   if (goal) return null;
   if (page) return <page.Page key={page.path.source} />;

@@ -11,7 +11,7 @@ import { AlarmIcon, ChannelIcon, ExploreIcon, GroupIcon, HostIcon, Mark, MenuIco
 import { helpOpen } from "./help";
 import { Bell } from "./alarms/bell";
 
-export function Link({ href, children, ...rest }: { href: string; children: ComponentChildren; class?: string; title?: string; "aria-current"?: "page" | undefined }) {
+export function Link({ href, children, ...rest }: { href: string; children: ComponentChildren; class?: string; title?: string; "aria-label"?: string; "aria-current"?: "page" | undefined }) {
   return (
     <a
       href={href} {...rest}

@@ -3,8 +3,9 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { t } from "../i18n";
 import { theme } from "../prefs";
+import { Link } from "../frame";
 import { Failure } from "../ui/error";
-import { EnlargeIcon, RefreshIcon, ShrinkIcon } from "../ui/icons";
+import { AlarmIcon, EnlargeIcon, RefreshIcon, ShrinkIcon } from "../ui/icons";
 import { clock } from "./axis";
 import { alone, busy, failed, figures, refresh, refreshOne, shown } from "./charts";
 import type { Group, Line } from "./group";
@@ -44,6 +45,7 @@ export function Card({ g, big, legend }: { g: Group; big: boolean; legend: strin
   const table = useMemo(() => align(lines.map((x) => x.s)), [lines]);
   const units = [...new Set(lines.map(({ line, s }) => unitOf(line.counter, s.type)))];
   const steps = [...new Set(lines.map((x) => x.s.step))];
+  const counter = g.lines.every((l) => l.counter === g.lines[0]?.counter) ? g.lines[0]?.counter : undefined;
   const own = alone.value.get(g.key);
   const error = own?.error ?? failed.value;
   const waiting = (own?.busy ?? false) || busy.value;
@@ -71,6 +73,7 @@ export function Card({ g, big, legend }: { g: Group; big: boolean; legend: strin
           {g.title} {g.detail ? <span class="tags">{g.detail}</span> : null}
         </h2>
         <span class="facts">{[units.filter((u) => u !== "").join(", "), steps.length > 0 ? steps.map((s) => s + "\u202fs").join(", ") : ""].filter((x) => x).join(" · ")}</span>
+        {counter ? <Link class="icon-button" href={"/templates?rule=" + encodeURIComponent(counter)} title={t("rule.new")} aria-label={t("rule.new") + ": " + counter}><AlarmIcon /></Link> : null}
         <button type="button" class="icon-button" title={t("refresh.one")} aria-label={t("refresh.one") + ": " + g.title} aria-busy={own?.busy ?? false} onClick={() => void refreshOne(g)}>
           <RefreshIcon />
         </button>

@@ -30,6 +30,6 @@ test("the condition of a row", () => {
   expect(parseCondition("-1e+06 == 0")).toEqual({ left: -1e6, op: "==", right: 0 });
   expect(parseCondition("silent")).toBeNull();
   expect(readable("8.904761904761905 < 10")).toBe("8.905 < 10");
-  expect(readable("1234567 > 5")).toBe("1234567 > 5");
+  expect(readable("1234567 > 5000")).toBe("1\u202f234\u202f567 > 5000");
   expect(readable("silent for 5 min")).toBe("silent for 5 min");
 });

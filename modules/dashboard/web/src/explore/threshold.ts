@@ -42,6 +42,9 @@ export function parseCondition(cond: string): Condition | null {
 export function readable(cond: string): string {
   const c = parseCondition(cond);
   if (!c) return cond;
-  const n = (v: number) => (Number.isInteger(v) ? String(v) : String(Number(v.toPrecision(4))));
+  const n = (v: number) => {
+    const text = Number.isInteger(v) ? String(v) : String(Number(v.toPrecision(4)));
+    return /^-?\d{5,}$/.test(text) ? text.replace(/\B(?=(\d{3})+$)/g, "\u202f") : text;
+  };
   return `${n(c.left)} ${c.op} ${n(c.right)}`;
 }

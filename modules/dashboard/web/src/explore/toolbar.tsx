@@ -6,7 +6,9 @@ import { Segment } from "../ui/segment";
 import { spanLabel } from "./axis";
 import { busy, endsNow, inView, livePace, newest, refresh } from "./charts";
 import { refreshLists } from "./lists";
+import { splitCounter } from "./group";
 import { show, view } from "./state";
+import { formatThreshold, labelOf } from "./threshold";
 import { ranges, type Range } from "./view";
 
 /** Everything anew, as the key r does it. */
@@ -29,6 +31,12 @@ export function Toolbar() {
           <span class="hidden">{t("range.back", { range: v.range })}</span>
         </button>
       ) : null}
+      {v.thresholds.map((x) => (
+        <button key={formatThreshold(x)} type="button" class="button threshold" title={t("threshold.remove")} onClick={() => show({ thresholds: v.thresholds.filter((y) => y !== x) })}>
+          <span class="name">{splitCounter(x.counter).metric}</span> {labelOf(x)} <span aria-hidden="true">×</span>
+          <span class="hidden">{t("threshold.remove")}</span>
+        </button>
+      ))}
       <Segment label={t("by")} value={v.by} options={[["host", t("by.host")], ["counter", t("by.counter")], ["all", t("by.all")]]} onChange={(by) => show({ by, big: "" })} />
       <Segment label={t("cf")} value={v.cf} options={[["AVERAGE", "AVG"], ["MAX", "MAX"], ["MIN", "MIN"]]} onChange={(cf) => show({ cf })} />
       <div class="end">

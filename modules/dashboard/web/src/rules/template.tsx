@@ -7,6 +7,7 @@ import { useLoad } from "../load";
 import { ask, param } from "../query";
 import { go, place } from "../router";
 import { Link } from "../frame";
+import { splitCounter } from "../explore/group";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { checkedOf, Field, valueOf } from "../ui/field";
 import { CopyIcon, DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
@@ -107,7 +108,8 @@ function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<
   const edit = param("edit"); // "new", "over-ID" or an id
   const on = Number(param("on"));
   const base = /^over-\d+$/.test(edit) ? rows.find((r) => r.strategy.id === Number(edit.slice(5))) : undefined;
-  const close = () => ask({ edit: "" }, true);
+  const { metric, tags } = splitCounter(param("rule"));
+  const close = () => ask({ edit: "", rule: "" }, true);
   const saved = () => {
     close();
     told(t("saved"));
@@ -124,7 +126,7 @@ function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<
         <h2>{t("strategies")} <span class="count">{down.data ? count(rows.filter((r) => r.overridden_by === 0).length) : ""}</span></h2>
         <div class="end"><button type="button" class="button small" onClick={() => ask({ edit: "new" })}><PlusIcon /> {t("strategy.new")}</button></div>
       </div>
-      {edit === "new" ? <div class="inset">{form("new", 0)}</div> : null}
+      {edit === "new" ? <div class="inset">{form("new", 0, { ...emptyDraft, metric, tags })}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
           <thead>

@@ -22,6 +22,8 @@ export function Templates() {
   const gone = useSignal<Template | null>(null);
   const copied = useSignal<Template | null>(null);
   const all = list.data ?? [];
+  const rule = param("rule"); // the counter that a rule is to be made for
+  const made = rule ? `?edit=new&rule=${encodeURIComponent(rule)}` : "";
   const match = matcher(param("q"));
   const rows = all.filter((r) => match([r.template.tpl_name, r.parent_name, r.template.create_user])).sort((a, b) => a.template.tpl_name.localeCompare(b.template.tpl_name));
   return (
@@ -34,13 +36,18 @@ export function Templates() {
         </div>
       </header>
       <Status of={[list]} />
+      {rule ? (
+        <div class="note choose">
+          {t("rule.where")} <span class="mono">{rule}</span> <button type="button" class="link" onClick={() => ask({ rule: "" })}>{t("cancel")}</button>
+        </div>
+      ) : null}
       {rows.length > 0 ? (
         <table class="grid">
           <thead><tr><th scope="col">{t("name")}</th><th scope="col">{t("template.parent")}</th><th scope="col" class="wide-only">{t("creator")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
           <tbody>
             {rows.map(({ template: x, parent_name }) => (
               <tr key={x.id}>
-                <td><Link href={"/templates/" + x.id}>{x.tpl_name}</Link></td>
+                <td><Link href={"/templates/" + x.id + made}>{x.tpl_name}</Link></td>
                 <td>{x.parent_id ? <Link href={"/templates/" + x.parent_id} class="sub">{parent_name || "#" + x.parent_id}</Link> : null}</td>
                 <td class="wide-only sub">{x.create_user}</td>
                 <td class="tools-col">
@@ -73,7 +80,8 @@ function NewTemplate({ all, onClose }: { all: readonly TemplateRow[]; onClose():
   const parent = useSignal(0);
   const send = async () => {
     const made = await post<Template>("/template", { name: name.value.trim(), parent_id: parent.value, action_id: 0 });
-    go("/templates/" + made.id);
+    const rule = param("rule");
+    go("/templates/" + made.id + (rule ? `?edit=new&rule=${encodeURIComponent(rule)}` : ""));
   };
   return (
     <Dialog title={t("template.new")} onClose={onClose}>

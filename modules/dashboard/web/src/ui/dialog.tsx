@@ -26,7 +26,6 @@ export function Dialog({ title, onClose, wide, children }: DialogProps) {
         e.preventDefault();
         onClose();
       }}
-      onPointerDown={(e: PointerEvent) => e.target === e.currentTarget && onClose()}
     >
       <h2 id="dialog-title">{title}</h2>
       {children}
