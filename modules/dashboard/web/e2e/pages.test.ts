@@ -68,6 +68,20 @@ for (const [path, row, nothing, zh] of all) {
   });
 }
 
+test.each([760, 900, 1024, 1280, 3840])("nothing sticks out at %s px", async (width) => {
+  const p = await page({ width, height: 900 });
+  await useFake(p);
+  for (const [path, row] of all) {
+    await p.goto(path);
+    await p.getByText(row).first().waitFor({ state: "attached" });
+    expect(await overflow(p), path).toBeLessThanOrEqual(0);
+    // Nor does a part of the page need a bar below it to be read.
+    const wide = await p.evaluate(() => [...document.querySelectorAll(".page, .board, .details, .dialog, table.grid")].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className));
+    expect(wide, path).toEqual([]);
+  }
+  await done(p);
+});
+
 test.each(["/alarms", "/templates", "/templates/2", "/hostgroups", "/hostgroups/2", "/hosts", "/hosts/3", "/teams", "/channels"])("%s says what failed, and tries again", async (path) => {
   const row = (all.find(([at]) => at === path) as (typeof all)[number])[1];
   const p = await page();

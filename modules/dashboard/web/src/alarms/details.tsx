@@ -60,6 +60,7 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
       <div class="actions-row">
         <Link class="button" href={chartOf(c, at)}>{t("case.chart")}</Link>
         {c.template_id ? <Link class="button" href={`/templates/${c.template_id}${c.strategy_id ? "?on=" + c.strategy_id : ""}`}>{t("case.rule")}</Link> : null}
+        <Link class="button" href={"/hosts?q=" + encodeURIComponent(c.endpoint)}>{t("host")}</Link>
       </div>
       <dl class="facts-list">
         {start > 0 ? <><dt>{t("case.began")}</dt><dd>{moment(start, at)} <span class="sub">{t("ago", { age: age(at - start) })}</span></dd></> : null}
