@@ -33,6 +33,7 @@ const all = [
   ["/teams", "ops", "No teams yet", "新建用户组"],
   ["/teams?do=1", "on call", "No teams yet", "编辑用户组"],
   ["/teams?s=users", "anna@example.com", "Nothing matches this filter.", "新建用户"],
+  ["/teams?s=users&do=3", "anna@example.com", "Nothing matches this filter.", "新密码"],
   ["/channels", "falcon@example.com → smtp.example.com:587", "No channels yet", "新建渠道"],
   ["/channels?do=2", "falcon@example.com → smtp.example.com:587", "No channels yet", "编辑渠道"],
   ["/channels?test=2", "falcon@example.com → smtp.example.com:587", "No channels yet", "发送测试"],
@@ -331,7 +332,8 @@ test("who is no administrator looks at channels, and changes nothing", async () 
   expect(await p.getByRole("checkbox", { name: "Enabled: mail" }).isDisabled()).toBe(true);
   await p.goto("/teams?s=users&do=new");
   await p.getByText("anna@example.com").waitFor();
-  expect(await p.locator("main button, dialog.dialog").count()).toBe(0);
+  expect(await p.locator("dialog.dialog").count()).toBe(0);
+  expect(await p.locator("main button").evaluateAll((all) => all.map((b) => b.getAttribute("aria-label")))).toEqual(["Edit: anna"]); // herself
   await done(p);
 });
 
@@ -348,6 +350,22 @@ test("a team gets a member, and an administrator makes a user", async () => {
   for (const [name, value] of [["name", "eve"], ["cnname", "Eve"], ["password", "a long one"], ["email", "eve@example.com"]] as const) await p.locator(`dialog [name=${name}]`).fill(value);
   await p.getByRole("button", { name: "Create" }).click();
   await expect.poll(() => fake.writes.at(-1)).toMatchObject({ path: "/user/create", body: { name: "eve", cnname: "Eve", password: "a long one", email: "eve@example.com" } });
+  await p.getByRole("button", { name: "Edit: bo" }).click();
+  await p.locator("dialog [name=phone]").fill("123");
+  await p.locator("dialog [name=new]").fill("another long one");
+  await p.getByRole("button", { name: "Save" }).click();
+  await expect.poll(() => fake.writes.slice(-2).map((w) => [w.path, w.body])).toEqual([
+    ["/admin/change_user_profile", { user_id: 3, cnname: "BO", email: "bo@example.com", phone: "123", im: "", qq: "" }],
+    ["/admin/change_user_passwd", { user_id: 3, password: "another long one" }],
+  ]);
+  await p.getByRole("button", { name: "Account of root" }).click();
+  await p.getByRole("button", { name: "Profile and password" }).click();
+  await p.locator("dialog [name=email]").fill("root@example.org");
+  await p.getByRole("button", { name: "Save" }).click();
+  await expect.poll(() => fake.writes.at(-1)).toMatchObject({ path: "/user/update", body: { email: "root@example.org" } });
+  await p.getByRole("button", { name: "Delete: bo" }).click();
+  await p.locator("dialog").getByRole("button", { name: "Delete" }).click();
+  await expect.poll(() => fake.writes.at(-1)).toMatchObject({ method: "DELETE", path: "/admin/delete_user", body: { user_id: 3 } });
   expect(signed(fake)).toBe(true);
   await done(p);
 });

@@ -76,6 +76,15 @@ function Account() {
           <div class="who">{name}</div>
           <button type="button" class="narrow-only" onClick={() => chooseLang(lang.value === "zh" ? "en" : "zh")}>{t("lang.other")}</button>
           <button type="button" class="narrow-only" onClick={() => chooseTheme(theme.value === "dark" ? "light" : "dark")}>{t(theme.value === "dark" ? "theme.light" : "theme.dark")}</button>
+          <button
+            type="button"
+            onClick={() => {
+              open.value = false;
+              go(`/teams?s=users&do=${user.value?.id ?? ""}`);
+            }}
+          >
+            {t("profile")}
+          </button>
           <button type="button" onClick={() => void leave()}>{t("logout")}</button>
           {error.value ? <div class="failure" role="alert">{error.value}</div> : null}
         </div>

@@ -218,7 +218,7 @@ function Members({ id, onDone }: { id: number; onDone(): void }) {
         {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
         <div class="actions">
           <button type="submit" class={"button " + (mode === "add" ? "primary" : "danger")} disabled={!ready || nothing || hosts.length === 0 || w.busy} aria-busy={w.busy}>
-            {mode === "add" ? t("mode.add.n", { n: count(c?.added?.length ?? 0) }) : mode === "remove" ? t("mode.remove.n", { n: count(c?.removed?.length ?? 0) }) : t("mode.replace.n", { n: count(c?.members ?? 0) })}
+            {hosts.length === 0 ? t("group.change") : mode === "add" ? t("mode.add.n", { n: count(c?.added?.length ?? 0) }) : mode === "remove" ? t("mode.remove.n", { n: count(c?.removed?.length ?? 0) }) : t("mode.replace.n", { n: count(c?.members ?? 0) })}
           </button>
         </div>
       </form>

@@ -142,7 +142,13 @@ function UserList({ people }: { people: Loading<Person[]> }) {
   const all = people.data ?? [];
   const match = matcher(param("q"));
   const rows = all.filter((p) => match([p.name, p.cnname, p.email, p.phone, p.im])).sort((a, b) => a.name.localeCompare(b.name));
+  const gone = useSignal<Person | null>(null);
+  const me = user.value?.id;
   const admin = user.value?.admin ?? false;
+  // Administrators look after the others, and everybody after himself; nobody changes root but root.
+  const may = (p: Person) => p.id === me || (admin && p.role < 2);
+  const edited = all.find((p) => String(p.id) === param("do"));
+  const close = () => ask({ do: "" }, true);
   const role = (p: Person, admin: boolean) => void w.run(() => put("/admin/change_user_role", { user_id: p.id, admin: admin ? "yes" : "no" })).then((ok) => ok && people.reload());
   return (
     <>
@@ -154,25 +160,39 @@ function UserList({ people }: { people: Loading<Person[]> }) {
       {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
-          <thead><tr><th scope="col">{t("user.name")}</th><th scope="col">{t("user.cnname")}</th><th scope="col">{t("user.email")}</th><th scope="col" class="wide-only">{t("user.phone")}</th><th scope="col" class="wide-only">IM</th><th scope="col">{t("user.role")}</th></tr></thead>
+          <thead><tr><th scope="col">{t("user.name")}</th><th scope="col">{t("user.cnname")}</th><th scope="col">{t("user.email")}</th><th scope="col" class="wide-only">{t("user.phone")}</th><th scope="col" class="wide-only">IM</th><th scope="col">{t("user.role")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
           <tbody>
             {rows.map((p) => (
               <tr key={p.id}>
                 <td><b>{p.name}</b></td>
                 <td>{p.cnname}</td>
-                <td class="sub">{p.email}</td>
+                <td class="sub">{p.email || <span class="warn-text">{t("user.nomail")}</span>}</td>
                 <td class="wide-only sub">{p.phone}</td>
                 <td class="wide-only sub">{p.im}</td>
                 <td>
                   {roles(p.role) ? <Pill tone={p.role < 0 ? "bad" : "info"}>{roles(p.role)}</Pill> : null}{" "}
-                  {admin && (p.role === 0 || p.role === 1) && p.id !== user.value?.id ? <button type="button" class="link" disabled={w.busy} onClick={() => role(p, p.role === 0)}>{p.role === 0 ? t("role.make") : t("role.unmake")}</button> : null}
+                  {admin && (p.role === 0 || p.role === 1) && p.id !== me ? <button type="button" class="link" disabled={w.busy} onClick={() => role(p, p.role === 0)}>{p.role === 0 ? t("role.make") : t("role.unmake")}</button> : null}
+                </td>
+                <td class="tools-col">
+                  {may(p) ? <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${p.name}`} onClick={() => ask({ do: String(p.id) })}><EditIcon /></button> : null}
+                  {admin && p.id !== me && p.role < 2 ? <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${p.name}`} onClick={() => (gone.value = p)}><DeleteIcon /></button> : null}
                 </td>
               </tr>
             ))}
           </tbody>
         </table>
       ) : all.length > 0 ? <div class="blank">{t("nomatch")}</div> : <None of={people}>{t("nomatch")}</None>}
-      {admin && param("do") === "new" ? <UserForm onDone={people.reload} onClose={() => ask({ do: "" }, true)} /> : null}
+      {admin && param("do") === "new" ? <UserForm onDone={people.reload} onClose={close} /> : null}
+      {edited && may(edited) ? <ProfileForm key={edited.id} of={edited} onDone={people.reload} onClose={close} /> : null}
+      {gone.value ? (
+        <Confirm
+          title={t("delete.what", { name: gone.value.name })} text={t("user.delete.text")} action={t("delete")} onClose={() => (gone.value = null)}
+          onYes={async () => {
+            await remove("/admin/delete_user", { user_id: (gone.value as Person).id });
+            people.reload();
+          }}
+        />
+      ) : null}
     </>
   );
 }
@@ -199,6 +219,45 @@ function UserForm({ onDone, onClose }: { onDone(): void; onClose(): void }) {
               <Text class="field" name={k} first={k === "name"} secret={k === "password"} value={get(k)} onText={(v) => (draft.value = { ...draft.peek(), [k]: v })} />
             </Field>
           ))}
+        </div>
+      </DialogForm>
+    </Dialog>
+  );
+}
+
+/** What is known of a person, and a new password: by himself with the old one, by an administrator without. */
+function ProfileForm({ of, onDone, onClose }: { of: Person; onDone(): void; onClose(): void }) {
+  const draft = useSignal<Record<string, string>>({ cnname: of.cnname, email: of.email, phone: of.phone, im: of.im });
+  const get = (k: string) => draft.value[k] ?? "";
+  const mine = of.id === user.value?.id;
+  const input = (k: string, label: string, secret = false) => (
+    <Field key={k} label={label} class="w6">
+      <Text class="field" name={k} first={k === "cnname"} secret={secret} value={get(k)} onText={(v) => (draft.value = { ...draft.peek(), [k]: v })} />
+    </Field>
+  );
+  return (
+    <Dialog title={of.name} onClose={onClose}>
+      <DialogForm
+        action={t("save")} onClose={onClose} disabled={get("cnname").trim() === "" || get("email").trim() === "" || (mine && get("new") !== "" && get("old") === "")}
+        onSend={async () => {
+          const profile = { cnname: get("cnname").trim(), email: get("email").trim(), phone: get("phone").trim(), im: get("im").trim(), qq: of.qq };
+          if (mine) await put("/user/update", profile);
+          else await put("/admin/change_user_profile", { user_id: of.id, ...profile });
+          if (get("new") !== "") {
+            if (mine) await put("/user/cgpasswd", { old_password: get("old"), new_password: get("new") });
+            else await put("/admin/change_user_passwd", { user_id: of.id, password: get("new") });
+          }
+          told(t("saved"));
+          onDone();
+        }}
+      >
+        <div class="fields">
+          {input("cnname", t("user.cnname"))}
+          {input("email", t("user.email"))}
+          {input("phone", t("user.phone") + " " + t("optional"))}
+          {input("im", t("user.im") + " " + t("optional"))}
+          {mine ? input("old", t("user.old"), true) : null}
+          {input("new", t("user.new.password"), true)}
         </div>
       </DialogForm>
     </Dialog>
