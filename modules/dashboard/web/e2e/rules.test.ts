@@ -115,3 +115,168 @@ test("from a rule to the alarm, the bell and the recovery", { timeout: 180_000, 
   expect(complaints.get(p)).toEqual([]);
   await done(p);
 });
+
+test("everything that can be made can be changed and deleted", { timeout: 120_000, retry: 0 }, async () => {
+  const p = await page();
+  const saved = () => p.locator(".toast").getByText("Saved").waitFor();
+  const dialog = p.locator("dialog.dialog");
+  const press = (name: string) => dialog.getByRole("button", { name, exact: true }).click();
+  const gone = () => dialog.waitFor({ state: "detached" });
+
+  // A user, who gets a role and another address.
+  await p.goto("/teams?s=users&do=new");
+  for (const [name, value] of [["name", "e2e-eve"], ["cnname", "Eve"], ["password", "a long password"], ["email", "eve@example.com"]] as const) await dialog.locator(`[name=${name}]`).fill(value);
+  await press("Create");
+  await gone();
+  const eve = p.getByRole("row").filter({ hasText: "e2e-eve" });
+  await eve.getByRole("button", { name: "Edit" }).click();
+  await dialog.locator("[name=email]").fill("eve@example.org");
+  await dialog.locator("[name=new]").fill("another long password");
+  await press("Save");
+  await gone();
+  await eve.getByText("eve@example.org").waitFor();
+  await eve.getByRole("button", { name: "make administrator" }).click();
+  await eve.getByText("administrator", { exact: true }).waitFor();
+  await eve.getByRole("button", { name: "no longer administrator" }).click();
+  await eve.getByRole("button", { name: "make administrator" }).waitFor();
+
+  // A team with her, renamed and deleted.
+  await p.goto("/teams?do=new");
+  await dialog.locator("[name=name]").fill("e2e-team");
+  await dialog.locator(".choices").getByText("e2e-eve").click();
+  await press("Create");
+  await gone();
+  const team = p.getByRole("row").filter({ hasText: "e2e-team" });
+  await team.getByText("e2e-eve").waitFor();
+  await team.getByRole("button", { name: "Edit" }).click();
+  await dialog.locator("[name=resume]").fill("for a test");
+  await dialog.locator(".choices").getByText("root").first().click();
+  await press("Save");
+  await gone();
+  await team.getByText("for a test").waitFor();
+  await team.getByText("root").first().waitFor();
+  await team.getByRole("button", { name: "Delete" }).click();
+  await press("Delete");
+  await gone();
+  await team.waitFor({ state: "detached" });
+  await p.goto("/teams?s=users");
+  await eve.getByRole("button", { name: "Delete" }).click();
+  await press("Delete");
+  await gone();
+  await eve.waitFor({ state: "detached" });
+
+  // A group: members in all three ways, a plugin, maintenance, another name.
+  await p.goto("/hostgroups?do=new");
+  await dialog.locator("input").fill("e2e-group");
+  await press("Create");
+  await p.waitForURL(/\/hostgroups\/\d+$/);
+  const members = p.locator("table.grid").first();
+  const change = async (text: string, button: string) => {
+    await p.locator("textarea").fill(text);
+    await p.getByRole("button", { name: button }).click();
+    await expect.poll(() => p.locator("textarea").inputValue()).toBe("");
+  };
+  await change("e2e-m1 e2e-m2, e2e-m3", "Add 3");
+  await members.getByText("e2e-m3").waitFor();
+  await p.getByRole("button", { name: "remove", exact: true }).click();
+  await change("e2e-m1", "Remove 1");
+  await members.getByText("e2e-m1").waitFor({ state: "detached" });
+  await p.getByRole("button", { name: "replace", exact: true }).click();
+  await change("e2e-m3\ne2e-m4", "Replace, 2 then");
+  await members.getByText("e2e-m4").waitFor();
+  expect(await members.getByText("e2e-m2").count()).toBe(0);
+  await p.getByLabel("Plugin folder").fill("sys/ntp");
+  await p.getByRole("button", { name: "Bind folder" }).click();
+  await p.getByRole("button", { name: "Remove: sys/ntp" }).click();
+  await p.getByText("No plugin folder is bound.").waitFor();
+  await p.getByRole("button", { name: "Rename" }).click();
+  await dialog.locator("input").fill("e2e-group-2");
+  await press("Save");
+  await p.getByRole("heading", { name: "e2e-group-2" }).waitFor();
+  await members.getByRole("link", { name: "e2e-m4" }).click();
+  await p.getByLabel("Maintenance…").selectOption("3600");
+  await p.getByText(/^maintenance until/).waitFor();
+  await p.getByRole("button", { name: "End maintenance" }).click();
+  await p.getByText(/^maintenance until/).waitFor({ state: "detached" });
+
+  // A template below another, copied; what it inherits is overridden; both are deleted.
+  await p.goto("/templates?do=new");
+  await dialog.locator("input").fill("e2e-parent");
+  await press("Create");
+  await p.waitForURL(/\/templates\/\d+$/);
+  const form = p.locator(".strategy-form");
+  const strategy = async (change: Record<string, string>) => {
+    for (const [name, value] of Object.entries(change)) await form.locator(`[name=${name}]`).fill(value);
+    await form.getByRole("button", { name: /^(Add strategy|Save)$/ }).click();
+    await form.waitFor({ state: "detached" });
+  };
+  await p.getByRole("button", { name: "New strategy" }).click();
+  await strategy({ metric: "e2e.metric", tags: "a=b", right_value: "5", run_begin: "08:00", run_end: "22:00" });
+  await p.getByRole("button", { name: "Edit: e2e.metric" }).click();
+  await strategy({ right_value: "7" });
+  await p.locator(".grid").getByText("all(#3) < 7").waitFor();
+  await p.goto("/templates?do=new");
+  await dialog.locator("input").fill("e2e-child");
+  await dialog.locator("select").selectOption("e2e-parent");
+  await press("Create");
+  await p.waitForURL(/\/templates\/\d+$/);
+  await p.getByRole("button", { name: "override: e2e.metric" }).click();
+  await strategy({ right_value: "9" });
+  await p.locator("tr.gone").getByText("all(#3) < 7").waitFor();
+  await p.locator("tr:not(.gone)").getByText("all(#3) < 9").waitFor();
+  await p.getByLabel("add a team").selectOption("ops");
+  await p.getByLabel("only by this channel").selectOption("log");
+  await p.getByLabel("Call a URL for each event").check();
+  await p.locator("[name=url]").fill("http://127.0.0.1:9/call");
+  await p.getByRole("button", { name: "Save", exact: true }).click();
+  await saved();
+  await p.reload();
+  await expect.poll(() => p.locator("[name=url]").inputValue()).toBe("http://127.0.0.1:9/call");
+  await p.locator(".chip").getByText("log").waitFor();
+  await p.getByRole("button", { name: "Copy" }).click();
+  await press("Copy");
+  await p.getByRole("heading", { name: "copy_of_e2e-child" }).waitFor();
+  await p.locator("tr:not(.gone)").getByText("all(#3) < 9").waitFor();
+  await p.locator(".chip").getByText("ops").waitFor();
+  for (const name of ["copy_of_e2e-child", "e2e-child", "e2e-parent"]) {
+    await p.goto("/templates");
+    await p.getByRole("button", { name: "Delete: " + name, exact: true }).click();
+    await press("Delete");
+    await gone();
+    await p.getByRole("link", { name, exact: true }).waitFor({ state: "detached" });
+  }
+
+  // A channel, changed, switched off and deleted.
+  await p.goto("/channels?do=new");
+  await dialog.locator("[name=name]").fill("e2e-hook");
+  await dialog.locator("[name=type]").selectOption("webhook");
+  await dialog.locator("[name=url]").fill("http://127.0.0.1:9/hook");
+  await dialog.locator("[name=headers]").fill("X-Key: secret");
+  await press("Create");
+  await gone();
+  const hook = p.getByRole("row").filter({ hasText: "e2e-hook" });
+  await hook.getByRole("checkbox").click();
+  await expect.poll(() => hook.getByRole("checkbox").isChecked()).toBe(false);
+  await hook.getByRole("button", { name: "Edit" }).click();
+  await expect.poll(() => dialog.locator("[name=headers]").inputValue()).toBe("X-Key: ***");
+  await dialog.locator("[name=timeout]").fill("3s");
+  await dialog.getByRole("button", { name: "Send a test" }).click();
+  await dialog.getByText(/connection refused/).waitFor();
+  await press("Save");
+  await gone();
+  await hook.getByRole("button", { name: "Delete" }).click();
+  await press("Delete");
+  await gone();
+  await hook.waitFor({ state: "detached" });
+
+  // The hosts are still there, in no group once theirs is deleted.
+  await p.goto("/hostgroups");
+  await p.getByRole("button", { name: "Delete: e2e-group-2" }).click();
+  await press("Delete");
+  await gone();
+  await p.goto("/hosts?q=e2e-m4");
+  await p.getByRole("link", { name: "e2e-m4" }).click();
+  await p.getByText("In no host group: no template watches it.").waitFor();
+  expect(complaints.get(p)).toEqual([]);
+  await done(p);
+});
