@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -123,6 +124,36 @@ func TestSetGroupHosts(t *testing.T) {
 		}
 		if n := count(t, db.Portal, "grp_host WHERE grp_id = ?", group) + count(t, db.Portal, "plugin_dir"); n != 0 {
 			t.Errorf("%d rows of a group that is gone", n)
+		}
+	})
+}
+
+// Several who bring the same hosts, and an hbs that hears of them, leave each host
+// once in the group.
+func TestSetGroupHostsAtOnce(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		group := must[int64](t)(db.CreateGroup(t.Context(), "g", "ann"))
+		names, reports := make([]string, 300), make([]HostReport, 300)
+		for i := range names {
+			names[i] = fmt.Sprintf("host-%03d", i)
+			reports[i].Hostname = names[i]
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := db.SetGroupHosts(t.Context(), group, BindAdd, names, false); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(func() {
+			if _, err := db.SaveHosts(t.Context(), reports, "", false); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if rows, hosts := count(t, db.Portal, "grp_host"), count(t, db.Portal, "host"); rows != 300 || hosts != 300 {
+			t.Errorf("%d rows of %d hosts, want 300", rows, hosts)
 		}
 	})
 }

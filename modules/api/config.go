@@ -194,8 +194,8 @@ func (c *Config) Common() *daemon.Base {
 func (c *Config) Retired() map[string]string {
 	return map[string]string{
 		"db.db_bug":        `statements are not logged; ask the database's own log`,
-		"gen_doc":          `docs/ in the source describes the routes`,
-		"gen_doc_path":     `docs/ in the source describes the routes`,
+		"gen_doc":          `modules/api/v1/routes.go in the source lists the routes`,
+		"gen_doc_path":     `modules/api/v1/routes.go in the source lists the routes`,
 		"admin_salt":       `a login needs the password`,
 		"sys_property_url": `there is nothing to ask elsewhere`,
 		"sys_api_key":      `there is nothing to ask elsewhere`,

@@ -148,6 +148,44 @@ func (s *server) hostNames(c *Call, g *portal.Group, err error) (any, error) {
 	return map[string]any{"hosts": names}, nil
 }
 
+// groupEndpoints is the fork's list of those hosts of a group, named by tag, that
+// graphs know as endpoints.
+func (s *server) groupEndpoints(c *Call) (any, error) {
+	if err := required("tag", c.Query("tag")); err != nil {
+		return nil, err
+	}
+	limit, offset, err := c.graphPage()
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Portal.GroupByName(c.Ctx(), c.Query("tag"))
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := s.Portal.GroupHosts(c.Ctx(), g.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Hostname
+	}
+	found, err := s.Portal.EndpointsByName(c.Ctx(), names, 0)
+	if err != nil {
+		return nil, err
+	}
+	type row struct {
+		ID       int64
+		Endpoint string `json:"endpoint"`
+		Counters []any  `json:"EndpointCounters"` // always null, as in the fork
+	}
+	rows := []row{}
+	for _, e := range found[min(offset, len(found)):min(offset+limit, len(found))] {
+		rows = append(rows, row{ID: e.ID, Endpoint: e.Endpoint})
+	}
+	return map[string]any{"hosts": rows}, nil
+}
+
 func (s *server) deleteGroup(c *Call) (any, error) {
 	id, err := c.id("id", "a group")
 	if err != nil {

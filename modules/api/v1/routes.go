@@ -58,6 +58,7 @@ func (s *server) routes() []Route {
 		{get, "/hostgroup/:id/template", Login, "", "", 0, (*server).groupTemplates, nil},
 		{get, "/hostgroupsimple/:id", Login, "", "", 0, (*server).groupHostNames, nil},
 		{get, "/hostgrouphosts/:group_name", Login, "", "", 0, (*server).groupHostNamesByName, nil},
+		{get, "/hostgroupstag", Login, "", "", 0, (*server).groupEndpoints, nil},
 		{get, "/hosts", Login, "", "", 0, (*server).hosts, nil},
 		{get, "/host/:host_id/template", Login, "", "", expectation, (*server).hostTemplates, nil},
 		{get, "/host/:host_id/hostgroup", Login, "", "", expectation, (*server).hostGroups, nil},

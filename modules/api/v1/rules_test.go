@@ -473,6 +473,9 @@ func TestGroups(t *testing.T) {
 		w.want("ann", "POST", "/hostgroup/host", map[string]any{"hostgroup_id": g, "hosts": []string{"h2", "h1"}}, 200, fmt.Sprintf(`{"message":"[2 1] bind to hostgroup: %d"}`, g))
 		w.want("ann", "POST", "/hostgroup/host", map[string]any{"hostgroup_id": g}, 400, `{"error":"hosts is required: an empty list empties the group","field":"hosts"}`)
 		w.want("ann", "GET", "/hostgrouphosts/web", nil, 200, `{"hosts":["h1","h2"]}`)
+		must(db.IndexWrite(t.Context(), nil, []portal.IndexRow{{Endpoint: "h2", Counter: "a", Step: 60, Type: "GAUGE", Ts: t0}, {Endpoint: "h3", Counter: "a", Step: 60, Type: "GAUGE", Ts: t0}}))
+		w.want("ann", "GET", "/hostgroupstag?tag=web", nil, 200, `{"hosts":[{"ID":1,"endpoint":"h2","EndpointCounters":null}]}`)
+		w.want("ann", "GET", "/hostgroupstag?tag=web&page=2", nil, 200, `{"hosts":[]}`)
 		if a := w.call("ann", "GET", fmt.Sprintf("/hostgroup/%d?q=^h1$", g), nil); strings.Count(a.body, `"hostname"`) != 1 {
 			t.Errorf("hosts by a regular expression: %s", a.body)
 		}
@@ -571,4 +574,44 @@ func TestDefaultMetrics(t *testing.T) {
 	if len(all) < 90 || all[len(all)-1] == "" || !strings.Contains(strings.Join(all, " "), "df.inodes.free.percent") {
 		t.Errorf("%d metrics: %v", len(all), all)
 	}
+}
+
+// What the check accepts stays as it is when it is saved again, and names a metric.
+func FuzzExpressionText(f *testing.F) {
+	for _, text := range []string{"each(metric=qps srv=pay)", "each(metric=qps,srv=pay;^idc=bj)", "each()", "each(metric=a b=c)x", "each(=)", "each(metric=\xff b=c)"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var wrong problems
+		once := wrong.expressionText(text)
+		if len(wrong) > 0 {
+			return
+		}
+		if twice := wrong.expressionText(once); twice != once || len(wrong) > 0 || !strings.Contains(once, "metric=") {
+			t.Errorf("%q is written %q, then %q: %v", text, once, twice, wrong)
+		}
+	})
+}
+
+// Tags that the check accepts are all read.
+func FuzzStrategyTags(f *testing.F) {
+	for _, text := range []string{"", "a=b", "a=b, c=d", "^a=b,^a=c", "a", "=", "a=b,"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var wrong problems
+		wrong.tags("cpu.idle", text)
+		if len(wrong) > 0 {
+			return
+		}
+		tags := ruleTags(text)
+		for k, v := range tags {
+			if strings.TrimPrefix(k, "^") == "" || v == "" {
+				t.Errorf("%q is read as %q", text, tags)
+			}
+		}
+		if (len(tags) == 0) != (strings.ReplaceAll(text, " ", "") == "") {
+			t.Errorf("%q is read as %q", text, tags)
+		}
+	})
 }
