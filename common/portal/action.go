@@ -2,6 +2,8 @@ package portal
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -150,31 +152,52 @@ func (db *DB) ActionsThatName(ctx context.Context, list, name string) (n int, er
 	return n, nil
 }
 
+// CanRenameInActions says why RenameInActions would refuse a name: some list has no
+// room for it.
+func (db *DB) CanRenameInActions(ctx context.Context, list, old, name string) error {
+	_, err := renames(ctx, db.Portal.read, list, old, name, "")
+	return err
+}
+
 // RenameInActions lets the actions that name something in a list know its new name.
 func (db *DB) RenameInActions(ctx context.Context, list, old, name string) error {
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
-		var all []struct {
-			ID   int64  `db:"id"`
-			Text string `db:"text"`
-		}
-		err := tx.SelectContext(ctx, &all, "SELECT id, "+list+" AS text FROM action WHERE INSTR(LOWER("+list+"), ?) > 0 ORDER BY id"+db.Portal.dialect.forUpdate(), strings.ToLower(old))
+		changed, err := renames(ctx, tx, list, old, name, db.Portal.dialect.forUpdate())
 		if err != nil {
 			return err
 		}
-		for _, a := range all {
-			text, ok := renamed(a.Text, old, name)
-			if !ok {
-				continue
-			}
-			if why := fits(text, 255); why != "" {
-				return invalidField("name", "action %d names %q, which %s with the new name", a.ID, a.Text, why)
-			}
-			if _, err := tx.ExecContext(ctx, "UPDATE action SET "+list+" = ? WHERE id = ?", text, a.ID); err != nil {
+		for _, id := range slices.Sorted(maps.Keys(changed)) {
+			if _, err := tx.ExecContext(ctx, "UPDATE action SET "+list+" = ? WHERE id = ?", changed[id], id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// renames returns the lists that name something, with its new name, by the ids of the
+// actions.
+func renames(ctx context.Context, q sqlx.QueryerContext, list, old, name, lock string) (map[int64]string, error) {
+	var all []struct {
+		ID   int64  `db:"id"`
+		Text string `db:"names"`
+	}
+	err := sqlx.SelectContext(ctx, q, &all, "SELECT id, "+list+" AS names FROM action WHERE INSTR(LOWER("+list+"), ?) > 0 ORDER BY id"+lock, strings.ToLower(old))
+	if err != nil {
+		return nil, err
+	}
+	changed := map[int64]string{}
+	for _, a := range all {
+		text, ok := renamed(a.Text, old, name)
+		if !ok {
+			continue
+		}
+		if why := fits(text, 255); why != "" {
+			return nil, invalidField("name", "action %d names %q, which %s with the new name", a.ID, a.Text, why)
+		}
+		changed[a.ID] = text
+	}
+	return changed, nil
 }
 
 // renamed replaces a name in a list with commas, and says whether it was there.

@@ -333,14 +333,18 @@ func (s *server) updateChannel(c *Call) (any, error) {
 		return nil, err
 	}
 	row.Creator = old.Creator
+	if row.Name != old.Name {
+		if err := s.Portal.CanRenameInActions(c.Ctx(), portal.ActionChannels, old.Name, row.Name); err != nil {
+			return nil, err
+		}
+	}
 	c.Before(shown(old))
 	c.Audit(id, shown(&row))
 	if err := s.Portal.UpdateAlarmChannel(c.Ctx(), row); err != nil {
 		return nil, err
 	}
 	if row.Name != old.Name {
-		// Actions that name it would tell nobody through it from now on.
-		if err := s.Portal.RenameInActions(c.Ctx(), portal.ActionChannels, old.Name, row.Name); err != nil {
+		if err := s.renameInActions(c, portal.ActionChannels, old.Name, row.Name); err != nil {
 			return nil, err
 		}
 	}

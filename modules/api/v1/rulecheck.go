@@ -231,15 +231,21 @@ type actionInput struct {
 	BeforeCallbackMail int    `json:"before_callback_mail" form:"before_callback_mail" xml:"before_callback_mail"`
 	AfterCallbackSMS   int    `json:"after_callback_sms" form:"after_callback_sms" xml:"after_callback_sms"`
 	AfterCallbackMail  int    `json:"after_callback_mail" form:"after_callback_mail" xml:"after_callback_mail"`
-	Channels           string `json:"channels" form:"channels" xml:"channels"`
+	// Channels that are missing stay as they are: stock's clients do not know them.
+	Channels *string `json:"channels" form:"channels" xml:"channels"`
 }
 
-func (in *actionInput) row() portal.Action {
+// row returns the action as it is stored in the place of old.
+func (in *actionInput) row(old portal.Action) portal.Action {
+	channels := old.Channels
+	if in.Channels != nil {
+		channels = strings.Join(splitList(*in.Channels), ",")
+	}
 	return portal.Action{
 		ID: in.ID, UIC: strings.Join(splitList(in.UIC), ","), URL: strings.TrimSpace(in.URL), Callback: in.Callback,
 		BeforeCallbackSMS: in.BeforeCallbackSMS, BeforeCallbackMail: in.BeforeCallbackMail,
 		AfterCallbackSMS: in.AfterCallbackSMS, AfterCallbackMail: in.AfterCallbackMail,
-		Channels: strings.Join(splitList(in.Channels), ","),
+		Channels: channels,
 	}
 }
 
@@ -311,12 +317,12 @@ type expressionInput struct {
 		BeforeCallbackMail int      `json:"before_callback_mail" form:"before_callback_mail" xml:"before_callback_mail"`
 		AfterCallbackSMS   int      `json:"after_callback_sms" form:"after_callback_sms" xml:"after_callback_sms"`
 		AfterCallbackMail  int      `json:"after_callback_mail" form:"after_callback_mail" xml:"after_callback_mail"`
-		Channels           string   `json:"channels" form:"channels" xml:"channels"`
+		Channels           *string  `json:"channels" form:"channels" xml:"channels"`
 	} `json:"action" form:"action" xml:"action"`
 }
 
-// rows checks an expression and returns it with its action.
-func (in *expressionInput) rows() (portal.Expression, portal.Action, error) {
+// rows checks an expression and returns it with its action; old is the action before.
+func (in *expressionInput) rows(old portal.Action) (portal.Expression, portal.Action, error) {
 	for _, text := range []*string{&in.Func, &in.Op, &in.RightValue} {
 		*text = strings.TrimSpace(*text)
 	}
@@ -345,5 +351,5 @@ func (in *expressionInput) rows() (portal.Expression, portal.Action, error) {
 		UIC: strings.Join(x.UIC, ","), URL: x.URL, Callback: x.Callback, BeforeCallbackSMS: x.BeforeCallbackSMS, BeforeCallbackMail: x.BeforeCallbackMail,
 		AfterCallbackSMS: x.AfterCallbackSMS, AfterCallbackMail: x.AfterCallbackMail, Channels: x.Channels,
 	}
-	return e, a.row(), wrong.err()
+	return e, a.row(old), wrong.err()
 }

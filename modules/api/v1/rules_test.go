@@ -347,6 +347,17 @@ func TestTheLifeOfATemplate(t *testing.T) {
 		w.want("ann", "POST", "/template/action", map[string]any{"tpl_id": child, "uic": " ops ,", "callback": 0}, 200, fmt.Sprintf(`{"message":"action is created and bind to template: %d"}`, child))
 		w.want("ann", "POST", "/template/action", map[string]any{"tpl_id": child, "uic": "none"}, 400, `{"error":"there is no team \"none\"","field":"uic"}`)
 
+		// A client of stock's does not know channels, and leaves them.
+		action := must(w.db.Template(t.Context(), child)).ActionID
+		must(w.db.CreateAlarmChannel(t.Context(), portal.AlarmChannel{Name: "log", Type: "log", Config: "{}", Created: w.now()}))
+		for _, body := range []map[string]any{{"id": action, "uic": "ops", "channels": "log"}, {"id": action, "uic": "ops", "url": "http://x"}} {
+			w.want("ann", "PUT", "/template/action", body, 200, fmt.Sprintf(`{"message":"action is updated, row affected: 1, id: %d"}`, action))
+			if a := must(w.db.Action(t.Context(), action)); a.Channels != "log" {
+				t.Errorf("after %v the channels are %q", body, a.Channels)
+			}
+		}
+		w.want("ann", "PUT", "/template/action", map[string]any{"id": action, "uic": "ops", "channels": ""}, 200, fmt.Sprintf(`{"message":"action is updated, row affected: 1, id: %d"}`, action))
+
 		over := w.made("ann", "POST", "/strategy", strategyBody("tpl_id", base, "tags", "b=2, a=1"))
 		stays := w.made("ann", "POST", "/strategy", strategyBody("tpl_id", base, "metric", "load.1min"))
 		own := w.made("ann", "POST", "/strategy", strategyBody("tpl_id", child, "tags", "a=1,b=2", "right_value", "1"))
@@ -382,6 +393,8 @@ func TestTheLifeOfATemplate(t *testing.T) {
 		w.want("ann", "PUT", "/hostgroup/template", bind, 200, fmt.Sprintf(`{"message":"template: %d is unbind of HostGroup: %d"}`, child, group))
 		w.want("ann", "PUT", "/hostgroup/template", bind, 400, `{"error":"record not found"}`)
 
+		odd := must(w.db.CreateTemplate(t.Context(), portal.Template{Name: "R&D", CreateUser: "ann"}))
+		w.want("ann", "PUT", "/template", map[string]any{"tpl_id": odd, "name": "R&D", "parent_id": base}, 200, `{"message":"template updated"}`)
 		w.want("ann", "DELETE", fmt.Sprintf("/template/%d", base), nil, 200, fmt.Sprintf(`{"message":"template %d has been deleted"}`, base))
 		w.want("ann", "GET", fmt.Sprintf("/template/%d", base), nil, 400, `{"error":"record not found"}`)
 		whole := decode[struct {
@@ -423,6 +436,9 @@ func TestTheLifeOfATeam(t *testing.T) {
 		w.want("bob", "POST", "/team/user", map[string]any{"team_id": id}, 400, `{"error":"empty users","field":"users"}`)
 
 		action := must(w.db.SetTemplateAction(t.Context(), must(w.db.CreateTemplate(t.Context(), portal.Template{Name: "t"})), portal.Action{UIC: "dba, Ops,opsy"}))
+		full := must(w.db.SetTemplateAction(t.Context(), must(w.db.CreateTemplate(t.Context(), portal.Template{Name: "full"})), portal.Action{UIC: "ops," + strings.Repeat("x", 250)}))
+		w.want("ann", "PUT", "/team", map[string]any{"team_id": id, "name": "operators"}, 400,
+			fmt.Sprintf(`{"error":"action %d names \"ops,%s\", which is longer than 255 characters with the new name","field":"name"}`, full, strings.Repeat("x", 250)))
 		w.want("ann", "PUT", "/team", map[string]any{"team_id": id, "name": "sre", "resume": ""}, 200, `{"message":"team updated!"}`)
 		if a := must(w.db.Action(t.Context(), action)); a.UIC != "dba,sre,opsy" {
 			t.Errorf("the action tells %q", a.UIC)
@@ -436,7 +452,7 @@ func TestTheLifeOfATeam(t *testing.T) {
 			t.Errorf("%d members of an emptied team", n)
 		}
 		w.want("bob", "DELETE", fmt.Sprintf("/team/%d", id), nil, 417, `{"error":"you don't have permission"}`)
-		w.want("ann", "DELETE", fmt.Sprintf("/team/%d", id), nil, 200, `{"message":"team sre is deleted; 1 actions still name it and tell nobody through it"}`)
+		w.want("ann", "DELETE", fmt.Sprintf("/team/%d", id), nil, 200, `{"message":"team sre is deleted; 2 actions still name it and tell nobody through it"}`)
 		w.want("ann", "GET", "/team/name/sre", nil, 400, `{"error":"record not found"}`)
 	})
 }

@@ -233,7 +233,7 @@ func (s *server) createExpression(c *Call) (any, error) {
 	if err := c.Bind(&in); err != nil {
 		return nil, err
 	}
-	e, a, err := in.rows()
+	e, a, err := in.rows(portal.Action{})
 	if err == nil {
 		err = s.checkAction(c, &a)
 	}
@@ -253,14 +253,18 @@ func (s *server) updateExpression(c *Call) (any, error) {
 	if err := c.Bind(&in); err != nil {
 		return nil, err
 	}
-	e, a, err := in.rows()
-	if err != nil {
-		return nil, err
-	}
 	old, err := s.Portal.Expression(c.Ctx(), in.ID)
 	if err == nil {
 		err = s.needExpression(c, old)
 	}
+	if err != nil {
+		return nil, err
+	}
+	before, err := s.Portal.Action(c.Ctx(), old.ActionID)
+	if err != nil && !errors.Is(err, portal.ErrNotFound) {
+		return nil, err
+	}
+	e, a, err := in.rows(before)
 	if err == nil {
 		err = s.checkAction(c, &a)
 	}

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -183,18 +184,34 @@ func (s *server) updateTeam(c *Call) (any, error) {
 	if in.Users != nil {
 		members = append([]int64{}, *in.Users...)
 	}
+	if t.Name != old.Name {
+		if err := s.Portal.CanRenameInActions(c.Ctx(), portal.ActionTeams, old.Name, t.Name); err != nil {
+			return nil, err
+		}
+	}
 	c.Before(map[string]any{"team": old, "users": idsOf(users)})
 	c.Audit(t.ID, map[string]any{"team": t, "users": in.Users})
 	if err := s.Portal.UpdateTeam(c.Ctx(), t, members); err != nil {
 		return nil, err
 	}
 	if t.Name != old.Name {
-		// Actions name teams: they would tell nobody from now on.
-		if err := s.Portal.RenameInActions(c.Ctx(), portal.ActionTeams, old.Name, t.Name); err != nil {
+		if err := s.renameInActions(c, portal.ActionTeams, old.Name, t.Name); err != nil {
 			return nil, err
 		}
 	}
 	return "team updated!", nil
+}
+
+// renameInActions lets actions know the new name of a team or a channel: they would
+// tell nobody from now on. They are in another database than what was renamed, so
+// this comes after it and may fail alone.
+func (s *server) renameInActions(c *Call, list, old, name string) error {
+	err := s.Portal.RenameInActions(c.Ctx(), list, old, name)
+	if err == nil {
+		return nil
+	}
+	s.Log.Error("actions name something that has a new name, nobody is told through them", "list", list, "old", old, "new", name, "err", err)
+	return &Error{Status: http.StatusInternalServerError, Text: fmt.Sprintf("%s is %s now, but the actions that name it could not be changed: call it %s again, and try later", old, name, old)}
 }
 
 func idsOf(users []portal.User) []int64 {

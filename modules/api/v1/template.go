@@ -120,12 +120,12 @@ func (s *server) updateTemplate(c *Call) (any, error) {
 	if err := c.Bind(&in); err != nil {
 		return nil, err
 	}
-	if err := checkName("name", in.Name); err != nil {
-		return nil, err
-	}
 	t, err := s.Portal.Template(c.Ctx(), in.ID)
 	if err == nil {
 		err = s.needTemplate(c, t)
+	}
+	if err == nil && in.Name != t.Name { // stock may have taken the name it has
+		err = checkName("name", in.Name)
 	}
 	if err != nil {
 		return nil, err
@@ -256,7 +256,7 @@ func (s *server) createAction(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := in.row()
+	a := in.row(portal.Action{})
 	if err := s.checkAction(c, &a); err != nil {
 		return nil, err
 	}
@@ -279,7 +279,7 @@ func (s *server) updateAction(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := in.row()
+	a := in.row(old)
 	if err := s.checkAction(c, &a); err != nil {
 		return nil, err
 	}
