@@ -134,7 +134,7 @@ func onAnyPort(t testing.TB, dir string) string {
 	path := filepath.Join(dir, "fleet.json")
 	err := os.WriteFile(path, []byte(`{
 		"agent": {"http": {"enabled": true, "listen": ":0"}},
-		"transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+		"transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}, "minStep": 1},
 		"graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -102,11 +103,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 		}
 	}
 
-	if made {
-		// Somebody who shares the database may have made it already.
-		if _, err := db.CreateGroup(ctx, GroupOfAll, "root"); err != nil && !errors.Is(err, portal.ErrExists) {
-			return fmt.Errorf("make the group of all hosts: %w", err)
-		}
+	// Without it a full disk alarms all the same once somebody makes the rules.
+	if _, err := api.EnsureBasics(ctx, db, GroupOfAll, time.Now()); err != nil {
+		f.log.Warn("the first rules are not made: make templates, teams and channels on the page", "err", err)
 	}
 	cfg := f.cfg
 	var private *privateRedis

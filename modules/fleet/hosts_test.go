@@ -31,7 +31,7 @@ func TestHeartbeatsOutliveAKill(t *testing.T) {
 	reported := func(at map[string]string) {
 		t.Helper()
 		for path, want := range map[string]string{
-			"/agents": fmt.Sprintf("%q", host), "/hosts": fmt.Sprintf(`"Name":%q`, host), "/host/strategies?hostname=" + host: `"strategies":[]`,
+			"/agents": fmt.Sprintf("%q", host), "/hosts": fmt.Sprintf(`"Name":%q`, host), "/host/strategies?hostname=" + host: `"metric":"agent.heartbeat.alive"`,
 		} {
 			testkit.Eventually(t, 15*time.Second, func() error {
 				resp, err := http.Get("http://" + at["hbs.http.listen"] + path)
