@@ -53,11 +53,15 @@ type Alarm struct {
 	callbacks *sender.Caller
 	workers   []*worker
 	outlets   outlets
+	active    active
 	results   *mailbox[*message]
 
-	sending sync.WaitGroup // of the outlets, who work on while the others stop
-	hard    context.Context
-	shared  chan struct{} // closed once no more parts are taken
+	// Outlets tell and results are written while the others stop already.
+	telling, writing sync.WaitGroup
+	// While alarm stops, soft ends when no more messages may be begun, flush when the last
+	// of them has its result, and hard when what is under way may take no longer.
+	soft, flush, hard context.Context
+	shared            chan struct{} // closed once no more parts are taken
 
 	ready   atomic.Bool
 	trouble trouble // what keeps events from being told
@@ -128,21 +132,28 @@ func (a *Alarm) Run(ctx context.Context) error {
 	}
 	hard, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	a.hard = hard
+	soft, endSoft := context.WithCancel(hard)
+	defer endSoft()
+	flush, endFlush := context.WithCancel(hard)
+	defer endFlush()
+	a.soft, a.flush, a.hard = soft, flush, hard
 	g := run.New(ctx)
 	if ln != nil {
 		a.log.Info("serving", "http", ln.Addr(), "instance", a.instance)
 		g.Go("http", func(ctx context.Context) error { return httpx.Serve(ctx, ln, a.admin(), time.Second, a.log) })
 	}
-	g.Go("alarm", func(ctx context.Context) error { return a.run(ctx, hard, stop) })
+	g.Go("alarm", func(ctx context.Context) error { return a.run(ctx, endSoft, stop) })
 	err := g.Wait()
-	stop()
-	a.sending.Wait()
+	endSoft()
+	a.telling.Wait()
+	endFlush()
+	a.writing.Wait()
 	return err
 }
 
 // run is Run without the pages.
-func (a *Alarm) run(ctx, hard context.Context, stop func()) error {
+func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
+	hard := a.hard
 	if lists, unnamed, _ := a.cfg.queues(); len(unnamed) > 0 {
 		a.log.Info("lists that redis.highQueues and redis.lowQueues leave out are read as well", "lists", unnamed, "order", lists)
 	}
@@ -150,11 +161,11 @@ func (a *Alarm) run(ctx, hard context.Context, stop func()) error {
 		!a.insist(ctx, "read the channels", func() error { return a.channels.reread(ctx) }) {
 		return nil
 	}
-	a.sending.Go(func() { a.finishSent(hard) })
+	a.writing.Go(a.finishSent)
 	var working sync.WaitGroup
 	g := run.New(ctx)
 	for _, w := range a.workers {
-		a.sending.Go(func() { w.finishDone(hard) })
+		a.writing.Go(w.finishDone)
 		working.Add(1)
 		g.Go("worker", func(ctx context.Context) error {
 			defer working.Done()
@@ -176,9 +187,9 @@ func (a *Alarm) run(ctx, hard context.Context, stop func()) error {
 	g.Go("lengths", func(ctx context.Context) error { return run.Every(ctx, channelsEvery, a.measure) })
 	g.Go("end", func(ctx context.Context) error {
 		<-ctx.Done()
-		// A tenth of the drain is for giving back what could not be told.
-		limit := time.AfterFunc(a.cfg.Drain.D()*8/10, stop)
-		defer limit.Stop()
+		// The last tenth of the drain is for giving back what could not be told.
+		time.AfterFunc(a.cfg.Drain.D()*6/10, endSoft)
+		time.AfterFunc(a.cfg.Drain.D()*9/10, endHard)
 		working.Wait()
 		return nil
 	})
@@ -191,8 +202,8 @@ func (a *Alarm) run(ctx, hard context.Context, stop func()) error {
 
 // start starts an outlet, which works until the drain is over.
 func (a *Alarm) start(o *outlet) {
-	a.sending.Go(func() { a.claim(a.hard, o) })
+	a.telling.Go(func() { a.claim(a.soft, o) })
 	for _, lane := range o.lanes {
-		a.sending.Go(func() { a.lane(a.hard, o, lane) })
+		a.telling.Go(func() { a.lane(a.soft, o, lane) })
 	}
 }

@@ -51,9 +51,9 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 	address := strings.TrimSpace(action.URL)
 	var said string
 	var err error
-	for n = 1; ; n++ {
+	for {
 		if address == "" {
-			said, err = "callback url is blank", nil
+			said, n = "callback url is blank", 1
 			break
 		}
 		select {
@@ -61,10 +61,11 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 		case <-ctx.Done():
 			return "", n, ""
 		}
+		n++
 		var body string
-		body, err = a.callbacks.Get(ctx, callbackURL(address, m.item.event, a.loc))
+		body, err = a.callbacks.Get(a.hard, callbackURL(address, m.item.event, a.loc))
 		<-o.calls
-		if ctx.Err() != nil {
+		if a.hard.Err() != nil {
 			return "", n, ""
 		}
 		if err == nil {
@@ -121,7 +122,10 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 			continue
 		}
 		one := &message{item: m.item, ch: ch, text: text}
-		ok := a.insist(ctx, "queue messages", func() error {
+		if ctx.Err() != nil {
+			return false
+		}
+		ok := a.insist(a.hard, "queue messages", func() error {
 			rows, err := a.deps.DB.QueueNotices(ctx, notices)
 			if err != nil {
 				return err
@@ -152,7 +156,7 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 			r.Result, r.Answer, r.SendTS = result, answer, a.now()
 			r.Attempts += n - 1
 		}
-		if !a.insist(ctx, "write what became of messages", func() error { return a.deps.DB.SetNotices(ctx, one.notices) }) {
+		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(ctx, one.notices) }) {
 			return false
 		}
 	}

@@ -81,19 +81,22 @@ func (w *worker) routeTogether(ctx context.Context, items []*item) {
 	for _, p := range plans {
 		m := &message{item: p.item, ch: p.ch, text: p.text, callback: p.ch == nil}
 		for i := range p.notices {
-			if rows[i].Result == portal.NoticeQueued {
+			if rows[i].Result == portal.NoticeQueued && w.a.active.add(rows[i].ID) {
 				m.notices, m.to = append(m.notices, rows[i]), append(m.to, p.to[i])
 			}
 		}
 		rows = rows[len(p.notices):]
 		if len(m.notices) == 0 {
-			continue // told before, or told by its row
+			continue // told before, or by its row, or about to be
 		}
 		p.item.waits.Add(1)
 		if p.ch == nil {
 			w.a.outlet(typeCallback, typeCallback).queue.put(m)
 		} else {
 			w.a.outlet(p.ch.name, p.ch.typ).queue.put(m)
+		}
+		if w.a.soft.Err() != nil {
+			p.item.giveUp() // the outlet may have ended
 		}
 	}
 	for _, it := range kept {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type message struct {
 	repeat   bool // an earlier try may have come through
 	callback bool
 	out      *outlet // that has claimed it
+	unsent   bool    // it was claimed and not begun: whoever comes next sends it
 }
 
 // outlet is where the messages of the channels of one name wait and go.
@@ -63,6 +65,11 @@ func partOf(id string, n int) int { return int(crc32.ChecksumIEEE([]byte(id)) % 
 // claim takes messages from the outlet's queue, says in their rows that they are about
 // to be sent, and hands them to their lanes.
 func (a *Alarm) claim(ctx context.Context, o *outlet) {
+	defer func() {
+		for _, m := range o.queue.poll(math.MaxInt) {
+			m.item.giveUp()
+		}
+	}()
 	for {
 		// As many as there is room for, and one at least.
 		select {
@@ -83,6 +90,12 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		if batch == nil {
 			return
 		}
+		if ctx.Err() != nil {
+			for _, m := range batch {
+				m.item.giveUp()
+			}
+			return
+		}
 		for range n - len(batch) {
 			<-o.room
 		}
@@ -91,12 +104,13 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 			notices = append(notices, m.notices...)
 		}
 		var mine []bool
-		if !a.insist(ctx, "claim messages", func() (err error) {
-			mine, err = a.deps.DB.ClaimNotices(ctx, notices)
+		if !a.insist(a.hard, "claim messages", func() (err error) {
+			mine, err = a.deps.DB.ClaimNotices(a.hard, notices)
 			return err
 		}) {
 			return
 		}
+		ended := ctx.Err() != nil
 		for _, m := range batch {
 			var kept []portal.Notice
 			var to []string
@@ -105,6 +119,8 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 					m.repeat = m.repeat || n.Attempts > 0
 					n.Attempts++
 					kept, to = append(kept, n), append(to, m.to[i])
+				} else {
+					a.active.remove(n)
 				}
 			}
 			mine = mine[len(m.notices):]
@@ -114,6 +130,10 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 				continue
 			}
 			m.out = o
+			if ended {
+				a.giveBack(m)
+				continue
+			}
 			o.lanes[partOf(m.item.event.Id, lanes)] <- m
 		}
 	}
@@ -126,13 +146,29 @@ func (a *Alarm) lane(ctx context.Context, o *outlet, in <-chan *message) {
 		case m := <-in:
 			a.tell(ctx, o, m)
 		case <-ctx.Done():
-			return
+			for {
+				select {
+				case m := <-in:
+					a.giveBack(m)
+				default:
+					return
+				}
+			}
 		}
 	}
 }
 
-// tell sends a message and notes the result. One that ctx interrupts stays queued: the
-// next alarm sends it again.
+// giveBack makes the rows of a message as they were before it was claimed.
+func (a *Alarm) giveBack(m *message) {
+	m.unsent = true
+	for i := range m.notices {
+		m.notices[i].Attempts--
+	}
+	a.results.put(m)
+}
+
+// tell sends a message and notes the result. When ctx ends no more calls are begun: a
+// message without a result stays queued for the next alarm.
 func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 	var result, answer string
 	var more int
@@ -142,6 +178,9 @@ func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 		result, more, answer = a.try(ctx, o.calls, a.current(m.ch), m)
 	}
 	if result == "" {
+		if more == 0 {
+			a.giveBack(m)
+		}
 		return
 	}
 	now := a.now()
@@ -164,8 +203,8 @@ func (a *Alarm) current(ch *channel) *channel {
 	return ch
 }
 
-// try sends the message until that succeeds, a few times. The result is empty when ctx
-// has ended; n is how many calls were made.
+// try sends the message until that succeeds, a few times. n is how many calls were made.
+// The result is empty when ctx has ended; a call that is under way is waited for.
 func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *message) (result string, n int, answer string) {
 	if ch.bad != nil {
 		a.sent(ch.name, false)
@@ -182,20 +221,21 @@ func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *me
 		text.Short += " (possible repeat)"
 		text.Body += "(possible repeat)\r\n"
 	}
-	for n = 1; ; n++ {
+	for {
 		select {
 		case calls <- struct{}{}:
 		case <-ctx.Done():
 			return "", n, ""
 		}
-		said, err := ch.send.Send(ctx, text)
+		n++
+		said, err := ch.send.Send(a.hard, text)
 		<-calls
 		if err == nil {
 			a.sent(ch.name, true)
 			a.failing.clear("channel " + ch.name)
 			return portal.NoticeSent, n, said
 		}
-		if ctx.Err() != nil {
+		if a.hard.Err() != nil {
 			return "", n, ""
 		}
 		answer = err.Error()
@@ -216,9 +256,9 @@ func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *me
 }
 
 // finishSent writes results and lets go of the events whose messages are all told.
-func (a *Alarm) finishSent(ctx context.Context) {
+func (a *Alarm) finishSent() {
 	for {
-		batch := a.results.take(ctx, results)
+		batch := a.results.take(a.flush, results)
 		if batch == nil {
 			return
 		}
@@ -226,13 +266,47 @@ func (a *Alarm) finishSent(ctx context.Context) {
 		for _, m := range batch {
 			notices = append(notices, m.notices...)
 		}
-		if !a.insist(ctx, "write what became of messages", func() error { return a.deps.DB.SetNotices(ctx, notices) }) {
+		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(a.hard, notices) }) {
 			return
 		}
+		a.active.remove(notices...)
 		for _, m := range batch {
 			<-m.out.room
-			m.item.finish()
+			if m.unsent {
+				m.item.giveUp()
+			} else {
+				m.item.finish()
+			}
 		}
+	}
+}
+
+// active are the rows whose messages this alarm has in hand: an event that comes twice
+// must not be told again while the first is on its way.
+type active struct {
+	mu  sync.Mutex
+	ids map[int64]bool
+}
+
+// add reports whether a row was not active.
+func (a *active) add(id int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ids[id] {
+		return false
+	}
+	if a.ids == nil {
+		a.ids = map[int64]bool{}
+	}
+	a.ids[id] = true
+	return true
+}
+
+func (a *active) remove(rows ...portal.Notice) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range rows {
+		delete(a.ids, n.ID)
 	}
 }
 

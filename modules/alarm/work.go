@@ -43,13 +43,22 @@ type item struct {
 	action  *portal.Action // nil: nobody is told
 	people  []sender.Person
 	waits   atomic.Int32 // messages not told yet, and one while they are being made
-	done    *mailbox[*item]
+	worker  *worker
+	given   atomic.Bool // it is given back
 }
 
 // finish says that one of the things that an item waits for is over.
 func (it *item) finish() {
 	if it.waits.Add(-1) == 0 {
-		it.done.put(it)
+		it.worker.done.put(it)
+	}
+}
+
+// giveUp says that one of those things will not be: alarm stops, and the event is for
+// the next.
+func (it *item) giveUp() {
+	if it.given.CompareAndSwap(false, true) {
+		it.worker.release(it)
 	}
 }
 
@@ -187,7 +196,7 @@ func (w *worker) work(ctx context.Context) int {
 			bad = append(bad, w.a.bury(e, err.Error()))
 			continue
 		}
-		it := &item{element: e, part: w.lists[e.List], event: event, since: now, done: w.done}
+		it := &item{element: e, part: w.lists[e.List], event: event, since: now, worker: w}
 		it.waits.Store(1)
 		it.part.inHand.Add(1)
 		w.inHand.Add(1)
@@ -431,9 +440,9 @@ func (w *worker) dropSome(which func(*item) bool) {
 }
 
 // finishDone takes events that are told out of flight.
-func (w *worker) finishDone(ctx context.Context) {
+func (w *worker) finishDone() {
 	for {
-		items := w.done.take(ctx, batch)
+		items := w.done.take(w.a.flush, batch)
 		if items == nil {
 			return
 		}
@@ -442,7 +451,7 @@ func (w *worker) finishDone(ctx context.Context) {
 			by[it.part] = append(by[it.part], it.element)
 		}
 		for p, elements := range by {
-			w.forget(ctx, p, elements)
+			w.forget(w.a.hard, p, elements)
 		}
 		w.a.told.Add(len(items))
 		for _, it := range items {
