@@ -174,8 +174,6 @@ const (
 	tick         = 10 * time.Second
 	rewriteEvery = 10 * time.Minute
 	rewriteSize  = 256 << 20
-	// sweepBatch is how many events of one sweep stand in a record.
-	sweepBatch = 1000
 )
 
 // sweep judges points that waited when the first rules come, and each tick closes
