@@ -257,6 +257,27 @@ test("a chart leads to a rule for its counter", async () => {
   await done(p);
 });
 
+test("the search finds templates and groups, too", async () => {
+  const p = await page();
+  await useFake(p);
+  await p.goto("/alarms");
+  await p.getByText("mysql-03.sh").waitFor();
+  await p.keyboard.press("/");
+  await p.keyboard.type("disk");
+  await p.locator(".option.place").getByText("web.disk").waitFor();
+  expect(await p.locator(".option.place").count()).toBe(1);
+  expect(await wrong(p)).toEqual([]);
+  await p.keyboard.press("ArrowUp"); // all endpoints
+  await p.keyboard.press("ArrowUp");
+  await p.keyboard.press("Enter");
+  await p.waitForURL("**/templates/2");
+  await p.keyboard.press("/");
+  await p.keyboard.type("shop");
+  await p.locator(".option.place").getByText("shop.web").click();
+  await p.waitForURL("**/hostgroups/2");
+  await done(p);
+});
+
 test("members of a group are changed after a look at what changes", async () => {
   const p = await page();
   const fake = await useFake(p);

@@ -1,4 +1,5 @@
-// The search at the top: finds endpoints from anywhere and opens them in Explore.
+// The search at the top: finds endpoints from anywhere and opens them in Explore, and
+// the templates and host groups of a name.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { call, isAbort } from "./api";
@@ -6,9 +7,34 @@ import { say, t } from "./i18n";
 import type { Endpoint } from "./explore/lists";
 import { toQuery } from "./explore/search";
 import { show } from "./explore/state";
+import { go } from "./router";
+import { matcher } from "./text";
 
 const typing = 150; // ms
 const most = 8;
+const mostPlaces = 5;
+const fresh = 60_000; // ms that names of templates and groups are good for
+
+interface Place {
+  kind: "templates" | "hostgroups";
+  name: string;
+  href: string;
+}
+
+let places: { at: number; all: Promise<Place[]> } | null = null;
+
+/** Templates and groups, all of them: there are hundreds where endpoints are many thousands. */
+function knownPlaces(): Promise<Place[]> {
+  if (places && Date.now() - places.at < fresh) return places.all;
+  const templates = call<{ templates: { template: { id: number; tpl_name: string } }[] | null }>("/template").then((a) =>
+    (a.data.templates ?? []).map(({ template: x }): Place => ({ kind: "templates", name: x.tpl_name, href: "/templates/" + x.id })),
+  );
+  const groups = call<{ id: number; grp_name: string }[] | null>("/hostgroup").then((a) => (a.data ?? []).map((g): Place => ({ kind: "hostgroups", name: g.grp_name, href: "/hostgroups/" + g.id })));
+  // Without them endpoints are found all the same.
+  const all = Promise.all([templates.catch(() => []), groups.catch(() => [])]).then((x) => x.flat());
+  places = { at: Date.now(), all };
+  return all;
+}
 
 export const searchID = "search";
 
@@ -16,6 +42,7 @@ export function Search() {
   const text = useSignal("");
   const open = useSignal(false);
   const found = useSignal<{ q: string; rows: Endpoint[] } | null>(null);
+  const there = useSignal<Place[]>([]);
   const error = useSignal("");
   const cursor = useSignal(-1);
   const root = useRef<HTMLDivElement>(null);
@@ -25,11 +52,16 @@ export function Search() {
     cursor.value = -1;
     if (q === "") {
       found.value = null;
+      there.value = [];
       error.value = "";
       return;
     }
     const ctl = new AbortController();
     const timer = setTimeout(async () => {
+      void knownPlaces().then((all) => {
+        const match = matcher(q);
+        if (!ctl.signal.aborted) there.value = all.filter((x) => match([x.name])).slice(0, mostPlaces);
+      });
       try {
         const a = await call<Endpoint[]>(`/graph/endpoint?q=${encodeURIComponent(toQuery(q))}&limit=${most}`, { signal: ctl.signal });
         found.value = { q, rows: a.data };
@@ -52,21 +84,26 @@ export function Search() {
   }, []);
 
   const rows = found.value?.rows ?? [];
+  // Places stand below the endpoints, and do not move when these come.
+  const below = found.value || error.value ? there.value : [];
   const take = (i: number) => {
     const q = text.value.trim();
     if (q === "") return;
     const row = rows[i];
-    if (row) show({ endpoints: [row.endpoint], q: "", big: "", pane: "" });
+    const place = below[i - rows.length];
+    if (row) show({ endpoints: [row.endpoint], q: "", big: "", pane: "", thresholds: [] });
+    else if (place) go(place.href);
     else show({ q, pane: "endpoints" });
     text.value = "";
     open.value = false;
     (document.activeElement as HTMLElement | null)?.blur();
   };
-  const options = rows.length + 1; // the last shows all in the list
+  const last = rows.length + below.length; // shows all endpoints in the list
+  const options = last + 1;
   const keys = (e: KeyboardEvent) => {
     if (e.key === "ArrowDown") cursor.value = (cursor.value + 1) % options;
-    else if (e.key === "ArrowUp") cursor.value = (cursor.value + options - 1) % options;
-    else if (e.key === "Enter") take(cursor.value < 0 ? rows.length : cursor.value);
+    else if (e.key === "ArrowUp") cursor.value = cursor.value <= 0 ? options - 1 : cursor.value - 1;
+    else if (e.key === "Enter") take(cursor.value < 0 ? last : cursor.value);
     else if (e.key === "Escape") {
       text.value = "";
       open.value = false;
@@ -92,7 +129,12 @@ export function Search() {
         {rows.map((r, i) => (
           <div key={r.endpoint} id={"found-" + i} role="option" aria-selected={i === cursor.value} class="option mono" onClick={() => take(i)}>{r.endpoint}</div>
         ))}
-        <div id={"found-" + rows.length} role="option" aria-selected={cursor.value === rows.length} class="option all" onClick={() => take(rows.length)}>
+        {below.map((x, i) => (
+          <div key={x.href} id={"found-" + (rows.length + i)} role="option" aria-selected={rows.length + i === cursor.value} class="option place" onClick={() => take(rows.length + i)}>
+            <span>{x.name}</span> <span class="sub">{t(x.kind)}</span>
+          </div>
+        ))}
+        <div id={"found-" + last} role="option" aria-selected={cursor.value === last} class="option all" onClick={() => take(last)}>
           {error.value || (found.value && rows.length === 0 ? t("search.none") : t("search.all", { q: text.value.trim() }))}
         </div>
       </div>

@@ -109,7 +109,7 @@ function Line({ e, at }: { e: Entry; at: number }) {
   }
 }
 
-const stateText = (status: string): string => ((noteStates as readonly string[]).includes(status) ? t(`state.${status}` as Key) : status);
+export const stateText = (status: string): string => ((noteStates as readonly string[]).includes(status) ? t(`state.${status}` as Key) : status);
 
 /** What a person has to say of a case. */
 function AddNote({ id, onDone }: { id: string; onDone(): void }) {

@@ -13,7 +13,7 @@ import { Ago, Filter, None, Pill, Priority, Status } from "../ui/parts";
 import { Segment } from "../ui/segment";
 import { read } from "../write";
 import { began, chosen, perPriority, type Case, type Sort } from "./data";
-import { Details } from "./details";
+import { Details, stateText } from "./details";
 
 const pace = 10; // seconds
 const most = 2000; // rows that the api answers at once
@@ -137,7 +137,7 @@ function Row({ c, on, over }: { c: Case; on: boolean; over: boolean }) {
       <td class="host mono"><Link href={hrefWith({ id: c.id })} class="plain">{c.endpoint}</Link></td>
       <td class="what mono">
         <span title={c.metric}>{metric} {tags ? <span class="sub">{tags}</span> : null}</span>
-        <span class="sub">{c.func} {readable(c.cond)}</span>
+        <span class="sub">{c.func} {readable(c.cond)}{c.process_status && c.process_status !== "unresolved" ? <> <Pill tone="info">{stateText(c.process_status)}</Pill></> : null}</span>
       </td>
       <td class="note-col" title={c.note ?? ""}>{c.note}</td>
       <td class="step">{c.step ? `${c.current_step ?? 0}/${c.step}` : (c.current_step ?? 0)}</td>

@@ -1,7 +1,7 @@
 export const en = {
   "menu": "Menu",
   "explore": "Explore",
-  "search": "Search endpoints",
+  "search": "Search endpoints, templates, groups",
   "search.none": "No endpoint matches",
   "search.all": "Show all endpoints that match “{q}”",
   "lang.other": "中文",

@@ -3,7 +3,7 @@ import type { Key } from "./en";
 export const zh: Record<Key, string> = {
   "menu": "菜单",
   "explore": "看图",
-  "search": "搜索 endpoint",
+  "search": "搜索 endpoint、模板、主机组",
   "search.none": "没有匹配的 endpoint",
   "search.all": "列出所有匹配“{q}”的 endpoint",
   "lang.other": "English",
