@@ -41,7 +41,8 @@ type CaseFilter struct {
 	Endpoints       []string
 	StrategyID      int64
 	TemplateID      int64
-	Limit, Offset   int // Limit 0 is 2000
+	Team            string // one of its teams
+	Limit, Offset   int    // Limit 0 is 2000
 }
 
 // EventCases returns the cases that f chooses, the newest first.
@@ -75,6 +76,9 @@ func (db *DB) EventCases(ctx context.Context, f CaseFilter) ([]EventCase, error)
 	}
 	if f.TemplateID != 0 {
 		where.add("template_id = ?", f.TemplateID)
+	}
+	if f.Team != "" {
+		where.add("id IN (SELECT event_caseId FROM event_case_team WHERE team = ?)", f.Team)
 	}
 	in("status", f.Statuses)
 	in("process_status", f.ProcessStatuses)

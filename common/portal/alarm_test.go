@@ -80,6 +80,11 @@ func TestSaveEvents(t *testing.T) {
 		if err := db.Alarms.read.Select(&teams, "SELECT team FROM event_case_team WHERE event_caseId = 's_1' ORDER BY team"); err != nil || fmt.Sprint(teams) != "[dba ops]" {
 			t.Errorf("teams %v, %v", teams, err)
 		}
+		for team, want := range map[string]int{"dba": 3, "nobody": 0} {
+			if cases, err := db.EventCases(t.Context(), CaseFilter{Team: team}); err != nil || len(cases) != want {
+				t.Errorf("%d cases of team %s, %v; want %d", len(cases), team, err, want)
+			}
+		}
 		cases, err := db.EventCases(t.Context(), CaseFilter{Start: time.Unix(900, 0), End: time.Unix(1100, 0)})
 		if err != nil || len(cases) != 2 {
 			t.Errorf("cases of a time: %d, %v; want 2", len(cases), err)

@@ -220,7 +220,7 @@ func TestPages(t *testing.T) {
 	// /unrecovered, /dead, /requeue
 	at := time.Now().Unix() - 1000
 	action := w.action(portal.Action{UIC: "ops"})
-	w.push(event("s_1", action, 2, "PROBLEM", at, 1), event("s_2", action, 1, "OK", at, 1))
+	w.push(event("s_1", action, 1, "PROBLEM", at-60, 1), event("s_1", action, 2, "PROBLEM", at, 1), event("s_2", action, 1, "OK", at, 1))
 	if _, err := w.pool.Do(t.Context(), "LPUSH", "event:p0", `{"id":"s_3"}`); err != nil {
 		t.Fatal(err)
 	}
@@ -230,8 +230,8 @@ func TestPages(t *testing.T) {
 		}
 		return w.empty()
 	})
-	want := fmt.Sprintf(`{"unrecovered":[{"id":"s_1","endpoint":"host01","metric":"cpu.idle","priority":1,"step":2,"max_step":3,"cond":"1.5 > 1","note":"n","first":%d,"last":%d}]}`, at, at)
-	if status, body := w.request(http.MethodGet, r, "/unrecovered?endpoint=host01&metric=cpu&p=1&limit=5", ""); status != 200 || strings.TrimSpace(body) != want {
+	want := fmt.Sprintf(`{"unrecovered":[{"id":"s_1","endpoint":"host01","metric":"cpu.idle","priority":1,"step":2,"max_step":3,"cond":"1.5 > 1","note":"n","first":%d,"last":%d}]}`, at-60, at)
+	if status, body := w.request(http.MethodGet, r, "/unrecovered?team=ops&endpoint=host01&metric=cpu&p=1&limit=5", ""); status != 200 || strings.TrimSpace(body) != want {
 		t.Errorf("/unrecovered: %d %s, want %s", status, body, want)
 	}
 	if status, body := w.request(http.MethodGet, r, "/unrecovered?limit=x", ""); status != 400 {

@@ -224,7 +224,7 @@ func (a *Alarm) test(ctx context.Context, row portal.AlarmChannel, receiver stri
 // unrecovered answers the cases that are a problem now.
 func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	f := portal.CaseFilter{Statuses: []string{"PROBLEM"}, Limit: 1000}
+	f := portal.CaseFilter{Statuses: []string{"PROBLEM"}, Team: q.Get("team"), Limit: 1000}
 	if v := q.Get("limit"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > 10_000 {

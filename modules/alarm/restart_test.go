@@ -2,10 +2,13 @@ package alarm
 
 import (
 	"cmp"
+	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -387,4 +390,74 @@ func TestKilledBetween(t *testing.T) {
 			t.Errorf("%d event rows, %v", len(saved), err)
 		}
 	})
+}
+
+// An event of which nobody knows for an hour whom it is for is dead, and those behind it
+// are not.
+func TestNobodyKnowsForAnHour(t *testing.T) {
+	w := newWorld(t)
+	w.channel("bell", "inbox", nil)
+	action := w.action(portal.Action{UIC: "ops"})
+	at := time.Now().Unix() - 1000
+	var later atomic.Int64
+	away := &awayPeople{err: errors.New("the portal is away")}
+	away.down.Store(true)
+	w.before = func(a *Alarm) {
+		a.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+		away.People, a.people.from = a.people.from, away
+	}
+	r := w.start()
+	w.push(event("s_1", action, 1, "PROBLEM", at, 0))
+	w.eventually(func() error {
+		if n := r.heldN.Load(); n != 1 {
+			return fmt.Errorf("%d held", n)
+		}
+		return nil
+	})
+	later.Store(int64(2 * time.Hour))
+	w.eventually(func() error {
+		if n := r.dead.Get(); n != 1 {
+			return fmt.Errorf("%d dead", n)
+		}
+		return w.empty()
+	})
+	reason, err := redisx.String(w.pool.Do(t.Context(), "LINDEX", redisx.Dead, 0))
+	if err != nil || !strings.Contains(reason, "for an hour nobody knew whom it is for: action") {
+		t.Errorf("%s, %v", reason, err)
+	}
+	away.down.Store(false)
+	w.push(event("s_1", action, 1, "OK", at+60, 0))
+	w.eventually(func() error {
+		if n := w.notices("s_1"); len(n) != 3 {
+			return fmt.Errorf("%q", n)
+		}
+		return w.empty()
+	})
+}
+
+// An event that the database does not take is dead; the others of its batch are told.
+func TestDatabaseRefuses(t *testing.T) {
+	w := newWorld(t)
+	w.channel("bell", "inbox", nil)
+	action := w.action(portal.Action{UIC: "ops"})
+	raw, err := sql.Open("sqlite", filepath.Join(w.at.Dir, "alarms.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = raw.Exec("CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.event_caseId = 's_bad' BEGIN SELECT RAISE(ABORT, 'not this one'); END")
+	if err := errors.Join(err, raw.Close()); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Unix() - 1000
+	w.push(event("s_1", action, 1, "PROBLEM", at, 0), event("s_bad", action, 1, "PROBLEM", at, 0), event("s_2", action, 1, "PROBLEM", at, 0))
+	r := w.start()
+	w.eventually(func() error {
+		if a, b, n := len(w.notices("s_1")), len(w.notices("s_2")), r.dead.Get(); a != 3 || b != 3 || n != 1 {
+			return fmt.Errorf("%d and %d messages, %d dead", a, b, n)
+		}
+		return w.empty()
+	})
+	if reason, err := redisx.String(w.pool.Do(t.Context(), "LINDEX", redisx.Dead, 0)); err != nil || !strings.Contains(reason, "not this one") {
+		t.Errorf("%s, %v", reason, err)
+	}
 }

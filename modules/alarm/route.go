@@ -53,19 +53,36 @@ func (it *item) mayBeAgain() bool {
 		(it.saved.Prior.Status == model.StatusProblem || it.saved.Known)
 }
 
-// routeTogether makes the messages of items, writes their rows and gives them to the
-// outlets.
+// maxNotices is how many messages are queued in one transaction, give or take those of
+// one event.
+const maxNotices = 5000
+
+// routeTogether makes the messages of items whose ids do not depend on each other.
 func (w *worker) routeTogether(ctx context.Context, items []*item) {
 	var plans []plan
-	kept := items[:0:0]
+	var kept []*item
+	n := 0
 	for _, it := range items {
 		more, err := w.plan(ctx, it)
-		if err != nil { // the database ended with ctx
+		if err != nil { // the database was away until ctx ended
 			w.drop([]*item{it})
 			continue
 		}
 		plans, kept = append(plans, more...), append(kept, it)
+		for _, p := range more {
+			n += len(p.notices)
+		}
+		if n >= maxNotices {
+			w.queueMessages(ctx, plans, kept)
+			plans, kept, n = nil, nil, 0
+		}
 	}
+	w.queueMessages(ctx, plans, kept)
+}
+
+// queueMessages writes the rows of messages and gives those that are to be sent to the
+// outlets.
+func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item) {
 	var notices []portal.Notice
 	for _, p := range plans {
 		notices = append(notices, p.notices...)
@@ -75,7 +92,7 @@ func (w *worker) routeTogether(ctx context.Context, items []*item) {
 		rows, err = w.a.deps.DB.QueueNotices(ctx, notices)
 		return err
 	}) {
-		w.drop(kept)
+		w.drop(items)
 		return
 	}
 	for _, p := range plans {
@@ -91,7 +108,7 @@ func (w *worker) routeTogether(ctx context.Context, items []*item) {
 		}
 		p.item.waits.Add(1)
 		if p.ch == nil {
-			w.a.outlet(typeCallback, typeCallback).queue.put(m)
+			w.a.outlet(callbackOutlet, typeCallback).queue.put(m)
 		} else {
 			w.a.outlet(p.ch.name, p.ch.typ).queue.put(m)
 		}
@@ -99,7 +116,7 @@ func (w *worker) routeTogether(ctx context.Context, items []*item) {
 			p.item.giveUp() // the outlet may have ended
 		}
 	}
-	for _, it := range kept {
+	for _, it := range items {
 		it.finish()
 	}
 }

@@ -343,6 +343,9 @@ func (o *outlets) waiting() (n int) {
 // typeCallback is the type of the callbacks of actions, which are told like messages.
 const typeCallback = "callback"
 
+// callbackOutlet is the name of their outlet, which no channel has.
+const callbackOutlet = "\x00callback"
+
 // of returns how many calls a channel of a type makes at once.
 func (w Worker) of(typ string) int {
 	d := DefaultConfig().Worker
