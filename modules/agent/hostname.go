@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Endpoint returns the name under which an agent with cfg reports.
+func Endpoint(cfg Config) (string, error) { return endpoint(&cfg, os.Getenv) }
+
 // endpoint finds the name under which this host reports (contract ingest 3.3):
 // the configuration, the variable FALCON_ENDPOINT, the file HostnameFile, and last
 // the name the kernel has. It is asked once, so that a host that is renamed by a

@@ -103,9 +103,14 @@ func (f *Fleet) Run(ctx context.Context) error {
 		}
 	}
 
-	// Without it a full disk alarms all the same once somebody makes the rules.
+	// Whoever has rules, or no user root, is served without the first ones.
 	if _, err := api.EnsureBasics(ctx, db, GroupOfAll, time.Now()); err != nil {
 		f.log.Warn("the first rules are not made: make templates, teams and channels on the page", "err", err)
+	}
+	if made {
+		if err := f.saveThisHost(ctx, db); err != nil {
+			return err
+		}
 	}
 	cfg := f.cfg
 	var private *privateRedis
@@ -139,6 +144,20 @@ func (f *Fleet) Run(ctx context.Context) error {
 		f.deps.Started(s)
 	}
 	return runStages(ctx, stages...)
+}
+
+// saveThisHost gives this host its row before its first heartbeat, so that the rules
+// are there for the very first points; what it says is what that heartbeat will.
+func (f *Fleet) saveThisHost(ctx context.Context, db *portal.DB) error {
+	name, err := agent.Endpoint(f.cfg.Agent)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	_, err = db.SaveHosts(ctx, []portal.HostReport{{Hostname: name, IP: "127.0.0.1", AgentVersion: daemon.Version(), PluginVersion: "plugin not enabled"}}, GroupOfAll, f.cfg.HBS.Hosts != "")
+	if err != nil {
+		return fmt.Errorf("save this host: %w", err)
+	}
+	return nil
 }
 
 // build makes every daemon, in the stages in which they stop.
