@@ -119,7 +119,7 @@ test("alarms are looked at anew every ten seconds, and the rows stay meanwhile",
   await done(p);
 });
 
-test("alarms are filtered, walked through by keys, and all of it is in the URL", async () => {
+test("alarms are filtered, grouped, walked through by keys, and all of it is in the URL", async () => {
   const p = await page();
   await useFake(p);
   await p.goto("/alarms");
@@ -141,6 +141,13 @@ test("alarms are filtered, walked through by keys, and all of it is in the URL",
   await p.locator(".details").getByText("kafka-07.a-long-host-name").waitFor();
   await p.keyboard.press("Escape");
   await p.locator(".details").waitFor({ state: "detached" });
+  await p.getByLabel("counter, note, endpoint, -word").fill("");
+  await p.getByRole("button", { name: "any" }).click();
+  await p.getByRole("button", { name: "by host" }).click();
+  await p.locator("tr.group").getByText("mysql-03.sh").waitFor();
+  expect(await p.locator("tr.group").count()).toBe(3);
+  expect(await wrong(p)).toEqual([]);
+  await p.locator("h1").evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
   await p.keyboard.press("g");
   await p.keyboard.press("t");
   await p.waitForURL("**/templates");

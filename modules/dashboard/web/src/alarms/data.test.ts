@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { began, chartOf, chosen, perPriority, story, thresholdOf, type Case, type CaseEvent, type Notice } from "./data";
+import { began, chartOf, chosen, grouped, perPriority, story, thresholdOf, type Case, type CaseEvent, type Notice } from "./data";
 
 const row = (change: Partial<Case>): Case => ({
   id: "s_1_a", endpoint: "web-1", metric: "cpu.idle", func: "all(#3)", cond: "5 < 10", note: "", step: 3, current_step: 1, priority: 1, status: "PROBLEM",
@@ -22,6 +22,14 @@ test.each([
   [{ endpoint: "db" }, ["b"]],
   [{ q: "cpu", endpoint: "web" }, ["a"]],
 ])("%j chooses %j", (f, want) => expect(chosen(rows, { ...none, ...f }).map((c) => c.id)).toEqual(want));
+
+test("cases that belong together stand together", () => {
+  const shape = (by: "" | "metric" | "host") => grouped(rows, by).map((g) => g.name + ":" + g.rows.map((c) => c.id).join(""));
+  expect(shape("")).toEqual([":abc"]);
+  expect(shape("metric")).toEqual(["cpu.idle:ab", "df.bytes.free:c"]);
+  expect(shape("host")).toEqual(["web-1:ac", "db-1:b"]);
+  expect(grouped([], "")).toEqual([]);
+});
 
 test("cases are counted by priority", () => expect(perPriority(rows)).toEqual([[0, 2], [2, 1]]));
 

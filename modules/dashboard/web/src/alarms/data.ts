@@ -1,4 +1,5 @@
 // Cases, their events and notices, as the api answers them, and what the page makes of them.
+import { splitCounter } from "../explore/group";
 import { formatView, defaults } from "../explore/view";
 import { parseCondition, type Threshold } from "../explore/threshold";
 import { matcher, when } from "../text";
@@ -83,6 +84,21 @@ export function chosen(cases: readonly Case[], f: CaseFilter): Case[] {
     case "endpoint": return rows.sort((a, b) => byName(a, b) || newest(a, b));
     case "priority": return rows.sort((a, b) => a.priority - b.priority || newest(a, b));
   }
+}
+
+export type By = "" | "metric" | "host";
+
+/** Rows that belong together, in the order in which their first ones stand; "" leaves all in one. */
+export function grouped(rows: readonly Case[], by: By): { name: string; rows: Case[] }[] {
+  if (by === "") return rows.length > 0 ? [{ name: "", rows: [...rows] }] : [];
+  const groups = new Map<string, Case[]>();
+  for (const c of rows) {
+    const name = by === "host" ? c.endpoint : splitCounter(c.metric).metric;
+    const there = groups.get(name);
+    if (there) there.push(c);
+    else groups.set(name, [c]);
+  }
+  return [...groups].map(([name, of]) => ({ name, rows: of }));
 }
 
 /** How many cases there are of each priority, lowest number first. */

@@ -1,4 +1,5 @@
 // The alarms: what is wrong now, and what was.
+import { Fragment } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { serverNow } from "../clock";
 import { count, t } from "../i18n";
@@ -12,7 +13,7 @@ import { RefreshIcon } from "../ui/icons";
 import { Ago, Filter, None, Pill, Priority, Status } from "../ui/parts";
 import { Segment } from "../ui/segment";
 import { read } from "../write";
-import { began, chosen, perPriority, type Case, type Sort } from "./data";
+import { began, chosen, grouped, perPriority, type By, type Case, type Sort } from "./data";
 import { Details, stateText } from "./details";
 
 const pace = 10; // seconds
@@ -33,7 +34,9 @@ export function Alarms() {
   const from = tab === "open" ? open : over;
   const all = from.data ?? [];
   const rows = chosen(all, { q: param("q"), endpoint: param("e"), priority: param("p"), sort });
-  const seen = rows.slice(0, shownRows);
+  const by: By = param("by") === "metric" || param("by") === "host" ? (param("by") as By) : "";
+  const groups = grouped(rows.slice(0, shownRows), by);
+  const seen = groups.flatMap((g) => g.rows); // as they stand on screen, for the keys
   const byPriority = perPriority(all);
 
   const table = useRef<HTMLTableElement>(null);
@@ -80,6 +83,7 @@ export function Alarms() {
             options={[["", t("any")] as const, ...priorities(byPriority, param("p")).map(([p, n]) => [String(p), n > 0 ? `p${p} ${count(n)}` : `p${p}`] as const)]}
             onChange={(p) => ask({ p }, true)}
           />
+          <Segment<By> label={t("by.alarms")} value={by} options={[["", t("flat")], ["metric", t("by.counter")], ["host", t("by.host")]]} onChange={(x) => ask({ by: x }, true)} />
           {tab === "over" ? <Segment<Span> label={t("range")} value={span} options={(Object.keys(spans) as Span[]).map((s) => [s, s] as const)} onChange={(r) => ask({ r: r === "7d" ? "" : r }, true)} /> : null}
           <div class="end">
             <button type="button" class="button" aria-busy={from.busy} onClick={from.reload}><RefreshIcon /> {t("refresh")} <kbd>r</kbd></button>
@@ -101,7 +105,12 @@ export function Alarms() {
               </tr>
             </thead>
             <tbody>
-              {seen.map((c) => <Row key={c.id} c={c} on={c.id === id} over={tab === "over"} />)}
+              {groups.map((g) => (
+                <Fragment key={g.name}>
+                  {by === "" ? null : <tr class="group"><th scope="colgroup" colSpan={7}>{g.name} <span class="sub">· {count(g.rows.length)}</span></th></tr>}
+                  {g.rows.map((c) => <Row key={c.id} c={c} on={c.id === id} over={tab === "over"} />)}
+                </Fragment>
+              ))}
             </tbody>
           </table>
         ) : all.length > 0 ? (

@@ -160,6 +160,8 @@ export const en = {
   "rule.new": "Create a rule",
   "rule.where": "Choose the template that gets a rule for",
   "threshold.remove": "Remove this line",
+  "flat": "flat",
+  "by.alarms": "Group alarms",
   "bell": "Messages to you",
   "bell.n": "{n} unread messages to you",
   "bell.read": "Mark all as read",

@@ -162,6 +162,8 @@ export const zh: Record<Key, string> = {
   "rule.new": "创建策略",
   "rule.where": "选择要添加策略的模板，指标：",
   "threshold.remove": "去掉这条线",
+  "flat": "平铺",
+  "by.alarms": "报警分组",
   "bell": "我的消息",
   "bell.n": "{n} 条未读消息",
   "bell.read": "全部标为已读",
