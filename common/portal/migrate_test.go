@@ -59,6 +59,26 @@ graph.tag_endpoint: id int(10) unsigned NO - auto_increment; tag varchar(255) NO
 graph.tag_endpoint keys: PRIMARY u id; idx_tag_endpoint_id u tag,endpoint_id
 graph.endpoint_counter: id int(10) unsigned NO - auto_increment; endpoint_id int(10) unsigned NO -; counter varchar(255) NO ''; step int(11) NO 60; type varchar(16) NO -; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()
 graph.endpoint_counter keys: PRIMARY u id; idx_endpoint_id_counter u endpoint_id,counter
+alarms.event_cases: id varchar(50) NO -; endpoint varchar(100) NO -; metric varchar(200) NO -; func varchar(50) YES NULL; cond varchar(200) NO -; note varchar(500) YES NULL; max_step int(10) unsigned YES NULL; current_step int(10) unsigned YES NULL; priority int(6) NO -; status varchar(20) NO -; timestamp timestamp NO current_timestamp(); update_at timestamp YES NULL; closed_at timestamp YES NULL; closed_note varchar(250) YES NULL; user_modified int(10) unsigned YES NULL; tpl_creator varchar(64) YES NULL; expression_id int(10) unsigned YES NULL; strategy_id int(10) unsigned YES NULL; template_id int(10) unsigned YES NULL; process_note mediumint(9) YES NULL; process_status varchar(20) YES 'unresolved'; counter_full text YES NULL; service varchar(128) NO ''; acked_by varchar(64) NO ''; acked_at datetime YES NULL; escalated_at datetime YES NULL
+alarms.event_cases keys: PRIMARY u id; idx_case_rule endpoint,strategy_id,template_id; idx_case_status_update status,update_at; idx_case_timestamp timestamp
+alarms.events: id int(10) NO - auto_increment; event_caseId varchar(50) YES NULL; step int(10) unsigned YES NULL; cond varchar(200) NO -; status int(3) unsigned YES 0; timestamp timestamp YES NULL
+alarms.events keys: PRIMARY u id; idx_events_case event_caseId; idx_events_timestamp timestamp
+alarms.event_note: id mediumint(9) NO - auto_increment; event_caseId varchar(50) YES NULL; note varchar(300) YES NULL; case_id varchar(20) YES NULL; status varchar(15) YES NULL; timestamp timestamp YES NULL; user_id int(10) unsigned YES NULL
+alarms.event_note keys: PRIMARY u id; idx_note_case event_caseId; idx_note_user user_id
+alarms.event_case_team: event_caseId varchar(50) NO -; team varchar(64) NO -
+alarms.event_case_team keys: PRIMARY u event_caseId,team; idx_ect_team team
+alarms.alarm_notice: id bigint(20) unsigned NO - auto_increment; event_caseId varchar(50) NO -; event_ts datetime NO -; send_ts datetime NO -; endpoint varchar(255) NO -; metric varchar(255) NO -; service varchar(128) NO ''; bg varchar(64) NO ''; priority tinyint(4) NO -; status varchar(8) NO -; step int(11) NO -; action_id int(10) unsigned NO 0; receiver varchar(64) NO -; channel varchar(64) NO -; result varchar(16) NO -; attempts int(11) NO 0; answer varchar(500) NO ''
+alarms.alarm_notice keys: PRIMARY u id; idx_notice_recv receiver,event_ts; idx_notice_ts event_ts; uk_notice u event_caseId,event_ts,status,step,action_id,receiver,channel
+alarms.alarm_inbox: id bigint(20) unsigned NO - auto_increment; user_name varchar(64) NO -; notice_id bigint(20) unsigned NO -; created datetime NO -; read_at datetime YES NULL
+alarms.alarm_inbox keys: PRIMARY u id; idx_inbox_notice notice_id; uk_inbox u user_name,notice_id
+alarms.alarm_channel: id int(10) unsigned NO - auto_increment; name varchar(64) NO -; type varchar(32) NO -; config text NO -; enabled tinyint(4) NO 1; creator varchar(64) NO ''; created datetime NO -
+alarms.alarm_channel keys: PRIMARY u id; uk_channel_name u name
+dashboard.dashboard_screen: id int(11) unsigned NO - auto_increment; pid int(11) unsigned NO 0; name char(128) NO -; time timestamp NO current_timestamp() on update current_timestamp()
+dashboard.dashboard_screen keys: PRIMARY u id; idx_pid pid; idx_pid_n u pid,name
+dashboard.dashboard_graph: id int(11) unsigned NO - auto_increment; title char(128) NO -; hosts varchar(10240) NO ''; counters varchar(1024) NO ''; screen_id int(11) unsigned NO -; timespan int(11) unsigned NO 3600; graph_type char(2) NO 'h'; method char(8) YES ''; position int(11) unsigned NO 0; falcon_tags varchar(512) NO ''
+dashboard.dashboard_graph keys: PRIMARY u id; idx_sid screen_id
+dashboard.tmp_graph: id int(11) unsigned NO - auto_increment; endpoints varchar(10240) NO ''; counters varchar(10240) NO ''; ck varchar(32) NO -; time_ timestamp NO current_timestamp()
+dashboard.tmp_graph keys: PRIMARY u id; idx_ck u ck
 `
 
 func TestSchemaIsStocks(t *testing.T) {
@@ -70,8 +90,8 @@ func TestSchemaIsStocks(t *testing.T) {
 	if !strings.Contains(version, "MariaDB") {
 		t.Skipf("the expected words are MariaDB's, the server is MySQL %s", version)
 	}
-	handles := map[string]*Handle{Graph: db.Graph, UIC: db.UIC, Portal: db.Portal}
-	collations := map[string]string{Graph: "utf8mb3_general_ci", UIC: "utf8mb3_general_ci", Portal: "utf8mb3_unicode_ci"}
+	handles := map[string]*Handle{Graph: db.Graph, UIC: db.UIC, Portal: db.Portal, Alarms: db.Alarms, Dashboard: db.Dashboard}
+	collations := map[string]string{Graph: "utf8mb3_general_ci", UIC: "utf8mb3_general_ci", Portal: "utf8mb3_unicode_ci", Alarms: "utf8mb3_general_ci", Dashboard: "utf8mb3_general_ci"}
 	tables := map[string]int{}
 	for line := range strings.Lines(strings.TrimSpace(mysqlTables)) {
 		name, want, _ := strings.Cut(strings.TrimSpace(line), ": ")
@@ -110,7 +130,7 @@ func TestSchemaIsStocks(t *testing.T) {
 
 // Both dialects have the same tables, with the same columns and keys.
 func TestSQLiteSchemaIsTheSame(t *testing.T) {
-	for _, database := range []string{UIC, Portal, Graph} {
+	for _, database := range []string{UIC, Portal, Graph, Alarms, Dashboard} {
 		my, lite := definitions(t, database, "mysql"), definitions(t, database, "sqlite")
 		for name, m := range my {
 			if s := lite[name]; s != m {
@@ -144,19 +164,20 @@ func definitions(t *testing.T, database, dialect string) map[string]string {
 		for line := range strings.Lines(body) {
 			words := strings.Fields(strings.TrimRight(strings.TrimSpace(line), ","))
 			switch {
-			case len(words) == 0 || strings.HasPrefix(words[0], ")") || words[0] == "PRIMARY":
+			case len(words) == 0 || strings.HasPrefix(words[0], ")") || words[0] == "PRIMARY" || words[0] == "FOREIGN":
 			case words[0] == "UNIQUE" || words[0] == "KEY" || words[0] == "CONSTRAINT":
 				rest := strings.Join(words, " ")
 				rest = strings.NewReplacer("UNIQUE KEY ", "", "KEY ", "", "CONSTRAINT ", "", "UNIQUE ", "", ")", "").Replace(rest)
 				rest = strings.ReplaceAll(rest, " (", "(")
 				keys[g.table] = append(keys[g.table], rest)
 			default:
-				columns = append(columns, strings.Trim(words[0], "`"))
+				columns = append(columns, strings.Trim(words[0], "`\""))
 			}
 		}
 		all[g.table] = strings.Join(columns, ", ")
 	}
 	for table, k := range keys {
+		slices.Sort(k)
 		all[table] += "; " + strings.Join(k, "; ")
 	}
 	return all
