@@ -1,5 +1,7 @@
 package model
 
+import "strings"
+
 // The structs of this file are stock's rules and events, with stock's names, keys
 // and types (contract ingest 1.2, alerting 1.10). What ours adds is omitted while it
 // is empty, so that what a stock peer could have said has stock's bytes.
@@ -169,4 +171,22 @@ type StrategiesResponse struct {
 // ExpressionResponse answers Hbs.GetExpressions.
 type ExpressionResponse struct {
 	Expressions []*Expression `json:"expressions"`
+}
+
+// RuleTags reads the tags of a strategy. Spaces are deleted. Of a repeated key the last
+// value counts, but the values of a repeated inverted key, ^k, are joined with
+// commas: each of them excludes (contract alerting 1.8).
+func RuleTags(s string) map[string]string {
+	tags := map[string]string{}
+	for pair := range strings.SplitSeq(strings.ReplaceAll(s, " ", ""), ",") {
+		k, v, ok := strings.Cut(pair, "=")
+		if !ok {
+			continue
+		}
+		if old, ok := tags[k]; ok && strings.HasPrefix(k, "^") {
+			v = old + "," + v
+		}
+		tags[k] = v
+	}
+	return tags
 }

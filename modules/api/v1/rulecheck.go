@@ -84,23 +84,6 @@ func (p *problems) condition(fn, op, right string, maxStep *int, priority int) (
 	return warnings
 }
 
-// ruleTags reads the tags of a rule as hbs does: of a repeated key the last value
-// counts, but the values of a repeated ^key exclude together.
-func ruleTags(text string) map[string]string {
-	tags := map[string]string{}
-	for pair := range strings.SplitSeq(strings.ReplaceAll(text, " ", ""), ",") {
-		k, v, ok := strings.Cut(pair, "=")
-		if !ok {
-			continue
-		}
-		if old, ok := tags[k]; ok && strings.HasPrefix(k, "^") {
-			v = old + "," + v
-		}
-		tags[k] = v
-	}
-	return tags
-}
-
 // tags checks the tags of a strategy: k=v,k=v with ^ before a key that excludes.
 func (p *problems) tags(metric, text string) {
 	plain := strings.ReplaceAll(text, " ", "")

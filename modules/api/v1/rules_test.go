@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/modules/api/graphs/graphtest"
 )
@@ -620,7 +621,7 @@ func FuzzStrategyTags(f *testing.F) {
 		if len(wrong) > 0 {
 			return
 		}
-		tags := ruleTags(text)
+		tags := model.RuleTags(text)
 		for k, v := range tags {
 			if strings.TrimPrefix(k, "^") == "" || v == "" {
 				t.Errorf("%q is read as %q", text, tags)

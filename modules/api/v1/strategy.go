@@ -139,7 +139,7 @@ func (s *server) checkStrategy(c *Call) (any, error) {
 	if in.Metric == "" {
 		return answer, nil
 	}
-	series, more, err := s.watched(c, in.Metric, ruleTags(in.Tags))
+	series, more, err := s.watched(c, in.Metric, model.RuleTags(in.Tags))
 	if err != nil {
 		return nil, err
 	}

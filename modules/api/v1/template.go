@@ -226,7 +226,7 @@ func (s *server) inherited(c *Call) (any, error) {
 
 // watches identifies what a strategy watches; in a chain the lowest one of each counts.
 func watches(s *portal.Strategy) string {
-	return s.Metric + "/" + model.SortedTags(ruleTags(s.Tags))
+	return s.Metric + "/" + model.SortedTags(model.RuleTags(s.Tags))
 }
 
 // --- actions -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"falcon/common/model"
 	"falcon/common/portal"
 )
 
@@ -236,7 +237,7 @@ func TestTags(t *testing.T) {
 		"^mount=/a,^mount=/b,k=v":   {"^mount": "/a,/b", "k": "v"},
 		"^mount=/dev/shm,mount=/da": {"^mount": "/dev/shm", "mount": "/da"},
 	} {
-		if got := Tags(text); !maps.Equal(got, want) {
+		if got := model.RuleTags(text); !maps.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}

@@ -21,7 +21,7 @@ func strategy(s portal.RuleStrategy) (r *rule, reason string) {
 	if reason != "" {
 		return nil, reason
 	}
-	tags := Tags(s.Tags)
+	tags := model.RuleTags(s.Tags)
 	return &rule{
 		rule: &model.Strategy{
 			Id: s.ID, Metric: s.Metric, Tags: tags, Func: s.Func, Operator: s.Op, RightValue: right,
@@ -42,24 +42,6 @@ func threshold(fn, right string) (float64, string) {
 		return 0, fmt.Sprintf("func: %v", err)
 	}
 	return v, ""
-}
-
-// Tags reads the tags of a strategy. Spaces are deleted. Of a repeated key the last
-// value counts, but the values of a repeated inverted key, ^k, are joined with
-// commas: each of them excludes (contract alerting 1.8).
-func Tags(s string) map[string]string {
-	tags := map[string]string{}
-	for pair := range strings.SplitSeq(strings.ReplaceAll(s, " ", ""), ",") {
-		k, v, ok := strings.Cut(pair, "=")
-		if !ok {
-			continue
-		}
-		if old, ok := tags[k]; ok && strings.HasPrefix(k, "^") {
-			v = old + "," + v
-		}
-		tags[k] = v
-	}
-	return tags
 }
 
 // expression reads a row, each(metric=M k=v …), or says why it can not.
