@@ -59,6 +59,32 @@ func newOutlet(calls int) *outlet {
 	return o
 }
 
+// gather is how long one waits for more of what can be written in one statement.
+const gather = 3 * time.Millisecond
+
+// rooms takes room for the messages that wait, half of all at most, and at least for
+// one; 0 when ctx has ended. Room that comes bit by bit is waited for a moment.
+func (o *outlet) rooms(ctx context.Context) (n int) {
+	select {
+	case o.room <- struct{}{}:
+		n = 1
+	case <-ctx.Done():
+		return 0
+	}
+	limit := time.NewTimer(gather)
+	defer limit.Stop()
+	for want := min(o.queue.len(), cap(o.room)/2); n < want; n++ {
+		select {
+		case o.room <- struct{}{}:
+		case <-limit.C:
+			return n
+		case <-ctx.Done():
+			return n
+		}
+	}
+	return n
+}
+
 // partOf returns which of n an event id belongs to.
 func partOf(id string, n int) int { return int(crc32.ChecksumIEEE([]byte(id)) % uint32(n)) }
 
@@ -71,20 +97,9 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		}
 	}()
 	for {
-		// As many as there is room for, and one at least.
-		select {
-		case o.room <- struct{}{}:
-		case <-ctx.Done():
+		n := o.rooms(ctx)
+		if n == 0 {
 			return
-		}
-		n := 1
-		for full := false; !full && n < cap(o.room); {
-			select {
-			case o.room <- struct{}{}:
-				n++
-			default:
-				full = true
-			}
 		}
 		batch := o.queue.take(ctx, n)
 		if batch == nil {
@@ -261,6 +276,9 @@ func (a *Alarm) finishSent() {
 		batch := a.results.take(a.flush, results)
 		if batch == nil {
 			return
+		}
+		if len(batch) < results && run.Sleep(a.flush, gather) {
+			batch = append(batch, a.results.poll(results-len(batch))...)
 		}
 		var notices []portal.Notice
 		for _, m := range batch {
