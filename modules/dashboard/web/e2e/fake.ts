@@ -60,7 +60,10 @@ const host = (id: number, alive: boolean) => ({
 const hosts = [host(1, true), host(2, false), host(3, true)];
 const channels = [
   { id: 1, name: "inbox", type: "inbox", config: {}, enabled: true, creator: "root" },
-  { id: 2, name: "mail", type: "mail", config: { server: "smtp.example.com:587", tls: "starttls", user: "falcon", password: "***", from: "falcon@example.com", skip_verify: false }, enabled: true, creator: "anna" },
+  {
+    id: 2, name: "mail", type: "mail", enabled: true, creator: "anna",
+    config: { server: "smtp.example.com:587", tls: "starttls", user: "falcon", password: "***", from: "falcon@example.com", skip_verify: false },
+  },
 ];
 const teams = [{ team: { id: 1, name: "ops", resume: "on call", creator: 1 }, creator_name: "root", users: people.slice(0, 2) }];
 
@@ -74,7 +77,9 @@ type Answer = (m: RegExpExecArray, q: URLSearchParams, body: Record<string, unkn
 
 /** Answers every call of the page. Reload the page after a change of fake.empty. */
 export async function useFake(p: Page): Promise<Fake> {
-  const items = open.map((c, i) => ({ id: i + 1, created: now - 60 - i, read_at: i > 1 ? now : 0, case_id: c.id, event_ts: now - 60, endpoint: c.endpoint, metric: c.metric, priority: c.priority, status: c.status, step: 1, channel: "inbox" }));
+  const items = open.map(({ id, endpoint, metric, priority, status }, i) => ({
+    id: i + 1, created: now - 60 - i, read_at: i > 1 ? now : 0, case_id: id, event_ts: now - 60, endpoint, metric, priority, status, step: 1, channel: "inbox",
+  }));
   const unread = () => items.filter((i) => i.read_at === 0).length;
   const counts = new Map<string, number>();
   const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, slow: 0 };
@@ -156,7 +161,8 @@ export async function useFake(p: Page): Promise<Fake> {
       };
     }],
     ["GET", /^\/alarm\/channels$/, () => rows(channels)],
-    ["POST", /^\/alarm\/channels\/(\w+)(\/test)?$/, (m) => (m[1] === "2" ? { ok: false, answer: "535 5.7.8 authentication failed", error: "the server refused the login" } : { ok: true, answer: "200 OK", error: "" })],
+    ["POST", /^\/alarm\/channels\/(\w+)(\/test)?$/, (m) =>
+      m[1] === "2" ? { ok: false, answer: "535 5.7.8 authentication failed", error: "the server refused the login" } : { ok: true, answer: "200 OK", error: "" }],
   ];
   const answer = async (route: Route) => {
     const r = route.request();

@@ -61,7 +61,9 @@ for (const [path, row, nothing, zh] of all) {
     await phone.getByText(zh).first().waitFor();
     await phone.getByText(row).first().waitFor({ state: "attached" });
     expect(await overflow(phone)).toBeLessThanOrEqual(0);
-    const tall = await phone.evaluate(() => [...document.querySelectorAll("main button, dialog.dialog button")].filter((b) => (b as HTMLElement).offsetParent !== null && b.getBoundingClientRect().height > 48).map((b) => b.textContent));
+    const tall = await phone.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("main button, dialog.dialog button")].filter((b) => b.offsetParent !== null && b.getBoundingClientRect().height > 48).map((b) => b.textContent),
+    );
     expect(tall).toEqual([]);
     expect(await wrong(phone)).toEqual([]);
     expect(complaints.get(phone)).toEqual([]);

@@ -57,7 +57,6 @@ test("the beginning of what is over", () => {
 test("events and notices are one story", () => {
   const event = (id: number, timestamp: number): CaseEvent => ({ id, step: id, cond: "5 < 10", status: 0, timestamp });
   const notice = (id: number, send_ts: number): Notice => ({ id, event_ts: 0, send_ts, status: "PROBLEM", step: 1, action_id: 1, receiver: "root", channel: "mail", result: "sent", attempts: 1, answer: "" });
-  expect(story([event(2, 200), event(1, 100)], [notice(7, 100), notice(8, 101), notice(9, 0)], [{ note: "on it", status: "in progress", timestamp: 100, user: "anna" }]).map((e) => (e.kind === "event" ? "e" + e.event.id : e.kind === "notice" ? "n" + e.notice.id : e.note.user))).toEqual(
-    ["e2", "n8", "anna", "n7", "e1", "n9"],
-  );
+  const told = story([event(2, 200), event(1, 100)], [notice(7, 100), notice(8, 101), notice(9, 0)], [{ note: "on it", status: "in progress", timestamp: 100, user: "anna" }]);
+  expect(told.map((e) => (e.kind === "event" ? "e" + e.event.id : e.kind === "notice" ? "n" + e.notice.id : e.note.user))).toEqual(["e2", "n8", "anna", "n7", "e1", "n9"]);
 });

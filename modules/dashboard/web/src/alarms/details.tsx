@@ -40,6 +40,7 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
   const over = c.status === "OK";
   const { metric, tags } = splitCounter(c.metric);
   const at = now.value;
+  const ended = when(c.update_at);
   const start = began(c, events.data);
   const entries = story(events.data ?? [], notices.data ?? [], notes.data ?? []);
   return (
@@ -64,7 +65,12 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
       </div>
       <dl class="facts-list">
         {start > 0 ? <><dt>{t("case.began")}</dt><dd>{moment(start, at)} <span class="sub">{t("ago", { age: age(at - start) })}</span></dd></> : null}
-        {over ? <><dt>{t("case.ended")}</dt><dd>{moment(when(c.update_at), at)} <span class="sub">{start > 0 ? t("lasted", { age: age(when(c.update_at) - start) }) : t("ago", { age: age(at - when(c.update_at)) })}</span></dd></> : null}
+        {over ? (
+          <>
+            <dt>{t("case.ended")}</dt>
+            <dd>{moment(ended, at)} <span class="sub">{start > 0 ? t("lasted", { age: age(ended - start) }) : t("ago", { age: age(at - ended) })}</span></dd>
+          </>
+        ) : null}
         <dt>{t("case.rule")}</dt><dd class="mono">{c.func} {c.step ? <span class="sub">{t("case.told", { n: c.current_step ?? 0, max: c.step })}</span> : null}</dd>
         <dt>{t("case")}</dt><dd class="mono id">{c.id}</dd>
       </dl>
@@ -85,7 +91,9 @@ function Line({ e, at }: { e: Entry; at: number }) {
       return (
         <li>
           {time}
-          <span><b class={e.event.status === 0 ? "bad-text" : "ok-text"}>{e.event.status === 0 ? t("case.problem") : t("case.ok")}</b> {e.event.status === 0 ? e.event.step : ""} <span class="mono">{readable(e.event.cond)}</span></span>
+          <span>
+            {e.event.status === 0 ? <><b class="bad-text">{t("case.problem")}</b> {e.event.step}</> : <b class="ok-text">{t("case.ok")}</b>} <span class="mono">{readable(e.event.cond)}</span>
+          </span>
         </li>
       );
     case "notice":

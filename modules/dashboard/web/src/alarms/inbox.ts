@@ -23,7 +23,7 @@ interface Inbox {
 }
 
 const pace = 10; // seconds
-const patience = 60; // seconds after a failure, which a list of messages that is closed would repeat for ever
+const patience = 60; // seconds after a failure: what has failed is likely to fail again
 const length = 20;
 
 export const inbox = signal<Inbox | null>(null);

@@ -10,7 +10,7 @@ import { when } from "../text";
 import { splitCounter } from "../explore/group";
 import { readable } from "../explore/threshold";
 import { RefreshIcon } from "../ui/icons";
-import { Ago, Filter, None, Pill, Priority, Status } from "../ui/parts";
+import { Ago, Filter, More, None, Pill, Priority, Status } from "../ui/parts";
 import { Segment } from "../ui/segment";
 import { read } from "../write";
 import { began, chosen, grouped, perPriority, type By, type Case, type Sort } from "./data";
@@ -120,7 +120,7 @@ export function Alarms() {
             {tab === "open" ? <><b>{t("alarms.none")}</b><span>{t("alarms.none.text")}</span></> : t("alarms.never")}
           </None>
         )}
-        {rows.length > seen.length ? <div class="more"><button type="button" class="link" onClick={() => ask({ n: String(shownRows + 200) }, true)}>{t("more.of", { n: count(seen.length), all: count(rows.length) })}</button></div> : null}
+        <More shown={seen.length} all={rows.length} onMore={() => ask({ n: String(shownRows + 200) }, true)} />
       </section>
       {id ? <Details id={id} known={all.find((c) => c.id === id)} /> : null}
     </div>

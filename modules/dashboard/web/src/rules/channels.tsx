@@ -8,7 +8,7 @@ import { user } from "../session";
 import { Confirm, Dialog } from "../ui/dialog";
 import { checkedOf, Field, Text, valueOf } from "../ui/field";
 import { ChannelIcon, DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
-import { None, Pill, Status } from "../ui/parts";
+import { Head, None, Pill, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { fieldOf, post, put, read, remove, useWrite } from "../write";
 import { channelTypes, cleaned, headerLines, leadsTo, parseHeaders, type Config, type ConfigField } from "./channelconfig";
@@ -45,14 +45,14 @@ export function Channels() {
       {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
-          <thead>
-            <tr><th scope="col" class="tight">{t("channel.enabled")}</th><th scope="col">{t("name")}</th><th scope="col">{t("channel.type")}</th><th scope="col">{t("channel.to")}</th><th scope="col" class="wide-only">{t("creator")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr>
-          </thead>
+          <Head columns={[[t("channel.enabled"), "tight"], [t("name")], [t("channel.type")], [t("channel.to")], [t("creator"), "wide-only"]]} tools />
           <tbody>
             {rows.map((c) => (
               <Fragment key={c.id}>
                 <tr class={(c.enabled ? "" : "gone") + (testing === c.id ? " on" : "")}>
-                  <td class="tight"><label class="check"><input type="checkbox" checked={c.enabled} disabled={w.busy || !admin} onChange={() => toggle(c)} aria-label={`${t("channel.enabled")}: ${c.name}`} /></label></td>
+                  <td class="tight">
+                    <label class="check"><input type="checkbox" checked={c.enabled} disabled={w.busy || !admin} onChange={() => toggle(c)} aria-label={`${t("channel.enabled")}: ${c.name}`} /></label>
+                  </td>
                   <td><b>{c.name}</b></td>
                   <td><Pill tone="none">{typeText(c.type)}</Pill></td>
                   <td class="mono sub">{leadsTo(c.type, c.config ?? {})}</td>
@@ -60,9 +60,9 @@ export function Channels() {
                   <td class="tools-col">
                     {admin ? (
                       <>
-                        <button type="button" class="icon-button" title={t("channel.test")} aria-label={`${t("channel.test")}: ${c.name}`} aria-pressed={testing === c.id} onClick={() => ask({ test: testing === c.id ? "" : String(c.id) }, true)}><ChannelIcon /></button>
-                        <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${c.name}`} onClick={() => ask({ do: String(c.id) })}><EditIcon /></button>
-                        <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${c.name}`} onClick={() => (gone.value = c)}><DeleteIcon /></button>
+                        <Tool does={t("channel.test")} to={c.name} pressed={testing === c.id} onClick={() => ask({ test: testing === c.id ? "" : String(c.id) }, true)}><ChannelIcon /></Tool>
+                        <Tool does={t("edit")} to={c.name} onClick={() => ask({ do: String(c.id) })}><EditIcon /></Tool>
+                        <Tool does={t("delete")} to={c.name} onClick={() => (gone.value = c)}><DeleteIcon /></Tool>
                       </>
                     ) : null}
                   </td>
@@ -142,6 +142,11 @@ function ChannelForm({ of, people, onDone, onClose }: { of?: Channel; people: re
     config.value = { ...config.peek(), [key]: v };
     w.clear();
   };
+  // What is not stored yet is sent whole; the id lends it the secrets that are.
+  const tryOut = (receiver: string) =>
+    same
+      ? post<Tested>(`/alarm/channels/${of.id}/test`, { receiver })
+      : post<Tested>("/alarm/channels/test", { ...(of ? { id: of.id } : {}), name: name.value.trim(), type: type.value, config: full(), receiver });
   const send = async (e: Event) => {
     e.preventDefault();
     if (lacks) return;
@@ -159,18 +164,22 @@ function ChannelForm({ of, people, onDone, onClose }: { of?: Channel; people: re
         <div class="fields">
           <Field label={t("name")} class="w6" error={wrong("name")}><input class="field" name="name" data-first value={name.value} onInput={(e: Event) => (name.value = valueOf(e))} spellcheck={false} /></Field>
           <Field label={t("channel.type")} class="w6" error={wrong("type")}>
-            <select class="field" name="type" value={type.value} onChange={(e: Event) => (type.value = valueOf(e))}>{Object.keys(channelTypes).map((x) => <option key={x} value={x}>{typeText(x)}</option>)}</select>
+            <select class="field" name="type" value={type.value} onChange={(e: Event) => (type.value = valueOf(e))}>
+              {Object.keys(channelTypes).map((x) => <option key={x} value={x}>{typeText(x)}</option>)}
+            </select>
           </Field>
           <p class="sub">{type.value in channelTypes ? t(`channel.${type.value}.text` as Key) : ""}</p>
-          {fields.map((f) => <ConfigInput key={type.value + f.key} f={f} value={config.value[f.key]} headers={headers.value} bad={wrong(f.key)} onChange={(v) => set(f.key, v)} onHeaders={(v) => (headers.value = v)} />)}
+          {fields.map((f) => (
+            <ConfigInput
+              key={type.value + f.key} f={f} value={config.value[f.key]} headers={headers.value} bad={wrong(f.key)}
+              onChange={(v) => set(f.key, v)} onHeaders={(v) => (headers.value = v)}
+            />
+          ))}
           <label class="check"><input type="checkbox" checked={enabled.value} onChange={(e: Event) => (enabled.value = checkedOf(e))} /> {t("channel.enabled")}</label>
         </div>
         {w.error && !known.includes(fieldOf(w.error)) ? <div class="failure" role="alert">{say(w.error)}</div> : null}
         <div class="test-line">
-          <TestSend
-            people={people}
-            send={(receiver) => (same ? post<Tested>(`/alarm/channels/${of.id}/test`, { receiver }) : post<Tested>("/alarm/channels/test", { ...(of ? { id: of.id } : {}), name: name.value.trim(), type: type.value, config: full(), receiver }))}
-          />
+          <TestSend people={people} send={tryOut} />
         </div>
         <div class="actions">
           <button type="button" class="button" onClick={onClose}>{t("cancel")}</button>

@@ -6,7 +6,7 @@ import { useLoad } from "../load";
 import { place } from "../router";
 import { Link } from "../frame";
 import { defaults, formatView } from "../explore/view";
-import { None, Pill, Priority, Status } from "../ui/parts";
+import { Head, None, Pill, Priority, Status } from "../ui/parts";
 import { read } from "../write";
 import { parts } from "./data";
 import { Alive, type HostList } from "./hosts";
@@ -77,7 +77,7 @@ export function HostPage() {
         {rules.data?.host.maintain ? <div class="note warn">{t("host.maintained")}</div> : null}
         {all.length > 0 ? (
           <table class="grid blocks">
-            <thead><tr><th scope="col">{t("metric")}</th><th scope="col">{t("condition")}</th><th scope="col">{t("priority.short")}</th><th scope="col">{t("host.chain")}</th><th scope="col" class="wide-only">{t("hostgroups")}</th><th scope="col">{t("action")}</th></tr></thead>
+            <Head columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("host.chain")], [t("hostgroups"), "wide-only"], [t("action")]]} />
             <tbody>
               {all.map((r) => {
                 const s = r.strategy;
@@ -95,7 +95,11 @@ export function HostPage() {
                             <Link href={`/templates/${c.id}${c.id === r.owner_tpl.id ? "?on=" + s.id : ""}`} class={c.id === r.owner_tpl.id ? "owner" : "sub"}>{c.name}</Link>
                           </Fragment>
                         ))}
-                        {r.overridden.map((o) => <Link key={o.strategy_id} href={`/templates/${o.tpl_id}?on=${o.strategy_id}`} class="sub"><s>{t("host.replaces", { name: r.chain.find((c) => c.id === o.tpl_id)?.name ?? "#" + o.tpl_id })}</s></Link>)}
+                        {r.overridden.map((o) => (
+                          <Link key={o.strategy_id} href={`/templates/${o.tpl_id}?on=${o.strategy_id}`} class="sub">
+                            <s>{t("host.replaces", { name: r.chain.find((c) => c.id === o.tpl_id)?.name ?? "#" + o.tpl_id })}</s>
+                          </Link>
+                        ))}
                       </span>
                     </td>
                     <td class="wide-only"><span class="chips">{r.groups.map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.name}</Link>)}</span></td>

@@ -11,7 +11,7 @@ import { matcher, names } from "../text";
 import { Dialog, DialogForm } from "../ui/dialog";
 import { Field, valueOf } from "../ui/field";
 import { DeleteIcon, EditIcon } from "../ui/icons";
-import { Filter, None, Status } from "../ui/parts";
+import { Filter, More, None, Status } from "../ui/parts";
 import { Segment } from "../ui/segment";
 import { told } from "../ui/toast";
 import { post, put, read, remove, useWrite } from "../write";
@@ -69,7 +69,7 @@ export function HostGroupPage() {
                 </tbody>
               </table>
             ) : members.length > 0 ? <div class="blank">{t("nomatch")}</div> : <None of={one}><b>{t("group.empty")}</b><span>{t("group.empty.text")}</span></None>}
-            {rows.length > n ? <div class="more"><button type="button" class="link" onClick={() => ask({ n: String(n + most) }, true)}>{t("more.of", { n: count(n), all: count(rows.length) })}</button></div> : null}
+            <More shown={n} all={rows.length} onMore={() => ask({ n: String(n + most) }, true)} />
           </section>
           <div>
             <Members id={id} onDone={one.reload} />
@@ -182,6 +182,7 @@ function Members({ id, onDone }: { id: number; onDone(): void }) {
     };
   }, [key]);
   const c = change.value?.is;
+  const n = (mode === "add" ? c?.added?.length : mode === "remove" ? c?.removed?.length : c?.members) ?? 0;
   const ready = c !== undefined && change.value?.of === key;
   const nothing = c !== undefined && (c.added ?? []).length === 0 && (c.removed ?? []).length === 0;
   const send = async (e: Event) => {
@@ -198,7 +199,10 @@ function Members({ id, onDone }: { id: number; onDone(): void }) {
       <div class="section-head">
         <h2>{t("group.change")}</h2>
         <div class="end">
-          <Segment<Mode> label={t("group.change")} value={mode} options={[["add", t("mode.add")], ["remove", t("mode.remove")], ["replace", t("mode.replace")]]} onChange={(m) => ask({ mode: m === "add" ? "" : m }, true)} />
+          <Segment<Mode>
+            label={t("group.change")} value={mode} options={[["add", t("mode.add")], ["remove", t("mode.remove")], ["replace", t("mode.replace")]]}
+            onChange={(m) => ask({ mode: m === "add" ? "" : m }, true)}
+          />
         </div>
       </div>
       <form class="stack inset" onSubmit={(e: Event) => void send(e)}>
@@ -218,7 +222,7 @@ function Members({ id, onDone }: { id: number; onDone(): void }) {
         {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
         <div class="actions">
           <button type="submit" class={"button " + (mode === "add" ? "primary" : "danger")} disabled={!ready || nothing || hosts.length === 0 || w.busy} aria-busy={w.busy}>
-            {hosts.length === 0 ? t("group.change") : mode === "add" ? t("mode.add.n", { n: count(c?.added?.length ?? 0) }) : mode === "remove" ? t("mode.remove.n", { n: count(c?.removed?.length ?? 0) }) : t("mode.replace.n", { n: count(c?.members ?? 0) })}
+            {hosts.length === 0 ? t("group.change") : t(`mode.${mode}.n`, { n: count(n) })}
           </button>
         </div>
       </form>

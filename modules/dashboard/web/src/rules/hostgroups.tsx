@@ -9,7 +9,7 @@ import { matcher } from "../text";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { Field, valueOf } from "../ui/field";
 import { DeleteIcon, PlusIcon } from "../ui/icons";
-import { Filter, None, Status } from "../ui/parts";
+import { Filter, Head, None, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { post, read, remove } from "../write";
 import type { Group } from "./data";
@@ -30,13 +30,13 @@ export function HostGroups() {
       <Status of={[list]} />
       {rows.length > 0 ? (
         <table class="grid">
-          <thead><tr><th scope="col">{t("name")}</th><th scope="col">{t("creator")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
+          <Head columns={[[t("name")], [t("creator")]]} tools />
           <tbody>
             {rows.map((g) => (
               <tr key={g.id}>
                 <td><Link href={"/hostgroups/" + g.id}>{g.grp_name}</Link></td>
                 <td class="sub">{g.create_user}</td>
-                <td class="tools-col"><button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${g.grp_name}`} onClick={() => (gone.value = g)}><DeleteIcon /></button></td>
+                <td class="tools-col"><Tool does={t("delete")} to={g.grp_name} onClick={() => (gone.value = g)}><DeleteIcon /></Tool></td>
               </tr>
             ))}
           </tbody>

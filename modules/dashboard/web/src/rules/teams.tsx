@@ -2,15 +2,14 @@
 import { useSignal } from "@preact/signals";
 import { count, say, t } from "../i18n";
 import { useLoad } from "../load";
-import { ask, param } from "../query";
+import { ask, hrefWith, param } from "../query";
 import { user } from "../session";
 import { Link } from "../frame";
 import { matcher } from "../text";
-import { hrefWith } from "../query";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { Field, Text, valueOf } from "../ui/field";
 import { DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
-import { Filter, None, Pill, Status } from "../ui/parts";
+import { Filter, Head, None, Pill, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { post, put, read, remove, useWrite } from "../write";
 import type { Person, TeamRow } from "./data";
@@ -50,7 +49,7 @@ function TeamList({ teams, people }: { teams: Loading<TeamRow[]>; people: Loadin
       <Status of={[teams, people]} />
       {rows.length > 0 ? (
         <table class="grid blocks">
-          <thead><tr><th scope="col">{t("team")}</th><th scope="col">{t("group.members")}</th><th scope="col" class="wide-only">{t("team.resume")}</th><th scope="col" class="wide-only">{t("creator")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
+          <Head columns={[[t("team")], [t("group.members")], [t("team.resume"), "wide-only"], [t("creator"), "wide-only"]]} tools />
           <tbody>
             {rows.map((r) => (
               <tr key={r.team.id}>
@@ -62,8 +61,8 @@ function TeamList({ teams, people }: { teams: Loading<TeamRow[]>; people: Loadin
                 <td class="wide-only sub">{r.team.resume}</td>
                 <td class="wide-only sub">{r.creator_name}</td>
                 <td class="tools-col">
-                  <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${r.team.name}`} onClick={() => ask({ do: String(r.team.id) })}><EditIcon /></button>
-                  <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${r.team.name}`} onClick={() => (gone.value = r)}><DeleteIcon /></button>
+                  <Tool does={t("edit")} to={r.team.name} onClick={() => ask({ do: String(r.team.id) })}><EditIcon /></Tool>
+                  <Tool does={t("delete")} to={r.team.name} onClick={() => (gone.value = r)}><DeleteIcon /></Tool>
                 </td>
               </tr>
             ))}
@@ -160,7 +159,7 @@ function UserList({ people }: { people: Loading<Person[]> }) {
       {w.error ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
-          <thead><tr><th scope="col">{t("user.name")}</th><th scope="col">{t("user.cnname")}</th><th scope="col">{t("user.email")}</th><th scope="col" class="wide-only">{t("user.phone")}</th><th scope="col" class="wide-only">IM</th><th scope="col">{t("user.role")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
+          <Head columns={[[t("user.name")], [t("user.cnname")], [t("user.email")], [t("user.phone"), "wide-only"], ["IM", "wide-only"], [t("user.role")]]} tools />
           <tbody>
             {rows.map((p) => (
               <tr key={p.id}>
@@ -171,11 +170,13 @@ function UserList({ people }: { people: Loading<Person[]> }) {
                 <td class="wide-only sub">{p.im}</td>
                 <td>
                   {roles(p.role) ? <Pill tone={p.role < 0 ? "bad" : "info"}>{roles(p.role)}</Pill> : null}{" "}
-                  {admin && (p.role === 0 || p.role === 1) && p.id !== me ? <button type="button" class="link" disabled={w.busy} onClick={() => role(p, p.role === 0)}>{p.role === 0 ? t("role.make") : t("role.unmake")}</button> : null}
+                  {admin && (p.role === 0 || p.role === 1) && p.id !== me ? (
+                    <button type="button" class="link" disabled={w.busy} onClick={() => role(p, p.role === 0)}>{p.role === 0 ? t("role.make") : t("role.unmake")}</button>
+                  ) : null}
                 </td>
                 <td class="tools-col">
-                  {may(p) ? <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${p.name}`} onClick={() => ask({ do: String(p.id) })}><EditIcon /></button> : null}
-                  {admin && p.id !== me && p.role < 2 ? <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${p.name}`} onClick={() => (gone.value = p)}><DeleteIcon /></button> : null}
+                  {may(p) ? <Tool does={t("edit")} to={p.name} onClick={() => ask({ do: String(p.id) })}><EditIcon /></Tool> : null}
+                  {admin && p.id !== me && p.role < 2 ? <Tool does={t("delete")} to={p.name} onClick={() => (gone.value = p)}><DeleteIcon /></Tool> : null}
                 </td>
               </tr>
             ))}

@@ -9,9 +9,9 @@ import { go, place } from "../router";
 import { Link } from "../frame";
 import { splitCounter } from "../explore/group";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
-import { checkedOf, Field, valueOf } from "../ui/field";
+import { checkedOf, Field, Text, valueOf } from "../ui/field";
 import { CopyIcon, DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
-import { None, Priority, Status } from "../ui/parts";
+import { Head, None, Priority, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { fieldOf, post, put, read, remove, useWrite } from "../write";
 import { Bindings } from "./bindings";
@@ -129,13 +129,10 @@ function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<
       {edit === "new" ? <div class="inset">{form("new", 0, { ...emptyDraft, metric, tags })}</div> : null}
       {rows.length > 0 ? (
         <table class="grid blocks">
-          <thead>
-            <tr>
-              <th scope="col">{t("metric")}</th><th scope="col">{t("condition")}</th><th scope="col">{t("priority.short")}</th>
-              <th scope="col" class="wide-only">{t("max_step.short")}</th><th scope="col" class="wide-only">{t("hours")}</th><th scope="col" class="wide-only">{t("note")}</th><th scope="col">{t("from")}</th>
-              <th class="tools-col"><span class="hidden">{t("edit")}</span></th>
-            </tr>
-          </thead>
+          <Head
+            columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("max_step.short"), "wide-only"], [t("hours"), "wide-only"], [t("note"), "wide-only"], [t("from")]]}
+            tools
+          />
           <tbody>
             {rows.map((r) => {
               const s = r.strategy;
@@ -154,8 +151,8 @@ function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<
                     <td class="tools-col">
                       {r.own ? (
                         <>
-                          <button type="button" class="icon-button" title={t("edit")} aria-label={`${t("edit")}: ${s.metric}`} onClick={() => ask({ edit: editing ? "" : String(s.id) })}><EditIcon /></button>
-                          <button type="button" class="icon-button" title={t("delete")} aria-label={`${t("delete")}: ${s.metric}`} onClick={() => (gone.value = r)}><DeleteIcon /></button>
+                          <Tool does={t("edit")} to={s.metric} onClick={() => ask({ edit: editing ? "" : String(s.id) })}><EditIcon /></Tool>
+                          <Tool does={t("delete")} to={s.metric} onClick={() => (gone.value = r)}><DeleteIcon /></Tool>
                         </>
                       ) : over ? null : (
                         <button type="button" class="link" aria-label={`${t("strategy.override")}: ${s.metric}`} onClick={() => ask({ edit: "over-" + s.id })}>{t("strategy.override")}</button>
@@ -235,7 +232,9 @@ function ActionForm({ id, action, onSaved }: { id: number; action: Action | null
           <label class="check"><input type="checkbox" checked={a.callback === 1} onChange={(e: Event) => set({ callback: checkedOf(e) ? 1 : 0 })} /> {t("action.callback")}</label>
           {a.callback === 1 ? (
             <>
-              <Field label={t("action.url")} error={fieldOf(w.error) === "url" ? say(w.error) : undefined}><input class="field mono" name="url" value={a.url} placeholder="http://" onInput={(e: Event) => set({ url: valueOf(e) })} spellcheck={false} /></Field>
+              <Field label={t("action.url")} error={fieldOf(w.error) === "url" ? say(w.error) : undefined}>
+                <Text class="field mono" name="url" value={a.url} placeholder="http://" onText={(url) => set({ url })} />
+              </Field>
               {flags.map((f) => (
                 <label class="check" key={f}><input type="checkbox" checked={a[f] === 1} onChange={(e: Event) => set({ [f]: checkedOf(e) ? 1 : 0 })} /> {t(`action.${f}`)}</label>
               ))}

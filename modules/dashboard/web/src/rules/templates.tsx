@@ -9,7 +9,7 @@ import { copyName, matcher } from "../text";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { Field, valueOf } from "../ui/field";
 import { CopyIcon, DeleteIcon, PlusIcon } from "../ui/icons";
-import { Filter, None, Status } from "../ui/parts";
+import { Filter, Head, None, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { post, read, remove } from "../write";
 import { bodyOf, draftOf, type Action, type Template, type TemplateDetail, type TemplateRow } from "./data";
@@ -43,7 +43,7 @@ export function Templates() {
       ) : null}
       {rows.length > 0 ? (
         <table class="grid">
-          <thead><tr><th scope="col">{t("name")}</th><th scope="col">{t("template.parent")}</th><th scope="col" class="wide-only">{t("creator")}</th><th class="tools-col"><span class="hidden">{t("edit")}</span></th></tr></thead>
+          <Head columns={[[t("name")], [t("template.parent")], [t("creator"), "wide-only"]]} tools />
           <tbody>
             {rows.map(({ template: x, parent_name }) => (
               <tr key={x.id}>
@@ -51,8 +51,8 @@ export function Templates() {
                 <td>{x.parent_id ? <Link href={"/templates/" + x.parent_id} class="sub">{parent_name || "#" + x.parent_id}</Link> : null}</td>
                 <td class="wide-only sub">{x.create_user}</td>
                 <td class="tools-col">
-                  <button type="button" class="icon-button" title={t("copy.of")} aria-label={t("copy.of") + ": " + x.tpl_name} onClick={() => (copied.value = x)}><CopyIcon /></button>
-                  <button type="button" class="icon-button" title={t("delete")} aria-label={t("delete") + ": " + x.tpl_name} onClick={() => (gone.value = x)}><DeleteIcon /></button>
+                  <Tool does={t("copy.of")} to={x.tpl_name} onClick={() => (copied.value = x)}><CopyIcon /></Tool>
+                  <Tool does={t("delete")} to={x.tpl_name} onClick={() => (gone.value = x)}><DeleteIcon /></Tool>
                 </td>
               </tr>
             ))}

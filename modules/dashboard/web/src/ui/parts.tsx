@@ -1,7 +1,7 @@
 // The small marks that pages share.
 import type { ComponentChildren } from "preact";
 import { now } from "../clock";
-import { age, t } from "../i18n";
+import { age, count, t } from "../i18n";
 import { moment } from "../text";
 import { Failure } from "./error";
 import { reloadAll, type Loaded } from "../load";
@@ -52,4 +52,35 @@ export function Status({ of }: { of: readonly Loaded<unknown>[] }) {
 export function None<T>({ of, children }: { of: Loaded<T>; children: ComponentChildren }) {
   if (of.data === undefined) return of.error === null ? <div class="blank">{t("loading")}</div> : null;
   return <div class="blank">{children}</div>;
+}
+
+/** The headings of a table, each a text with the class of its cell; tools says that a last column has buttons. */
+export function Head({ columns, tools }: { columns: readonly (readonly [text: string, name?: string])[]; tools?: boolean }) {
+  return (
+    <thead>
+      <tr>
+        {columns.map(([text, name]) => <th key={text} scope="col" class={name}>{text}</th>)}
+        {tools ? <th class="tools-col"><span class="hidden">{t("edit")}</span></th> : null}
+      </tr>
+    </thead>
+  );
+}
+
+/** A small button of a row: what it does, and to what. */
+export function Tool({ does, to, pressed, onClick, children }: { does: string; to: string; pressed?: boolean; onClick(): void; children: ComponentChildren }) {
+  return (
+    <button type="button" class="icon-button" title={does} aria-label={`${does}: ${to}`} aria-pressed={pressed} onClick={onClick}>
+      {children}
+    </button>
+  );
+}
+
+/** Below a list that is not drawn whole: how much of it is, and the way to more. */
+export function More({ shown, all, onMore }: { shown: number; all: number; onMore(): void }) {
+  if (shown >= all) return null;
+  return (
+    <div class="more">
+      <button type="button" class="link" onClick={onMore}>{t("more.of", { n: count(shown), all: count(all) })}</button>
+    </div>
+  );
 }
