@@ -47,6 +47,7 @@ type Alarm struct {
 	instance string        // its name among the alarms of this Redis; a restart has another
 	lease    time.Duration // of locks: how long an alarm that is dead holds up others
 	gap      time.Duration // between two tries of a message
+	backlog  int           // of messages for one provider that takes none
 
 	people    *remembered
 	channels  *channels
@@ -98,7 +99,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	host, _ := os.Hostname() // for people who look into Redis
 	a := &Alarm{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, loc: loc, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
-		lease: 10 * time.Second, gap: time.Second, results: newMailbox[*message](), shared: make(chan struct{}), outlets: outlets{m: map[string]*outlet{}},
+		lease: 10 * time.Second, gap: time.Second, backlog: maxBacklog, results: newMailbox[*message](), shared: make(chan struct{}), outlets: outlets{m: map[string]*outlet{}},
 		callbacks: sender.NewCaller(3*time.Second, 20*time.Second),
 		channels:  &channels{db: deps.DB, api: cfg.API, log: deps.Log},
 	}

@@ -64,6 +64,7 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 		n++
 		var body string
 		body, err = a.callbacks.Get(a.hard, callbackURL(address, m.item.event, a.loc))
+		o.called(err)
 		<-o.calls
 		if a.hard.Err() != nil {
 			return "", n, ""
@@ -147,7 +148,7 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 		if len(one.notices) == 0 {
 			continue
 		}
-		result, n, answer := a.try(ctx, a.outlet(ch.name, ch.typ).calls, a.current(ch), one)
+		result, n, answer := a.try(ctx, a.outlet(ch.name, ch.typ), a.current(ch), one)
 		if result == "" {
 			return false
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"falcon/common/model"
 	"falcon/common/portal"
 )
 
@@ -321,4 +322,51 @@ func TestHousekeeping(t *testing.T) {
 			t.Errorf("%d unread, %v", unread, err)
 		}
 	})
+}
+
+// A provider that takes nothing does not hold up the others, and its backlog is bounded.
+func TestDeadProvider(t *testing.T) {
+	w := newWorld(t)
+	w.channel("hook", "webhook", map[string]any{"url": "http://127.0.0.1:1/"})
+	w.set = func(c *Config) { c.API.IM, c.Worker.Webhook = w.sink.URL+"/im", 1 }
+	w.before = func(a *Alarm) { a.backlog = 50 }
+	action := w.action(portal.Action{UIC: "ops"})
+	at := time.Now().Unix() - 1000
+	const n = 400
+	var all []*model.Event
+	for i := range n {
+		all = append(all, event(fmt.Sprint("s_", i), action, 1, "PROBLEM", at, 0))
+	}
+	w.push(all...)
+	r := w.start()
+	w.eventually(func() error {
+		if n := len(w.sink.Posts("/im")); n != len(all) {
+			return fmt.Errorf("%d posts", n)
+		}
+		return w.empty()
+	})
+	tried, given := 0, 0
+	for i := range n {
+		rows, err := w.db.CaseNotices(t.Context(), fmt.Sprint("s_", i), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			switch {
+			case row.Channel != "hook":
+			case row.Attempts == tries && strings.Contains(row.Answer, "connection refused"):
+				tried++
+			case row.Attempts == 0 && row.Result == portal.NoticeFailed && strings.HasPrefix(row.Answer, "not tried: "):
+				given++
+			default:
+				t.Errorf("%+v", row)
+			}
+		}
+	}
+	if tried < 50 || tried+given != n {
+		t.Errorf("%d tried, %d given up", tried, given)
+	}
+	if bad := r.bad.Get("hook"); bad != n {
+		t.Errorf("%d counted", bad)
+	}
 }

@@ -28,8 +28,9 @@
 // database is away events wait in Redis; while nobody can say whom an action tells, the
 // rows are written and the messages wait for an hour.
 //
-// A provider that takes no message for long keeps others from being told once 20 000
-// events wait for it.
+// A provider that takes nothing holds up no other channel: its messages wait, 5000 of
+// them at most, and are tried three times each; what comes beyond fails with the reason
+// in its row.
 //
 // Not there yet: merging, acknowledging, escalation, blocking, whitelists, the owners of
 // hosts, phone calls and robots; all of them pass through route.go.

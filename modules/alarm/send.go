@@ -21,6 +21,9 @@ const (
 	// lanes of an outlet: the messages of one event id are in one lane, in order. A
 	// message that waits for its next try holds up its lane and no call.
 	lanes = 128
+	// maxBacklog is how many messages wait for a provider that takes none before others
+	// are given up, so that other channels go on.
+	maxBacklog = 5000
 	// claimed is how many messages may be claimed and have no result yet, for each call
 	// that an outlet makes at once. All of them are possible repeats when alarm is killed.
 	claimed = 4
@@ -49,6 +52,37 @@ type outlet struct {
 	lanes [lanes]chan *message
 	calls chan struct{} // holds one value for each call under way
 	room  chan struct{} // holds one value for each message that is claimed and has no result
+
+	mu    sync.Mutex
+	fails int    // calls that failed since the last success
+	last  string // why the last of them did
+}
+
+// called notes how a call ended.
+func (o *outlet) called(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil {
+		o.fails, o.last = 0, ""
+		return
+	}
+	o.fails++
+	o.last = err.Error()
+}
+
+// deadAfter is how many calls in a row fail before a provider is taken for dead.
+const deadAfter = 20
+
+// dead says why no more messages should wait for the provider, when more than backlog
+// do and it takes none; else "".
+func (o *outlet) dead(backlog int) string {
+	n := o.queue.len()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n <= backlog || o.fails < deadAfter {
+		return ""
+	}
+	return fmt.Sprintf("not tried: %d messages wait already, and the last %d calls failed: %s", n, o.fails, o.last)
 }
 
 func newOutlet(calls int) *outlet {
@@ -125,7 +159,7 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		}) {
 			return
 		}
-		ended := ctx.Err() != nil
+		ended, why := ctx.Err() != nil, o.dead(a.backlog)
 		for _, m := range batch {
 			var kept []portal.Notice
 			var to []string
@@ -147,6 +181,11 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 			m.out = o
 			if ended {
 				a.giveBack(m)
+				continue
+			}
+			if why != "" {
+				a.sent(m.notices[0].Channel, false)
+				a.result(m, portal.NoticeFailed, 0, why)
 				continue
 			}
 			o.lanes[partOf(m.item.event.Id, lanes)] <- m
@@ -190,7 +229,7 @@ func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 	if m.callback {
 		result, more, answer = a.call(ctx, o, m)
 	} else {
-		result, more, answer = a.try(ctx, o.calls, a.current(m.ch), m)
+		result, more, answer = a.try(ctx, o, a.current(m.ch), m)
 	}
 	if result == "" {
 		if more == 0 {
@@ -198,11 +237,16 @@ func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 		}
 		return
 	}
+	a.result(m, result, more, answer)
+}
+
+// result notes what became of a claimed message after some calls.
+func (a *Alarm) result(m *message, result string, calls int, answer string) {
 	now := a.now()
 	for i := range m.notices {
 		n := &m.notices[i]
 		n.Result, n.Answer, n.SendTS = result, answer, now
-		n.Attempts += more - 1 // claiming has counted one
+		n.Attempts += calls - 1 // claiming has counted one
 	}
 	a.results.put(m)
 }
@@ -220,7 +264,7 @@ func (a *Alarm) current(ch *channel) *channel {
 
 // try sends the message until that succeeds, a few times. n is how many calls were made.
 // The result is empty when ctx has ended; a call that is under way is waited for.
-func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *message) (result string, n int, answer string) {
+func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (result string, n int, answer string) {
 	if ch.bad != nil {
 		a.sent(ch.name, false)
 		return portal.NoticeFailed, 1, ch.bad.Error()
@@ -238,13 +282,14 @@ func (a *Alarm) try(ctx context.Context, calls chan struct{}, ch *channel, m *me
 	}
 	for {
 		select {
-		case calls <- struct{}{}:
+		case o.calls <- struct{}{}:
 		case <-ctx.Done():
 			return "", n, ""
 		}
 		n++
 		said, err := ch.send.Send(a.hard, text)
-		<-calls
+		o.called(err)
+		<-o.calls
 		if err == nil {
 			a.sent(ch.name, true)
 			a.failing.clear("channel " + ch.name)
