@@ -90,7 +90,7 @@ func TestValidateNamesTheSection(t *testing.T) {
 func TestWired(t *testing.T) {
 	cfg := DefaultConfig()
 	if _, err := conf.Parse([]byte(`{
-		"data": "/srv/falcon", "listen": "0.0.0.0", "mysql": "u:p@tcp(db:3306)/",
+		"data": "/srv/falcon", "listen": "0.0.0.0", "mysql": "u:p@tcp(db:3306)/", "redis": "secret@redis:6379",
 		"transfer": {"rpc": {"enabled": true, "listen": "10.0.0.1:8433"}, "spool": {"dir": "/fast/spool"}}
 	}`), &cfg); err != nil {
 		t.Fatal(err)
@@ -103,6 +103,17 @@ func TestWired(t *testing.T) {
 		{"the transfer's graph, reached over the loopback", w.Transfer.Graph.Cluster["graph-00"], "127.0.0.1:6070"},
 		{"a folder that is written", w.Transfer.Spool.Dir, "/fast/spool"},
 		{"a folder that is not", w.Graph.Data, "/srv/falcon/graph"},
+		{"transfer's judge", w.Transfer.Judge.Cluster["judge-00"], "127.0.0.1:6080"},
+		{"judge's hbs", strings.Join(w.Judge.HBS.Servers, ","), "127.0.0.1:6030"},
+		{"judge's folder", w.Judge.Data, "/srv/falcon/judge"},
+		{"judge's Redis", w.Judge.Alarm.Redis.Addr.Reveal(), "secret@redis:6379"},
+		{"alarm's Redis", w.Alarm.Redis.Addr.Reveal(), "secret@redis:6379"},
+		{"api's Redis", w.API.Redis.Addr.Reveal(), "secret@redis:6379"},
+		{"where the links in mails lead", w.Alarm.API.Dashboard, "http://127.0.0.1:8080"},
+		{"whom api asks for the rules of a host", w.API.HBS.Addr, "http://127.0.0.1:6031"},
+		{"whom api asks to try a channel", w.API.Alarm.Addr, "http://127.0.0.1:9912"},
+		{"the database alarms", w.API.DB.Alarms.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
+		{"alarm's", w.Alarm.Alarms.Addr.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"the database uic", w.API.DB.UIC.Reveal(), "u:p@tcp(db:3306)/uic?loc=Local&parseTime=true"},
 	} {
 		if tc.got != tc.want {
