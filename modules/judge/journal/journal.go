@@ -375,6 +375,10 @@ func (j *Journal) Snapshot(fill func(emit func(record []byte) error) error) (err
 	if err := os.Rename(f.Name(), j.path("snapshot", n)); err != nil {
 		return err
 	}
+	// The name must be on the disk before the files that it replaces are not.
+	if err := syncDir(j.dir); err != nil {
+		return err
+	}
 	found, err := list(j.dir)
 	if err != nil {
 		return err
@@ -385,6 +389,14 @@ func (j *Journal) Snapshot(fill func(emit func(record []byte) error) error) (err
 		}
 	}
 	return f.Close()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Sync makes what was appended outlive a power failure.
