@@ -216,6 +216,10 @@ test("a strategy is checked while it is written, and what is wrong stands at its
   expect(await form.getByText("write the name of a metric").count()).toBe(0); // nobody has been there yet
   await form.locator("[name=metric]").fill("cpu.idle");
   await form.getByText("12 series match now").waitFor();
+  await form.getByText("What do these mean?").click();
+  await form.getByText("Every series but those with this tag.").waitFor();
+  expect(await wrong(p)).toEqual([]);
+  expect(await overflow(p)).toBeLessThanOrEqual(0);
   await form.locator("[name=right_value]").fill("10");
   await expect.poll(() => form.getByText("is no number").count()).toBe(0);
   await form.locator("[name=func]").fill("none");
@@ -420,9 +424,9 @@ test("a phone has the same menu, and the choices that its bar has no room for", 
 test("links of the former dashboard lead to where their pages are now", async () => {
   const p = await page();
   await useFake(p);
-  for (const [from, to] of [["/portal/template/view/2", "/templates/2"], ["/portal/hostgroup", "/hostgroups"], ["/portal/alarm-dash/case", "/alarms"]] as const) {
+  for (const [from, to] of [["/portal/template/view/2", "/templates/2"], ["/portal/template?q=disk&p=1", "/templates?q=disk"], ["/portal/hostgroup", "/hostgroups"], ["/portal/alarm-dash/case", "/alarms"], ["/portal/alarm-dash/case/event?case_id=s_41_a", "/alarms?id=s_41_a"]] as const) {
     await p.goto(from);
-    await p.waitForURL("**" + to);
+    await p.waitForURL((u) => u.pathname + u.search === to);
   }
   await done(p);
 });

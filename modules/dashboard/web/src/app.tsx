@@ -8,9 +8,11 @@ import { Help, helpOpen } from "./help";
 import { t, type Key } from "./i18n";
 import { reloadAll } from "./load";
 import { Login } from "./login";
+import { param } from "./query";
 import { go, place } from "./router";
 import { searchID } from "./searchbox";
 import { resume, sessionError, user } from "./session";
+import { changed } from "./text";
 import { Failure } from "./ui/error";
 import { lazy } from "./ui/lazy";
 import { Toast } from "./ui/toast";
@@ -34,11 +36,12 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
 
 // Addresses of the former dashboard that people have in mails and bookmarks: where they lead now, or that their page is not there yet.
 const moved: readonly [RegExp, string][] = [
-  [/^\/portal\/template\/(?:view|update)\/(\d+)$/, "/templates/$1"],
+  [/^\/portal\/template\/(?:view|update|binds)\/(\d+)$/, "/templates/$1"],
   [/^\/portal\/templates?$/, "/templates"],
   [/^\/portal\/hostgroups?$/, "/hostgroups"],
   [/^\/portal\/group\/(\d+)\/hosts$/, "/hostgroups/$1"],
   [/^\/portal\/alarm-dash\/case$/, "/alarms"],
+  [/^\/portal\/alarm-dash\/case\/event$/, "/alarms"],
 ];
 const later = [/^\/portal(\/|$)/, /^\/screen(s?)(\/|$)/, /^\/charts?(\/|$)/];
 
@@ -84,7 +87,8 @@ function Page() {
 
 function movedTo(path: string): string {
   const found = moved.find(([from]) => from.test(path));
-  return found ? path.replace(found[0], found[1]) : "";
+  // Of their queries the search and the case mean something here.
+  return found ? path.replace(found[0], found[1]) + changed("", { q: param("q"), id: param("case_id") }) : "";
 }
 
 function Message({ title, text }: { title: Key; text: Key }) {

@@ -1,5 +1,6 @@
 // A strategy on its way: checked while it is written, with the series that it would watch.
 import { useSignal } from "@preact/signals";
+import { Fragment } from "preact";
 import { useEffect } from "preact/hooks";
 import { ApiError, call, isAbort } from "../api";
 import { count, say, t, type Key } from "../i18n";
@@ -22,6 +23,11 @@ interface Check {
 
 const operators = ["<", "<=", ">", ">=", "==", "!="];
 const functions = ["all(#3)", "max(#3)", "min(#3)", "avg(#5)", "sum(#3)", "diff(#2)", "pdiff(#2)", "lookup(#2,3)", "stddev(#7)"];
+
+const explained: readonly (readonly [sign: string, key: Key])[] = [
+  ["mount=/", "explain.tags"], ["^mount=/boot", "explain.not"], ["all(#3)", "explain.all"], ["max min avg sum", "explain.avg"], ["diff pdiff", "explain.diff"],
+  ["lookup(#2,3)", "explain.lookup"], ["stddev(#11)", "explain.stddev"], ["p0 … p9", "explain.priority"], ["3", "explain.max"], ["22:00 08:00", "explain.hours"],
+];
 
 interface Props {
   /** Of the template it belongs to. */
@@ -111,6 +117,12 @@ export function StrategyForm({ tpl, id, first, onSaved, onClose }: Props) {
         <datalist id="metrics">{(metrics.data ?? []).filter((m) => m !== "").map((m) => <option key={m} value={m} />)}</datalist>
         <datalist id="functions">{functions.map((f) => <option key={f} value={f} />)}</datalist>
       </div>
+      <details class="explain">
+        <summary>{t("explain")}</summary>
+        <dl>
+          {explained.map(([sign, key]) => <Fragment key={key}><dt class="mono">{sign}</dt><dd>{t(key)}</dd></Fragment>)}
+        </dl>
+      </details>
       {(c?.warnings ?? []).map((text) => <div key={text} class="note warn">{text}</div>)}
       {others.map((e) => <div key={e.field} class="failure" role="alert">{e.field}: {e.error}</div>)}
       {w.error && !known.includes(fieldOf(w.error)) ? <div class="failure" role="alert">{say(w.error)}</div> : null}
