@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 // their names.
 type Config struct {
 	daemon.Base
+	// LogLevel is a key of the fork: debug, info or warn.
+	LogLevel string `json:"log_level"`
 	// Remain is how many points a series keeps at least.
 	Remain int             `json:"remain"`
 	HTTP   daemon.Listener `json:"http"`
@@ -58,7 +61,7 @@ type Alarm struct {
 // DefaultConfig returns the configuration of a judge whose file is empty.
 func DefaultConfig() Config {
 	return Config{
-		Base: daemon.DefaultBase(), Remain: 11,
+		Base: daemon.DefaultBase(), LogLevel: "info", Remain: 11,
 		HTTP: daemon.Listener{Enabled: true, Listen: "0.0.0.0:6081"},
 		RPC:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6080"},
 		HBS: HBS{
@@ -70,9 +73,20 @@ func DefaultConfig() Config {
 	}
 }
 
+// Common returns the part that all daemons have; log_level counts in it.
+func (c *Config) Common() *daemon.Base {
+	if c.LogLevel == "debug" {
+		c.Debug = true
+	}
+	return &c.Base
+}
+
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
 	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
+	if !slices.Contains([]string{"debug", "info", "warn"}, c.LogLevel) {
+		errs = append(errs, fmt.Errorf(`log_level: %q is unknown, use "debug", "info" or "warn"`, c.LogLevel))
+	}
 	if !c.RPC.Enabled {
 		errs = append(errs, errors.New("rpc.enabled: a judge without RPC takes no points, set it to true"))
 	}
