@@ -202,7 +202,7 @@ func TestPages(t *testing.T) {
 	}{
 		{`{"name":"chat","receiver":"ann"}`, 200, `{"ok":true,"answer":"200 OK ok","error":""}`},
 		{`{"name":"new","type":"webhook","config":{"url":"` + w.sink.URL + `/new"}}`, 200, `{"ok":true,"answer":"200 OK ok","error":""}`},
-		{`{"name":"bell","receiver":"bare"}`, 200, `{"ok":true,"answer":"the inbox needs no provider","error":""}`},
+		{`{"name":"bell","receiver":"bare"}`, 200, `{"ok":true,"answer":"it is in the inbox of bare","error":""}`},
 		{`{"name":"chat","receiver":"bare"}`, 200, `{"ok":false,"answer":"","error":"receiver: user \"bare\" has no address for a channel of type im: fill in the profile"}`},
 		{`{"name":"chat","receiver":"zoe"}`, 200, `{"ok":false,"answer":"","error":"receiver: there is no user \"zoe\""}`},
 		{`{"name":"chat"}`, 200, `{"ok":false,"answer":"","error":"receiver: name a user who is to get the test"}`},
@@ -216,6 +216,10 @@ func TestPages(t *testing.T) {
 	}
 	if got := w.contents("/im"); len(got) != 1 || !strings.HasPrefix(got[0], "[test] a message through the channel chat") || len(w.sink.Posts("/new")) != 1 {
 		t.Errorf("told %q", got)
+	}
+
+	if items, unread, err := w.db.Inbox(t.Context(), "bare", 10, 0); err != nil || unread != 1 || items[0].Endpoint != "test" || items[0].CaseID != "" {
+		t.Errorf("the inbox of who tried it holds %+v, %d unread, %v", items, unread, err)
 	}
 
 	// /unrecovered, /dead, /requeue

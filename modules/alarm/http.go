@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"falcon/common/daemon"
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/common/stat"
@@ -216,9 +217,22 @@ func (a *Alarm) test(ctx context.Context, row portal.AlarmChannel, receiver stri
 		m.To = []string{addr}
 	}
 	if row.Type == sender.Inbox {
-		return "the inbox needs no provider", nil
+		return a.testInbox(ctx, row.Name, receiver)
 	}
 	return ch.send.Send(ctx, m)
+}
+
+// testInbox puts a message that belongs to no case into somebody's inbox.
+func (a *Alarm) testInbox(ctx context.Context, channel, receiver string) (string, error) {
+	now := a.now()
+	_, err := a.deps.DB.QueueNotices(ctx, []portal.Notice{{
+		EventTS: now, SendTS: now, Endpoint: "test", Metric: "a message through the channel " + channel, Priority: 8, Status: model.StatusOK, Step: 1,
+		Receiver: receiver, Channel: channel, Result: portal.NoticeSent, Attempts: 1, Inbox: true,
+	}})
+	if err != nil {
+		return "", fmt.Errorf("put it into the inbox of %q: %w", receiver, err)
+	}
+	return fmt.Sprintf("it is in the inbox of %s", receiver), nil
 }
 
 // unrecovered answers the cases that are a problem now.

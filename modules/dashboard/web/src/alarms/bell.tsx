@@ -25,8 +25,8 @@ export function Bell() {
   const visit = (i: Item) => {
     open.value = false;
     if (i.read_at === 0) void markRead([i.id]);
-    // Its case may be over by now: the history has both.
-    go(caseHref(i.case_id));
+    // Its case may be over by now: the history has both. A test of a channel has none.
+    if (i.case_id) go(caseHref(i.case_id));
   };
   return (
     <div class="bell" ref={root} onKeyDown={(e: KeyboardEvent) => e.key === "Escape" && (open.value = false)}>
