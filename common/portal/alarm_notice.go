@@ -59,8 +59,10 @@ func (n *Notice) key() noticeKey {
 	return noticeKey{n.CaseID, n.EventTS.Unix(), n.Status, n.Step, n.ActionID, n.Receiver, n.Channel}
 }
 
-// clipped returns n as its columns can hold it.
+// clipped returns n as its columns can hold it: times in whole seconds, which MySQL would
+// round.
 func (n Notice) clipped() Notice {
+	n.EventTS, n.SendTS = n.EventTS.Truncate(time.Second), n.SendTS.Truncate(time.Second)
 	n.CaseID, n.Status, n.Receiver, n.Channel = clip(n.CaseID, 50), clip(n.Status, 8), clip(n.Receiver, 64), clip(n.Channel, 64)
 	n.Endpoint, n.Metric, n.Answer = clip(n.Endpoint, 255), clip(n.Metric, 255), clip(n.Answer, 500)
 	n.Result = clip(cmp.Or(n.Result, NoticeQueued), 16)

@@ -248,6 +248,22 @@ func TestSaveEventsTogether(t *testing.T) {
 	})
 }
 
+// Times of any precision name one row.
+func TestNoticesOfParts(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		n := Notice{CaseID: "s_1", EventTS: time.Unix(1000, 700_000_000), SendTS: time.Unix(2000, 999_999_999), Status: "OK", Receiver: "root", Channel: "inbox"}
+		for range 2 {
+			rows, err := db.QueueNotices(t.Context(), []Notice{n})
+			if err != nil || rows[0].EventTS.Unix() != 1000 || rows[0].SendTS.Unix() != 2000 {
+				t.Fatalf("%+v, %v", rows, err)
+			}
+		}
+		if n := count(t, db.Alarms, "alarm_notice"); n != 1 {
+			t.Errorf("%d rows", n)
+		}
+	})
+}
+
 // A message is one sender's: the second who claims it does not get it.
 func TestClaimNotices(t *testing.T) {
 	eachStore(t, func(t *testing.T, db *DB) {
