@@ -25,12 +25,12 @@ type Config struct {
 	TsPolicy string          `json:"ts_policy"`
 	HTTP     daemon.Listener `json:"http"`
 	RPC      daemon.Listener `json:"rpc"`
+	Socket   Socket          `json:"socket"`
 	Graph    Peers           `json:"graph"`
 	Judge    Peers           `json:"judge"`
 	Spool    Spool           `json:"spool"`
 
 	// The rest are destinations of stock and its fork that are not there yet.
-	Socket   Other `json:"socket"`
 	Tsdb     Other `json:"tsdb"`
 	Transfer Other `json:"transfer"`
 	Influxdb Other `json:"influxdb"`
@@ -94,8 +94,11 @@ func DefaultConfig() Config {
 	}
 	c := Config{
 		Base: daemon.DefaultBase(), MinStep: 30, TsPolicy: "default",
-		HTTP:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6060"},
-		RPC:   daemon.Listener{Enabled: true, Listen: "0.0.0.0:8433"},
+		HTTP: daemon.Listener{Enabled: true, Listen: "0.0.0.0:6060"},
+		RPC:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:8433"},
+		Socket: Socket{
+			Listener: daemon.Listener{Enabled: true, Listen: "0.0.0.0:4444"}, Timeout: conf.Seconds(time.Hour),
+		},
 		Graph: peers, Judge: peers,
 		Spool: Spool{Dir: "./data/spool/transfer", MaxSize: 1024, After: conf.Duration(500 * time.Millisecond)},
 	}
@@ -108,7 +111,10 @@ func DefaultConfig() Config {
 
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
-	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
+	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc"), c.Socket.Validate("socket")}
+	if c.Socket.Timeout <= 0 {
+		c.Socket.Timeout = conf.Seconds(time.Hour) // stock would close each connection at once
+	}
 	if c.MinStep < 1 {
 		c.MinStep = 30 // as stock takes it
 	}

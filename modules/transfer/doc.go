@@ -3,10 +3,10 @@
 //
 //	agents ── stream ─────────────┐                        ┌─ stream ─> graph-00
 //	stock agents ── JSON-RPC ─────┼─> check ─> series ─> ring ─ stream ─> graph-01
-//	curl ── POST /api/push ───────┘            (once)      └─ gob ────> a stock graph
-//	                                              └─ (judge, the same way, when enabled)
+//	curl ── POST /api/push ───────┤            (once)      └─ gob ────> a stock graph
+//	scripts ── lines on 4444 ─────┘               └─ (judge, the same way, when enabled)
 //
-// Ports: RPC 8433, HTTP 6060.
+// Ports: RPC 8433, HTTP 6060, lines 4444.
 //
 // A success means kept: a point is answered for when, for every address it must
 // reach, that address has acknowledged it or it is in this transfer's own spool for
@@ -24,7 +24,7 @@
 //
 // which GET /debug/accounting shows.
 //
-// Not there yet: the telnet socket (4444), OpenTSDB, InfluxDB, Kafka, Prometheus and
+// Not there yet: OpenTSDB, InfluxDB, Kafka, Prometheus and
 // poly_metric as destinations, the blacklist, /ack, gateway mode, and changing rings
 // while running.
 package transfer

@@ -26,7 +26,7 @@ func (t *Transfer) count() {
 	t.recv = s.Counter("RecvCnt", "received_points_total", "Valid points received.")
 	t.rpcRecv = s.Counter("RpcRecvCnt", "received_rpc_points_total", "Valid points received by RPC, streams included.")
 	t.httpRecv = s.Counter("HttpRecvCnt", "received_http_points_total", "Valid points received by HTTP.")
-	s.StockOnly("SocketRecvCnt")
+	t.socketRecv = s.Counter("SocketRecvCnt", "received_socket_points_total", "Valid points received by the line protocol.")
 	sum := func(kind string, part func(*outlet) int64) func() int64 {
 		return func() (n int64) {
 			for _, o := range t.outlets {
@@ -70,6 +70,7 @@ func (t *Transfer) count() {
 	}
 	t.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused, by reason.")
 	t.streamRecv = s.Counter("StreamRecvCnt", "received_stream_points_total", "Points received by stream, refused ones included.")
+	t.ignoredLines = s.Counter("SocketIgnoredCnt", "ignored_lines_total", "Lines that were no point.")
 	s.GaugeFunc("SeriesCnt", "series", "Series that are known.", func() float64 { return float64(t.series.size()) })
 	s.GaugeFunc("", "rpc_connections", "Open RPC connections.", func() float64 { return float64(t.rpc.Open.Load()) })
 	s.CounterFunc("", "rpc_calls_total", "RPC calls.", t.rpc.Calls.Load)

@@ -36,8 +36,9 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	cfg := filepath.Join(dir, "transfer.json")
 	text, err := json.Marshal(map[string]any{
 		"http": map[string]any{"enabled": true, "listen": http1}, "rpc": map[string]any{"enabled": true, "listen": rpc1},
-		"graph": map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}},
-		"spool": map[string]any{"dir": filepath.Join(dir, "spool"), "after": "50ms"}, "ts_policy": "stock",
+		"socket": map[string]any{"enabled": false},
+		"graph":  map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}},
+		"spool":  map[string]any{"dir": filepath.Join(dir, "spool"), "after": "50ms"}, "ts_policy": "stock",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/rpc"
 	"falcon/common/run"
@@ -31,8 +32,9 @@ const (
 // configuration.
 type Deps struct {
 	Log *slog.Logger
-	// RPC and HTTP are open listeners; nil makes Run listen as configured.
-	RPC, HTTP net.Listener
+	// RPC, HTTP and Socket are open listeners. When all are nil Run listens as
+	// configured; whoever hands in one hands in all that are to be.
+	RPC, HTTP, Socket net.Listener
 	// Reload reads the configuration file again; nil when there is none.
 	Reload func() (Config, error)
 	// Ready is called once points are taken; may be nil.
@@ -63,6 +65,8 @@ type Transfer struct {
 	stats                               *stat.Set
 	rpc                                 *rpc.ServerStats
 	recv, rpcRecv, httpRecv, streamRecv *stat.Counter
+	socketRecv, ignoredLines            *stat.Counter
+	socketLogged                        atomic.Int64 // Unix seconds
 	refused                             *stat.Reasons
 }
 
@@ -102,12 +106,12 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 // Run serves until ctx ends. What it has answered for is then with its peers or in
 // its spool.
 func (t *Transfer) Run(ctx context.Context) error {
-	rpcListener, httpListener, err := t.listen()
+	at, err := t.listen()
 	if err != nil {
 		return err
 	}
 	if err := t.openSpools(); err != nil {
-		return errors.Join(err, closeAll(rpcListener, httpListener))
+		return errors.Join(err, at.close())
 	}
 	// The receiving side ends first, so that nothing is offered to an outlet that
 	// has ended.
@@ -117,7 +121,7 @@ func (t *Transfer) Run(ctx context.Context) error {
 	g.Go("peers", func(context.Context) error { return t.runOutlets(sending) })
 	g.Go("receive", func(ctx context.Context) error {
 		defer stopSending()
-		return t.receive(ctx, rpcListener, httpListener)
+		return t.receive(ctx, at)
 	})
 	return g.Wait()
 }
@@ -134,19 +138,22 @@ func (t *Transfer) runOutlets(ctx context.Context) error {
 }
 
 // receive takes points until ctx ends and everything taken is answered for.
-func (t *Transfer) receive(ctx context.Context, rpcListener, httpListener net.Listener) error {
+func (t *Transfer) receive(ctx context.Context, at listeners) error {
 	g := run.New(ctx)
-	if rpcListener != nil {
+	if at.rpc != nil {
 		g.Go("rpc", func(ctx context.Context) error {
 			s := rpc.NewServer(rpc.ServerOptions{Log: t.log, Stats: t.rpc, Drain: t.cfg.Drain.D()})
 			t.register(s)
-			return s.Serve(ctx, rpcListener)
+			return s.Serve(ctx, at.rpc)
 		})
 	}
-	if httpListener != nil {
+	if at.http != nil {
 		g.Go("http", func(ctx context.Context) error {
-			return httpx.Serve(ctx, httpListener, t.handler(), t.cfg.Drain.D(), t.log)
+			return httpx.Serve(ctx, at.http, t.handler(), t.cfg.Drain.D(), t.log)
 		})
+	}
+	if at.socket != nil {
+		g.Go("socket", func(ctx context.Context) error { return t.serveLines(ctx, at.socket) })
 	}
 	g.Go("forget", func(ctx context.Context) error {
 		return run.Every(ctx, forgetEvery, func(context.Context) {
@@ -155,10 +162,7 @@ func (t *Transfer) receive(ctx context.Context, rpcListener, httpListener net.Li
 			}
 		})
 	})
-	if t.cfg.Socket.Enabled {
-		t.log.Warn("socket.enabled: this release has no telnet socket; push over RPC or HTTP")
-	}
-	t.log.Info("serving", "rpc", addrOf(rpcListener), "http", addrOf(httpListener), "peers", len(t.outlets))
+	t.log.Info("serving", "rpc", addrOf(at.rpc), "http", addrOf(at.http), "socket", addrOf(at.socket), "peers", len(t.outlets))
 	t.ready.Store(true)
 	defer t.ready.Store(false)
 	if t.deps.Ready != nil {
@@ -167,24 +171,29 @@ func (t *Transfer) receive(ctx context.Context, rpcListener, httpListener net.Li
 	return g.Wait()
 }
 
-func (t *Transfer) listen() (rpcListener, httpListener net.Listener, err error) {
-	rpcListener, httpListener = t.deps.RPC, t.deps.HTTP
-	if rpcListener == nil {
-		if rpcListener, err = t.cfg.RPC.Open("rpc"); err != nil {
-			return nil, nil, err
+// listeners are where points come in; nil for what is switched off.
+type listeners struct{ rpc, http, socket net.Listener }
+
+func (t *Transfer) listen() (at listeners, err error) {
+	at = listeners{t.deps.RPC, t.deps.HTTP, t.deps.Socket}
+	if at != (listeners{}) {
+		return at, nil
+	}
+	for _, l := range []struct {
+		key  string
+		cfg  *daemon.Listener
+		into *net.Listener
+	}{{"rpc", &t.cfg.RPC, &at.rpc}, {"http", &t.cfg.HTTP, &at.http}, {"socket", &t.cfg.Socket.Listener, &at.socket}} {
+		if *l.into, err = l.cfg.Open(l.key); err != nil {
+			return listeners{}, errors.Join(err, at.close())
 		}
 	}
-	if httpListener == nil {
-		if httpListener, err = t.cfg.HTTP.Open("http"); err != nil {
-			return nil, nil, errors.Join(err, closeAll(rpcListener))
-		}
-	}
-	return rpcListener, httpListener, nil
+	return at, nil
 }
 
-func closeAll(lns ...net.Listener) error {
+func (at listeners) close() error {
 	var errs []error
-	for _, ln := range lns {
+	for _, ln := range []net.Listener{at.rpc, at.http, at.socket} {
 		if ln != nil {
 			errs = append(errs, ln.Close())
 		}

@@ -29,7 +29,7 @@ type world struct {
 // testConfig is the configuration of a transfer without listeners, with one graph.
 func testConfig(t testing.TB, graphs string) Config {
 	cfg := DefaultConfig()
-	cfg.HTTP.Enabled, cfg.RPC.Enabled = false, false
+	cfg.HTTP.Enabled, cfg.RPC.Enabled, cfg.Socket.Enabled = false, false, false
 	cfg.Graph.Cluster = map[string]string{"graph-00": graphs}
 	cfg.Spool.Dir = t.TempDir()
 	cfg.TsPolicy = "stock" // stories of many points reach into the bubble's future
