@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
+// The push comes first: one that fails, on a key that is no list, leaves nothing seen.
 var pushOnce = newScript(2, `
-if redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then
-	redis.call('LPUSH', KEYS[1], ARGV[2])
-	return 1
+if redis.call('EXISTS', KEYS[2]) == 1 then
+	return 0
 end
-return 0`)
+redis.call('LPUSH', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
+return 1`)
 
 // PushOnce puts payload at the head of list unless seen says that it was put there
 // before; it reports whether it did. seen is forgotten after ttl.

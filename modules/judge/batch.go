@@ -17,7 +17,11 @@ type batch struct {
 	j *Judge
 	recorder
 	turn   uint32
-	fresh  []*entry // defined in this record
+	wall   int64           // when it began, Unix seconds
+	full   [][]byte        // records that are large enough already, before the present one
+	fresh  []*entry        // defined in these records
+	done   chan struct{}   // closed once the journal had its say
+	after  []chan struct{} // of batches that brought what was sent once more here
 	told   []*told
 	events []*model.Event
 	room   [expr.MaxWindow + 1]float64
@@ -31,8 +35,17 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 func (j *Judge) begin() *batch {
 	b := batches.Get().(*batch)
 	j.turning.RLock()
-	b.j, b.turn = j, j.turn
+	b.j, b.turn, b.wall, b.done = j, j.turn, j.now().Unix(), make(chan struct{})
 	return b
+}
+
+// abandon ends a batch that a panic keeps from its commit: what it has stays in memory,
+// and nobody waits for it.
+func (b *batch) abandon(committed *bool) {
+	if !*committed {
+		b.j.turning.RUnlock()
+		close(b.done)
+	}
 }
 
 // What became of a point.
@@ -44,8 +57,9 @@ const (
 	lost         // the series was forgotten meanwhile: find it again
 )
 
-// add looks at a point of e. now is the clock that minInterval is measured with.
-func (b *batch) add(e *entry, p expr.Point, now int64) fate {
+// add looks at a point of e, pushed with typ, empty for the type that e has. now is the
+// clock that minInterval is measured with.
+func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()
 	if e.gone {
@@ -54,16 +68,28 @@ func (b *batch) add(e *entry, p expr.Point, now int64) fate {
 	// Loaded under the lock: whoever brings the first rules looks at each shard after
 	// they are in force, so a point is seen by them or sees them.
 	rules := b.j.inForce.Load()
+	if typ != "" && p.Ts > e.Newest() {
+		e.retype(typ)
+	}
 	if rules != nil && !e.Watch(rules.index, b.j.set) {
 		return nobodys
 	}
 	switch outcome := e.Insert(p, b.j.set); {
 	case outcome == core.Skip:
 		b.stale++
+		if n := len(b.after); e.last != nil && e.last != b.done && (n == 0 || b.after[n-1] != e.last) {
+			select {
+			case <-e.last:
+			default:
+				b.after = append(b.after, e.last)
+			}
+		}
 	case rules == nil:
+		e.seen = b.wall
 		b.note(opWait, e, p)
 		e.waits = true
 	default:
+		e.seen = b.wall
 		b.note(opPoint, e, p)
 		if outcome == core.Late {
 			b.late++
@@ -73,10 +99,21 @@ func (b *batch) add(e *entry, p expr.Point, now int64) fate {
 		b.events = e.Judge(b.events[:0], now, b.j.set, b.room[:0])
 		b.tell(e)
 	}
+	b.cut()
 	return taken
 }
 
+// cut begins another record when the present one is large. A point and what was told
+// of it stay together.
+func (b *batch) cut() {
+	if len(b.buf) >= recordSize {
+		b.full = append(b.full, b.buf)
+		b.recorder = recorder{}
+	}
+}
+
 func (b *batch) note(op byte, e *entry, p expr.Point) {
+	e.last = b.done
 	if e.turn != b.turn {
 		// Another batch may define it in the same turn, and reach the journal first or
 		// later: only once this record is written do others rely on it.
@@ -98,7 +135,6 @@ func (b *batch) tell(e *entry) {
 		}
 		if err := b.recorder.told(t); err != nil {
 			b.j.log.Error("an event can not be written and is dropped", "id", ev.Id, "err", err)
-			continue
 		}
 		b.told = append(b.told, t)
 	}
@@ -110,9 +146,11 @@ func (b *batch) tell(e *entry) {
 func (b *batch) commit() error {
 	j := b.j
 	var err error
-	switch {
-	case len(b.buf) > 0:
-		err = j.journal.Append(b.buf)
+	if len(b.buf) > 0 {
+		b.full = append(b.full, b.buf)
+	}
+	if len(b.full) > 0 {
+		err = j.journal.Append(b.full...)
 		j.broken(err)
 		if err == nil {
 			for _, e := range b.fresh {
@@ -121,12 +159,17 @@ func (b *batch) commit() error {
 				e.shard.mu.Unlock()
 			}
 		}
-	case j.diskErr.Load() != nil:
+	}
+	j.turning.RUnlock()
+	close(b.done)
+	for _, other := range b.after {
+		<-other
+	}
+	if err == nil && (b.stale > 0 || j.diskErr.Load() != nil) {
 		// Points that were sent once more are in memory already, and may wait there.
 		err = j.journal.Flush()
 		j.broken(err)
 	}
-	j.turning.RUnlock()
 	if j.out.closed {
 		j.discarded.Add(len(b.told))
 	}
@@ -136,6 +179,9 @@ func (b *batch) commit() error {
 	b.reset()
 	clear(b.fresh)
 	clear(b.told)
+	clear(b.full)
+	clear(b.after)
+	b.full, b.after = b.full[:0], b.after[:0]
 	b.fresh, b.told, b.late, b.stale = b.fresh[:0], b.told[:0], 0, 0
 	if cap(b.buf) < 4<<20 {
 		batches.Put(b)
@@ -175,6 +221,22 @@ const (
 	rewriteEvery = 10 * time.Minute
 	rewriteSize  = 256 << 20
 )
+
+// keepSafe brings to the disk what was appended, so that a power failure takes a second.
+func (j *Judge) keepSafe(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := j.journal.Sync(); err != nil {
+				j.broken(err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
 
 // sweep judges points that waited when the first rules come, and each tick closes
 // problems whose rule is gone, forgets what is silent and lets the journal turn.
@@ -234,12 +296,12 @@ func (j *Judge) close() {
 	now := j.now().Unix()
 	j.sweeping(func(b *batch, e *entry) {
 		b.events = e.Close(b.events[:0], rules.index, j.set, now, heard.Unix())
-		silent := e.Newest() > 0 && now-e.Newest() > forgetAfter
+		silent := now-e.seen > forgetAfter
 		if silent {
 			b.events = e.End(b.events, now)
 		}
 		b.tell(e)
-		if silent || !e.Watch(rules.index, j.set) && !e.Told() {
+		if silent || e.Newest() == 0 && !e.Open() || !e.Watch(rules.index, j.set) && !e.Told() {
 			e.forget()
 		}
 	})
@@ -253,6 +315,7 @@ func (j *Judge) sweeping(fn func(*batch, *entry)) {
 		sh.mu.Lock()
 		for _, e := range sh.series {
 			fn(b, e)
+			b.cut()
 		}
 		sh.mu.Unlock()
 		_ = b.commit() // the events go out; Append reports what stays wrong
@@ -274,16 +337,27 @@ func (j *Judge) rewrite() error {
 	return j.journal.Snapshot(j.snapshot)
 }
 
-const snapshotRecord = 1 << 20
+// recordSize is how large a record may be before the next one begins.
+const recordSize = 1 << 20
 
 func (j *Judge) snapshot(emit func([]byte) error) error {
 	var r recorder
-	flush := func(atLeast int) error {
-		if len(r.buf) < atLeast || len(r.buf) == 0 {
-			return nil
+	var full [][]byte
+	cut := func(atLeast int) {
+		if len(r.buf) >= max(1, atLeast) {
+			full = append(full, r.buf)
+			r = recorder{}
 		}
-		defer r.reset()
-		return emit(r.buf)
+	}
+	flush := func(atLeast int) error {
+		cut(atLeast)
+		for _, record := range full {
+			if err := emit(record); err != nil {
+				return err
+			}
+		}
+		full = full[:0]
+		return nil
 	}
 	for i := range j.table.shards {
 		sh := &j.table.shards[i]
@@ -298,9 +372,10 @@ func (j *Judge) snapshot(emit func([]byte) error) error {
 			for i := len(history) - 1; i >= 0; i-- {
 				r.point(op, e.id, history[i])
 			}
+			cut(recordSize)
 		}
 		sh.mu.Unlock()
-		// A shard is small enough for a record: its lock is not held over the disk.
+		// The lock is not held over the disk.
 		if err := flush(0); err != nil {
 			return err
 		}
@@ -309,9 +384,9 @@ func (j *Judge) snapshot(emit func([]byte) error) error {
 	r.epoch(epoch)
 	for _, t := range events {
 		if err := r.told(t); err != nil {
-			return err
+			continue // it can not be told either
 		}
-		if err := flush(snapshotRecord); err != nil {
+		if err := flush(recordSize); err != nil {
 			return err
 		}
 	}
@@ -343,9 +418,16 @@ func (r *recovery) point(id uint64, p expr.Point, waits bool) {
 		r.lost++
 		return
 	}
-	if e.Insert(p, r.j.set) == core.Judge {
+	if e.Recover(p, r.j.set) == core.Judge {
 		e.waits = waits
 	}
+	r.j.recovered(e)
+}
+
+// recovered says when a series of an earlier run was heard of. Only the time of its
+// newest point is known, so one that was silent for long gets another hour.
+func (j *Judge) recovered(e *entry) {
+	e.seen = max(e.Newest(), j.now().Unix()-forgetAfter+3600)
 }
 
 func (r *recovery) tell(t *told) {
@@ -354,6 +436,7 @@ func (r *recovery) tell(t *told) {
 	if r.j.out.recover(t) {
 		e.Restore(ev)
 	}
+	r.j.recovered(e)
 }
 
 func (r *recovery) push(seq uint64) { r.j.out.pushed(seq) }

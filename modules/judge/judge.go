@@ -145,6 +145,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	g := run.New(ctx)
 	g.Go("rules", j.follow.Run)
 	g.Go("sweep", j.sweep)
+	g.Go("sync", j.keepSafe)
 	if j.redis != nil {
 		g.Go("outbox", j.push)
 	}

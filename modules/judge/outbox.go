@@ -23,7 +23,7 @@ type outbox struct {
 	mu    sync.Mutex
 	seq   uint64
 	last  map[string]*told // by event id and action
-	queue []*told          // in order
+	queue []*told          // in order, from the moment they are told
 	epoch string           // the memory of Redis that has the events so far
 }
 
@@ -40,6 +40,9 @@ func (o *outbox) tell(ev *model.Event, typ string) *told {
 	o.seq++
 	t := &told{Seq: o.seq, At: o.now().Unix(), Type: typ, Event: ev, Pushed: o.closed}
 	o.last[t.key()] = t
+	if !o.closed {
+		o.queue = append(o.queue, t)
+	}
 	return t
 }
 
@@ -49,7 +52,9 @@ func (o *outbox) put(events []*told) {
 		return
 	}
 	o.mu.Lock()
-	o.queue = append(o.queue, events...)
+	for _, t := range events {
+		t.written = true
+	}
 	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
@@ -57,12 +62,19 @@ func (o *outbox) put(events []*told) {
 	}
 }
 
-// front returns the first n events at most.
+// front returns the first n events at most that may go out.
 func (o *outbox) front(n int) []*told {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.queue[:min(n, len(o.queue))])
+	n = min(n, len(o.queue))
+	if i := slices.IndexFunc(o.queue[:n], func(t *told) bool { return !t.written }); i >= 0 {
+		n = i
+	}
+	return slices.Clone(o.queue[:n])
 }
+
+// ready says whether an event may go out.
+func (o *outbox) ready() bool { return len(o.front(1)) > 0 }
 
 // drop removes the first n events.
 func (o *outbox) drop(n int) {
@@ -122,7 +134,9 @@ func (o *outbox) state() (events []*told, epoch string) {
 	waits := map[uint64]bool{}
 	for _, t := range o.queue {
 		waits[t.Seq] = true
-		events = append(events, t)
+		waiting := *t
+		waiting.Pushed = false
+		events = append(events, &waiting)
 	}
 	for _, t := range o.last {
 		if !waits[t.Seq] {
@@ -147,9 +161,15 @@ func (o *outbox) recover(t *told) bool {
 	} else {
 		o.last[t.key()] = t
 	}
-	there := slices.ContainsFunc(o.queue, func(q *told) bool { return q.Seq == t.Seq })
-	if !t.Pushed && !o.closed && !there {
-		o.queue = append(o.queue, t)
+	if t.written = true; t.Pushed || o.closed {
+		return newest
+	}
+	i := len(o.queue)
+	for i > 0 && o.queue[i-1].Seq > t.Seq { // records are nearly in order
+		i--
+	}
+	if i == 0 || o.queue[i-1].Seq != t.Seq {
+		o.queue = slices.Insert(o.queue, i, t)
 	}
 	return newest
 }
@@ -159,7 +179,9 @@ func (o *outbox) pushed(seq uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	// They were pushed in order: it is at or near the front.
-	if i := slices.IndexFunc(o.queue, func(t *told) bool { return t.Seq == seq }); i >= 0 {
+	if len(o.queue) > 0 && o.queue[0].Seq == seq {
+		o.queue = o.queue[1:]
+	} else if i := slices.IndexFunc(o.queue, func(t *told) bool { return t.Seq == seq }); i >= 0 {
 		o.queue = slices.Delete(o.queue, i, i+1)
 	}
 }
@@ -174,13 +196,14 @@ const (
 func (j *Judge) push(ctx context.Context) error {
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
+	met := ""             // the memory that was met
 	for away := true; ; { // at start, too, the memory of Redis is looked at
 		if away {
-			if err := j.meetRedis(ctx); err == nil {
-				away = false
+			if epoch, err := j.meetRedis(ctx, met); err == nil {
+				met, away = epoch, false
 			}
 		}
-		for !away && j.out.waiting() > 0 {
+		for !away && j.out.ready() {
 			if err := j.pushSome(ctx); err != nil {
 				if ctx.Err() != nil {
 					return nil
@@ -189,11 +212,14 @@ func (j *Judge) push(ctx context.Context) error {
 				j.log.Warn("redis takes no events, they wait in the journal", "waiting", j.out.waiting(), "err", err)
 			}
 		}
+		if !away {
+			j.settle(met)
+		}
 		select {
 		case <-j.out.wake:
 		case <-retry.C:
 			j.out.forget()
-			if !away && j.redis.Ping(ctx) != nil {
+			if epoch, _, err := j.redis.Epoch(ctx); err != nil || epoch != met {
 				away = true // to learn, when it is back, what it has forgotten
 			}
 		case <-ctx.Done():
@@ -203,24 +229,35 @@ func (j *Judge) push(ctx context.Context) error {
 }
 
 // meetRedis looks whether Redis has the memory that it had, and queues what it lost.
-func (j *Judge) meetRedis(ctx context.Context) error {
+// met is the memory that it had when it was met last in this run.
+func (j *Judge) meetRedis(ctx context.Context, met string) (epoch string, err error) {
 	epoch, made, err := j.redis.Epoch(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
+	j.out.mu.Lock()
+	before := j.out.epoch
+	j.out.mu.Unlock()
+	fresh := made || before != "" && before != epoch || met != "" && met != epoch
+	j.out.again(fresh)
+	if before != epoch {
+		j.log.Info("redis takes events", "new_memory", fresh, "waiting", j.out.waiting())
+	}
+	return epoch, nil
+}
+
+// settle remembers the memory of Redis once it has the events: a judge that is killed
+// before begins again.
+func (j *Judge) settle(epoch string) {
 	j.out.mu.Lock()
 	before := j.out.epoch
 	j.out.epoch = epoch
 	j.out.mu.Unlock()
-	fresh := made || before != "" && before != epoch
-	j.out.again(fresh)
 	if before != epoch {
-		j.log.Info("redis takes events", "new_memory", fresh, "waiting", j.out.waiting())
 		b := j.begin()
 		b.recorder.epoch(epoch)
 		_ = b.commit() // remembered for this run at least
 	}
-	return nil
 }
 
 // pushSome pushes the first events and marks them.

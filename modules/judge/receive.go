@@ -24,7 +24,8 @@ func (j *Judge) send(_ context.Context, _ *rpc.Conn, items *[]*model.JudgeItem) 
 	began := time.Now()
 	now := j.now().Unix()
 	j.received.Add(len(*items))
-	b := j.begin()
+	b, committed := j.begin(), false
+	defer b.abandon(&committed)
 	filtered := 0
 	for _, it := range *items {
 		if reason := j.refuse(it, now); reason != "" {
@@ -35,13 +36,14 @@ func (j *Judge) send(_ context.Context, _ *rpc.Conn, items *[]*model.JudgeItem) 
 		for what == lost { // between the finding and the adding it may be forgotten
 			what = nobodys
 			if e := j.table.findStock(it, j.inForce.Load(), now); e != nil {
-				what = b.add(e, expr.Point{Ts: it.Timestamp, Value: it.Value}, now)
+				what = b.add(e, expr.Point{Ts: it.Timestamp, Value: it.Value}, it.JudgeType, now)
 			}
 		}
 		if what == nobodys {
 			filtered++
 		}
 	}
+	committed = true
 	err := b.commit()
 	j.filtered.Add(filtered)
 	j.took.Store(int64(time.Since(began)))
@@ -58,7 +60,7 @@ func (j *Judge) refuse(it *model.JudgeItem, now int64) string {
 		return model.ReasonNull
 	case it.Endpoint == "" || it.Metric == "":
 		return model.ReasonNoName
-	case len(it.Endpoint) > core.MaxName || len(it.Metric) > core.MaxName:
+	case len(it.Endpoint) > core.MaxName || len(it.Metric) > core.MaxName || tagsLength(it.Tags) > core.MaxName:
 		return model.ReasonTooLong
 	case it.JudgeType == "":
 		return model.ReasonType
@@ -70,6 +72,13 @@ func (j *Judge) refuse(it *model.JudgeItem, now int64) string {
 		return model.ReasonValue
 	}
 	return ""
+}
+
+func tagsLength(tags map[string]string) (n int) {
+	for k, v := range tags {
+		n += len(k) + len(v) + 2
+	}
+	return n
 }
 
 func (j *Judge) registerStreams(s *rpc.Server) {
@@ -89,11 +98,15 @@ var (
 	outdated  = new(entry) // it was decided by rules that are not in force any more: to be defined again
 )
 
+// types are those that rules tell apart; any other stays what the series has.
+var types = [...]string{"", model.Gauge, model.Counter, model.Derive}
+
 // inbound is the receiving end of one stream.
 type inbound struct {
 	j     *Judge
 	rules *inForce // those that the mutes so far went by
 	refs  []*entry // by the stream's ref
+	types []uint8  // which of types it was defined with
 }
 
 // Define resolves a series.
@@ -108,11 +121,12 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 			return model.ReasonCharacter
 		}
 	}
-	if len(s.Endpoint) > core.MaxName || len(s.Metric) > core.MaxName {
+	if len(s.Endpoint) > core.MaxName || len(s.Metric) > core.MaxName || len(s.Tags) > core.MaxName {
 		return model.ReasonTooLong
 	}
 	if grow := int(n) + 1 - len(in.refs); grow > 0 {
 		in.refs = append(slices.Grow(in.refs, grow), make([]*entry, grow)...)
+		in.types = append(in.types, make([]uint8, len(in.refs)-len(in.types))...)
 	}
 	e := in.j.table.find(s.Endpoint, s.Metric, s.Tags, s.Type, tags, in.j.inForce.Load())
 	if e == nil {
@@ -120,7 +134,7 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 	} else {
 		e.step.Store(int32(min(s.Step, math.MaxInt32)))
 	}
-	in.refs[n] = e
+	in.refs[n], in.types[n] = e, uint8(max(0, slices.Index(types[:], s.Type)))
 	return ""
 }
 
@@ -143,9 +157,11 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	began := time.Now()
 	wall := j.now().Unix()
 	var ack stream.Ack
+	before := in.rules
 	in.unmute(&ack)
-	filtered := 0
-	b := j.begin()
+	filtered, again := 0, 0 // again: they come once more
+	b, committed := j.begin(), false
+	defer b.abandon(&committed)
 	for i, n := range p.Refs {
 		e := in.refs[n]
 		ts, v := p.Times[i], p.Values[i]
@@ -158,17 +174,23 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonTimestamp, N: 1})
 			j.invalid.Add(model.ReasonTimestamp, 1)
 			continue
+		case ts > wall+j.cfg.MaxFutureSec:
+			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonFuture, N: 1})
+			j.invalid.Add(model.ReasonFuture, 1)
+			continue
 		case e == nil || e == outdated:
 			in.redefine(&ack, n)
+			again++
 			continue
 		}
 		what := nobodys
 		if e != unwatched && e != muted {
-			what = b.add(e, expr.Point{Ts: ts, Value: v}, min(wall, ts+2*int64(e.step.Load())))
+			what = b.add(e, expr.Point{Ts: ts, Value: v}, types[in.types[n]], min(wall, ts+2*int64(e.step.Load())))
 		}
 		switch what {
 		case lost:
 			in.redefine(&ack, n)
+			again++
 			continue
 		case nobodys:
 			filtered++
@@ -180,8 +202,16 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		}
 		ack.Taken++
 	}
+	if j.inForce.Load() != in.rules {
+		// Other rules came meanwhile: nobody knows by which these mutes are.
+		for _, n := range ack.Mute {
+			in.refs[n] = outdated
+		}
+		ack.Mute = nil
+	}
+	committed = true
 	err := b.commit()
-	j.received.Add(len(p.Refs))
+	j.received.Add(len(p.Refs) - again)
 	j.filtered.Add(filtered)
 	j.took.Store(int64(time.Since(began)))
 	if err != nil {
@@ -190,6 +220,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		for _, n := range ack.Mute {
 			in.refs[n] = unwatched
 		}
+		in.rules = before // so is the unmute
 		done(nil, err)
 		return
 	}
@@ -212,12 +243,11 @@ func (in *inbound) unmute(ack *stream.Ack) {
 		return
 	}
 	in.rules = now
-	if before == nil {
-		return // without rules nothing was muted
-	}
-	metrics, all := filter.Changed(before.index, now.index)
-	if len(metrics) > 0 || all {
-		ack.Unmute = &stream.Unmute{Generation: uint64(now.generation), Metrics: metrics, All: all}
+	if before != nil { // without rules nothing was muted
+		metrics, all := filter.Changed(before.index, now.index)
+		if len(metrics) > 0 || all {
+			ack.Unmute = &stream.Unmute{Generation: uint64(now.generation), Metrics: metrics, All: all}
+		}
 	}
 	// What was decided by the rules before, and not told yet, is decided anew: the mute
 	// must not overtake this unmute.

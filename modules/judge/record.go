@@ -88,6 +88,8 @@ type told struct {
 	Event *model.Event `json:"event"`
 	// Pushed says that Redis has it; in snapshots only, else an item of its own does.
 	Pushed bool `json:"pushed,omitempty"`
+
+	written bool // the journal had its say: it may go out; the outbox's lock guards it
 }
 
 // replayer takes the items of a record.

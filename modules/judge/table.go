@@ -16,12 +16,14 @@ import (
 type entry struct {
 	core.Series
 	shard *shard
-	typ   string       // as pushed
-	id    uint64       // names it in the journal
-	turn  uint32       // the turn of the journal that has its definition
-	step  atomic.Int32 // seconds; 0 until a stream has said it
-	waits bool         // it has points that no rule has looked at
-	gone  bool         // it was forgotten: whoever holds it looks it up again
+	typ   string        // as pushed
+	id    uint64        // names it in the journal
+	last  chan struct{} // done of the last batch that wrote of it
+	turn  uint32        // the turn of the journal that has its definition
+	step  atomic.Int32  // seconds; 0 until a stream has said it
+	seen  int64         // when a point was last taken, Unix seconds; not the point's time
+	waits bool          // it has points that no rule has looked at
+	gone  bool          // it was forgotten: whoever holds it looks it up again
 }
 
 const (
@@ -90,7 +92,7 @@ func (t *table) find(endpoint, metric, sorted, typ string, tags map[string]strin
 
 // add makes a series; the caller holds the shard.
 func (t *table) add(sh *shard, endpoint, metric, sorted, typ string) *entry {
-	e := &entry{Series: core.NewSeries(endpoint, metric, sorted, typ), shard: sh, typ: internType(typ), id: t.ids.Add(1)}
+	e := &entry{Series: core.NewSeries(endpoint, metric, sorted, typ), shard: sh, typ: internType(typ), id: t.ids.Add(1), seen: time.Now().Unix()}
 	sh.series[e.PK()] = e
 	return e
 }
@@ -127,8 +129,7 @@ func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if e := sh.series[pk]; e != nil {
-		e.retype(it.JudgeType)
-		return e
+		return e // whose type the point brings
 	}
 	if rules == nil {
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)

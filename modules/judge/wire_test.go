@@ -180,7 +180,7 @@ func FuzzReplay(f *testing.F) {
 	r.epoch("name")
 	f.Add(r.buf)
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		j := &Judge{table: newTable(), out: newOutbox(time.Now, false)}
+		j := &Judge{table: newTable(), out: newOutbox(time.Now, false), now: time.Now}
 		j.set.Remain = 3
 		_ = replayRecord(b, &recovery{j: j, ids: map[uint64]*entry{}})
 	})

@@ -22,6 +22,16 @@ func (s *Series) Restore(e *model.Event) {
 	s.states = append(s.states, st)
 }
 
+// Recover is Insert for points of an earlier run, which may come in another order than
+// they were judged in.
+func (s *Series) Recover(p expr.Point, set Settings) Outcome {
+	if n := len(s.points); n > 0 && n < max(s.keep, set.Remain) && p.Ts < s.points[n-1].Ts {
+		s.points = append(s.points, p)
+		return Late
+	}
+	return s.Insert(p, set)
+}
+
 // History returns the points, newest first. They are the series'.
 func (s *Series) History() []expr.Point { return s.points }
 

@@ -193,6 +193,15 @@ func (s *Series) event(st *state, left float64) *model.Event {
 // compilations of the rules agree by then.
 const closeAfter = 60
 
+// goesOn says whether the problem is open for other people, too, who have another key
+// and the same event id: closing it for some would close it for all.
+func (s *Series) goesOn(r *filter.Rule) bool {
+	return slices.ContainsFunc(s.states, func(o state) bool {
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") &&
+			slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == o.rule.Key })
+	})
+}
+
 // Close appends the ends of problems whose rule was changed or deleted a minute ago or
 // more, and forgets their states. A rule that is resting closes nothing. heard is when
 // an hbs last confirmed the rules: silence deletes nothing.
@@ -206,7 +215,7 @@ func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, 
 			if st.gone == 0 {
 				st.gone = now
 			}
-			if heard >= st.gone && now-st.gone >= closeAfter {
+			if heard-st.gone >= closeAfter && !s.goesOn(st.rule) {
 				if st.Status == verdict.Problem {
 					st.State = verdict.State{Status: verdict.OK, Step: 1, EventTime: now}
 					e := s.event(&st, 0)

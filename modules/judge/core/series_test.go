@@ -277,3 +277,35 @@ func TestGolden(t *testing.T) {
 		}
 	}
 }
+
+// One look of an hbs that is away since is no agreement of two.
+func TestCloseTakesTwoConfirmations(t *testing.T) {
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
+	none := filter.New(rulebook.New())
+	for now := int64(200); now < 400; now += 10 {
+		if got := s.Close(nil, none, settings, now, 201); len(got) > 0 {
+			t.Fatalf("closed at %d: the rule went at 200, an hbs was heard of at 201 last", now)
+		}
+	}
+}
+
+// Another action is another key of the same event id: what goes on for the new people is
+// not closed for the old ones.
+func TestCloseWhileTheProblemGoesOn(t *testing.T) {
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
+	ix := watched(func(s *model.Strategy) { s.Tpl = &model.Template{Id: 7, ActionId: 10} })
+	if got := feed(&s, ix, expr.Point{Ts: 180, Value: 1}); got != "PROBLEM 1@180" {
+		t.Fatalf("told %q", got)
+	}
+	for now := int64(200); now < 400; now += 10 {
+		if got := s.Close(nil, ix, settings, now, now); len(got) > 0 {
+			t.Fatalf("%s is closed while it is a problem", got[0].Id)
+		}
+	}
+	feed(&s, ix, expr.Point{Ts: 420, Value: 50})
+	if got := s.Close(nil, ix, settings, 430, 430); len(got) != 1 {
+		t.Errorf("%d ends of the old key once it is over, want 1", len(got))
+	}
+}

@@ -1,9 +1,13 @@
 package filter
 
 import (
+	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"falcon/common/expr"
 	"falcon/common/model"
@@ -90,7 +94,10 @@ func New(b *rulebook.Book) *Index {
 		if s.ValueType == "string" {
 			continue // of texts, which are judged elsewhere
 		}
-		r, err := newRule(s.Func, s.Operator)
+		r, err := newRule(s.Func, s.Operator, s.RightValue)
+		if err == nil && (s.UnionStrategyId != 0 || s.MultiSerial != "") {
+			err = errors.New("it is one of several conditions, which this release does not judge")
+		}
 		if err != nil {
 			ix.Bad = append(ix.Bad, Bad{"strategy", s.Id, err.Error()})
 			continue
@@ -109,7 +116,10 @@ func New(b *rulebook.Book) *Index {
 		ix.sets[id] = by
 	}
 	for _, e := range b.Expressions {
-		r, err := newRule(e.Func, e.Operator)
+		r, err := newRule(e.Func, e.Operator, e.RightValue)
+		if err == nil && !positive(e.Tags) {
+			err = errors.New("it has no tag that must match, it would watch everything")
+		}
 		if err != nil {
 			ix.Bad = append(ix.Bad, Bad{"expression", e.Id, err.Error()})
 			continue
@@ -129,7 +139,20 @@ func New(b *rulebook.Book) *Index {
 	return ix
 }
 
-func newRule(fn, op string) (*Rule, error) {
+// positive says whether a tag must match.
+func positive(tags map[string]string) bool {
+	for k := range tags {
+		if !strings.HasPrefix(k, "^") {
+			return true
+		}
+	}
+	return false
+}
+
+func newRule(fn, op string, right float64) (*Rule, error) {
+	if math.IsNaN(right) || math.IsInf(right, 0) {
+		return nil, fmt.Errorf("the threshold %v is no number", right)
+	}
 	f, err := expr.ParseFunc(fn)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,9 @@
 package filter
 
 import (
+	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -141,5 +144,88 @@ func TestDecisionAllocatesNothing(t *testing.T) {
 	}
 	if !slices.ContainsFunc(buf, func(r *Rule) bool { return r.EventID("x") == "s_1_x" }) {
 		t.Errorf("rules %q", keys(buf))
+	}
+}
+
+// What must not be judged is set aside, with the reason.
+func TestRulesThatAreSetAside(t *testing.T) {
+	strategy := func(change func(*model.Strategy)) *rulebook.Book {
+		s := &model.Strategy{Id: 1, Metric: "cpu.idle", Tags: map[string]string{}, Func: "all(#1)", Operator: "<", RightValue: 5, Tpl: &model.Template{Id: 7}}
+		change(s)
+		b := rulebook.New()
+		b.Add("h1", []*model.Strategy{s})
+		return b
+	}
+	expression := func(tags map[string]string) *rulebook.Book {
+		b := rulebook.New()
+		b.Expressions = []*model.Expression{{Id: 1, Metric: "cpu.idle", Tags: tags, Func: "all(#1)", Operator: "<", RightValue: 5}}
+		return b
+	}
+	for _, tc := range []struct {
+		why  string
+		book *rulebook.Book
+	}{
+		{"several conditions", strategy(func(s *model.Strategy) { s.UnionStrategyId = 5 })},
+		{"several conditions", strategy(func(s *model.Strategy) { s.MultiSerial = "1,2" })},
+		{"is no number", strategy(func(s *model.Strategy) { s.RightValue = math.Inf(1) })},
+		{"is no number", strategy(func(s *model.Strategy) { s.RightValue = math.NaN() })},
+		{"would watch everything", expression(map[string]string{})},
+		{"would watch everything", expression(map[string]string{"^a": "b"})},
+	} {
+		ix := New(tc.book)
+		if ix.Watched("h1", "cpu.idle", map[string]string{"a": "c"}) || len(ix.Bad) != 1 || !strings.Contains(ix.Bad[0].Reason, tc.why) {
+			t.Errorf("%s: set aside %+v", tc.why, ix.Bad)
+		}
+	}
+}
+
+// Whatever two books are, Changed names every metric on which they see a series
+// differently.
+func TestChangedForgetsNothing(t *testing.T) {
+	random := func(r *rand.Rand) *rulebook.Book {
+		b := rulebook.New()
+		var all []*model.Strategy
+		for i := range 4 {
+			s := &model.Strategy{
+				Id: i, Metric: fmt.Sprint("m", r.IntN(2)), Tags: map[string]string{}, Func: []string{"all(#1)", "bad"}[r.IntN(6)/5], Operator: "<",
+				Tpl: &model.Template{Id: r.IntN(2), ActionId: 1},
+			}
+			switch r.IntN(4) {
+			case 0:
+				s.Tags["a"] = "x"
+			case 1:
+				s.Tags["^a"] = "x"
+			}
+			if r.IntN(8) == 0 {
+				s.ValueType = "string"
+			}
+			all = append(all, s)
+		}
+		for h := range 2 {
+			b.Add(fmt.Sprint("h", h), slices.DeleteFunc(slices.Clone(all), func(*model.Strategy) bool { return r.IntN(4) == 0 }))
+		}
+		for i := range r.IntN(3) {
+			b.Expressions = append(b.Expressions, &model.Expression{
+				Id: i, Metric: fmt.Sprint("m", r.IntN(2)), Tags: map[string]string{"a": fmt.Sprint("x", r.IntN(2))}, Func: "all(#1)", Operator: "<",
+			})
+		}
+		if r.IntN(4) == 0 {
+			b.Disabled = []string{fmt.Sprint("h", r.IntN(2))}
+		}
+		return b
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		x, y := New(random(r)), New(random(r))
+		metrics, all := Changed(x, y)
+		for _, host := range []string{"h0", "h1", "h2"} {
+			for _, metric := range []string{"m0", "m1"} {
+				for _, tags := range []map[string]string{nil, {"a": "x"}, {"a": "y"}, {"a": "x1"}} {
+					if x.Watched(host, metric, tags) != y.Watched(host, metric, tags) && !all && !slices.Contains(metrics, metric) {
+						t.Fatalf("%s %s %v: watched %v, then %v; Changed says %v", host, metric, tags, x.Watched(host, metric, tags), y.Watched(host, metric, tags), metrics)
+					}
+				}
+			}
+		}
 	}
 }

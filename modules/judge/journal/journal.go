@@ -28,6 +28,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 var (
@@ -45,7 +46,8 @@ const (
 
 // A Journal takes records, from several goroutines.
 type Journal struct {
-	dir string
+	dir  string
+	lock *os.File // held while it is open: two that write one file destroy it
 
 	mu   sync.Mutex // of what follows
 	seq  int        // of file
@@ -53,6 +55,9 @@ type Journal struct {
 	size int64
 	held []byte // records that the disk did not take; they go before the next ones
 	fail error  // stands for the disk's, in tests
+
+	syncedFile *os.File // what Sync brought to the disk last
+	synced     int64
 
 	// Damaged counts the records that were skipped when it was opened, Torn the bytes
 	// that were cut off its end.
@@ -64,15 +69,27 @@ type Journal struct {
 // their order, and continues it; a folder without a journal gets one. The record is
 // replay's until it returns. What a finished snapshot has replaced, and what a crash
 // cut short, is removed.
-func Open(dir string, replay func(record []byte) error) (*Journal, error) {
+func Open(dir string, replay func(record []byte) error) (_ *Journal, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
+	}
+	lock, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("journal: another process works in the folder %s: %w", dir, err)
 	}
 	found, err := list(dir)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	j := &Journal{dir: dir}
+	j := &Journal{dir: dir, lock: lock}
 	if found.snapshot > 0 {
 		if err := j.read(j.path("snapshot", found.snapshot), replay); err != nil {
 			return nil, err
@@ -95,7 +112,7 @@ func Open(dir string, replay func(record []byte) error) (*Journal, error) {
 	}
 	for _, name := range found.done {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return nil, errors.Join(fmt.Errorf("journal: %w", err), j.Close())
+			return nil, errors.Join(fmt.Errorf("journal: %w", err), j.file.Close())
 		}
 	}
 	return j, nil
@@ -174,6 +191,10 @@ func (j *Journal) resume(n int, replay func([]byte) error) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	good, size, err := j.scan(f, replay)
+	if err == nil && good < int64(len(magic)) {
+		_, err = f.WriteAt(magic, 0)
+		good = int64(len(magic))
+	}
 	if err == nil && size > good {
 		j.Torn += size - good
 		err = f.Truncate(good)
@@ -199,22 +220,32 @@ func (j *Journal) scan(f *os.File, replay func([]byte) error) (good, size int64,
 	head := make([]byte, max(len(magic), headSize))
 	n, err := io.ReadFull(r, head[:len(magic)])
 	if err != nil && string(head[:n]) == string(magic[:n]) {
-		// A crash between the file's birth and its first bytes.
-		_, err := f.WriteAt(magic, 0)
-		return int64(len(magic)), int64(len(magic)), err
+		return int64(n), size, nil // a crash between the file's birth and its first bytes
 	}
 	if string(head[:n]) != string(magic) {
 		return 0, size, fmt.Errorf("it is not a journal of this release (it begins with %q): move it away to start without", head[:n])
 	}
 	good = int64(len(magic))
+	at := good // where the reader is
 	var record []byte
 	for {
 		if _, err := io.ReadFull(r, head[:headSize]); err != nil {
 			return good, size, nil // the end, or a torn head
 		}
 		n, sum := int64(binary.LittleEndian.Uint32(head)), binary.LittleEndian.Uint32(head[4:])
-		if n > MaxRecord || good+headSize+n > size {
-			return good, size, nil // torn, or a length that nobody wrote
+		if n > MaxRecord || at+headSize+n > size {
+			// Torn, or a length that is damaged: then whole records follow somewhere.
+			next, err := whole(f, at+1, size)
+			if err != nil || next < 0 {
+				return good, size, err
+			}
+			j.Damaged++
+			if _, err := f.Seek(next, io.SeekStart); err != nil {
+				return good, size, err
+			}
+			r.Reset(f)
+			at = next
+			continue
 		}
 		if int64(cap(record)) < n {
 			record = make([]byte, n)
@@ -223,7 +254,8 @@ func (j *Journal) scan(f *os.File, replay func([]byte) error) (good, size int64,
 		if _, err := io.ReadFull(r, record); err != nil {
 			return good, size, err
 		}
-		good += headSize + n
+		at += headSize + n
+		good = at
 		if crc32.Checksum(record, table) != sum {
 			j.Damaged++
 			continue
@@ -232,6 +264,22 @@ func (j *Journal) scan(f *os.File, replay func([]byte) error) (good, size int64,
 			return good, size, err
 		}
 	}
+}
+
+// whole looks for a record that is whole at or behind the offset from, and returns where
+// it begins, -1 when there is none.
+func whole(f *os.File, from, size int64) (int64, error) {
+	rest := make([]byte, size-from)
+	if _, err := f.ReadAt(rest, from); err != nil {
+		return 0, err
+	}
+	for i := 0; i+headSize < len(rest); i++ {
+		n, sum := int64(binary.LittleEndian.Uint32(rest[i:])), binary.LittleEndian.Uint32(rest[i+4:])
+		if n > 0 && n <= MaxRecord && int64(i)+headSize+n <= int64(len(rest)) && crc32.Checksum(rest[i+headSize:][:n], table) == sum {
+			return from + int64(i), nil
+		}
+	}
+	return -1, nil
 }
 
 func appendRecord(dst, record []byte) []byte {
@@ -243,13 +291,17 @@ func appendRecord(dst, record []byte) []byte {
 // Append writes a record and returns once it outlives the process. With an error it
 // does not yet: it waits in memory, and a later call brings it to the disk before its
 // own. Room comes before it, so that this has an end.
-func (j *Journal) Append(record []byte) error {
-	if len(record) > MaxRecord {
-		return fmt.Errorf("journal: a record of %d bytes, %d are possible", len(record), MaxRecord)
+func (j *Journal) Append(records ...[]byte) error {
+	for _, record := range records {
+		if len(record) > MaxRecord {
+			return fmt.Errorf("journal: a record of %d bytes, %d are possible", len(record), MaxRecord)
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.held = appendRecord(j.held, record)
+	for _, record := range records {
+		j.held = appendRecord(j.held, record)
+	}
 	return j.write()
 }
 
@@ -319,7 +371,8 @@ func (j *Journal) Turn() error {
 	if err := j.begin(j.seq + 1); err != nil {
 		return err
 	}
-	return old.Close()
+	_ = old.Close() // its records were written with success, and the next file has begun
+	return nil
 }
 
 func (j *Journal) begin(n int) error {
@@ -399,11 +452,24 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Sync makes what was appended outlive a power failure.
+// Sync makes what was appended before it outlive a power failure. Records are appended
+// meanwhile.
 func (j *Journal) Sync() error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	return errors.Join(j.write(), j.file.Sync())
+	err := j.write()
+	file, size := j.file, j.size
+	same := file == j.syncedFile && size == j.synced
+	j.mu.Unlock()
+	if err != nil || same {
+		return err
+	}
+	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // a turn closes it
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.mu.Lock()
+	j.syncedFile, j.synced = file, size
+	j.mu.Unlock()
+	return nil
 }
 
 // Close ends the journal.
@@ -411,5 +477,5 @@ func (j *Journal) Close() error {
 	if j.file == nil {
 		return nil
 	}
-	return errors.Join(j.Flush(), j.file.Close())
+	return errors.Join(j.Flush(), j.file.Close(), j.lock.Close())
 }

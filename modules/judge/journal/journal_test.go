@@ -111,6 +111,43 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A length that is damaged costs its record; what stands behind it is found.
+func TestDamagedLength(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	for i := range 10 {
+		add(t, j, fmt.Sprint("record", i))
+	}
+	j.Close()
+	path := filepath.Join(dir, "journal-1")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file[len(magic)+(headSize+7)+3] = 0x40 // of the second record
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		j, got := open(t, dir)
+		if len(got) != 9 || got[0] != "record0" || got[1] != "record2" || j.Damaged != 1 || j.Torn != 0 {
+			t.Errorf("%q, %d damaged, %d torn", got, j.Damaged, j.Torn)
+		}
+		j.Close()
+	}
+}
+
+// Two processes in one folder would destroy it.
+func TestOneProcessAFolder(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a second one: %v", err)
+	}
+	j.Close()
+	open(t, dir)
+}
+
 // Snapshot stands for what was before Turn; what came after is kept as it is.
 func TestSnapshot(t *testing.T) {
 	dir := t.TempDir()
