@@ -24,8 +24,8 @@ func TestShippedFiles(t *testing.T) {
 	ignoreNothing(&a)
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
-	l := alarm.DefaultConfig()
-	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	l, gw := alarm.DefaultConfig(), transfer.GatewayConfig()
+	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)

@@ -28,11 +28,11 @@ type Config struct {
 	Socket   Socket          `json:"socket"`
 	Graph    Peers           `json:"graph"`
 	Judge    Peers           `json:"judge"`
+	Transfer Relay           `json:"transfer"`
 	Spool    Spool           `json:"spool"`
 
 	// The rest are destinations of stock and its fork that are not there yet.
 	Tsdb     Other `json:"tsdb"`
-	Transfer Other `json:"transfer"`
 	Influxdb Other `json:"influxdb"`
 	P8sRelay Other `json:"p8s_relay"`
 	Poly     Other `json:"poly"`
@@ -59,6 +59,26 @@ type Peers struct {
 	// addresses, separated by commas; each gets every point.
 	Cluster map[string]string `json:"cluster"`
 	// TLS makes the streams to the peers speak TLS; stock peers do not.
+	TLS daemon.ClientTLS `json:"tls"`
+	// SpoolAge is how old a spooled point may become before it is dropped as stale;
+	// 0 means any age.
+	SpoolAge conf.Duration `json:"spoolAge"`
+}
+
+// Relay is the other transfers that points go to: each to one of them, as it came.
+type Relay struct {
+	Enabled bool `json:"enabled"`
+	// Batch is how many points a call to a stock transfer carries.
+	Batch       int         `json:"batch"`
+	ConnTimeout conf.Millis `json:"connTimeout"`
+	CallTimeout conf.Millis `json:"callTimeout"`
+	MaxConns    int         `json:"maxConns"`
+	MaxIdle     int         `json:"maxIdle"`
+	// Retry is stock's number of rounds. A point is tried until it is taken.
+	Retry int `json:"retry"`
+	// Cluster names the transfers, an address each: "t1": "10.0.0.1:8433".
+	Cluster map[string]string `json:"cluster"`
+	// TLS makes the streams to them speak TLS; stock transfers do not.
 	TLS daemon.ClientTLS `json:"tls"`
 	// SpoolAge is how old a spooled point may become before it is dropped as stale;
 	// 0 means any age.
@@ -102,10 +122,23 @@ func DefaultConfig() Config {
 		Graph: peers, Judge: peers,
 		Spool: Spool{Dir: "./data/spool/transfer", MaxSize: 1024, After: conf.Duration(500 * time.Millisecond)},
 	}
+	c.Transfer = Relay{Batch: 200, Retry: 3, ConnTimeout: peers.ConnTimeout, CallTimeout: peers.CallTimeout, MaxConns: 32, MaxIdle: 32}
 	c.Graph.Enabled = true
 	c.Graph.Cluster = map[string]string{"graph-00": "127.0.0.1:6070"}
 	c.Judge.Cluster = map[string]string{"judge-00": "127.0.0.1:6080"}
 	c.Judge.SpoolAge = conf.Duration(10 * time.Minute)
+	return c
+}
+
+// GatewayConfig returns the configuration of a gateway whose file is empty: a
+// transfer that hands everything to another one, on this machine.
+func GatewayConfig() Config {
+	c := DefaultConfig()
+	c.HTTP.Listen, c.RPC.Listen, c.Socket.Listen = "0.0.0.0:16060", "0.0.0.0:18433", "0.0.0.0:14444"
+	c.Graph.Enabled, c.Judge.Enabled = false, false
+	c.Transfer.Enabled = true
+	c.Transfer.Cluster = map[string]string{"t1": "127.0.0.1:8433"}
+	c.Spool.Dir = "./data/spool/gateway"
 	return c
 }
 
@@ -123,7 +156,7 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("ts_policy: %q is unknown, use default, stock or fork", c.TsPolicy))
 	}
-	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"))
+	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.Transfer.validate())
 	if c.Graph.Enabled && len(c.Graph.Cluster) == 0 {
 		errs = append(errs, errors.New(`graph.cluster: name at least one node, such as "graph-00": "127.0.0.1:6070"`))
 	}
@@ -133,7 +166,7 @@ func (c *Config) Validate() error {
 	for _, o := range []struct {
 		name string
 		on   bool
-	}{{"tsdb", c.Tsdb.Enabled}, {"transfer", c.Transfer.Enabled}, {"influxdb", c.Influxdb.Enabled}, {"p8s_relay", c.P8sRelay.Enabled},
+	}{{"tsdb", c.Tsdb.Enabled}, {"influxdb", c.Influxdb.Enabled}, {"p8s_relay", c.P8sRelay.Enabled},
 		{"poly", c.Poly.Enabled}, {"kafka", c.Kafka.Enabled}, {"prome", c.Prome.Enabled}} {
 		if o.on {
 			errs = append(errs, fmt.Errorf("%s.enabled: this release does not send to %s yet; set it to false, or keep the stock transfer for it", o.name, o.name))
@@ -159,17 +192,41 @@ func (p *Peers) validate(section string) error {
 			errs = append(errs, fmt.Errorf("%s: %w", section, err))
 		}
 	}
-	// Stock takes these as they are and then never sends; a positive value is meant.
-	def := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	def(&p.Batch, 200)
-	def(&p.MaxConns, 32)
-	def(&p.MaxIdle, p.MaxConns)
+	positive(&p.Batch, 200)
+	positive(&p.MaxConns, 32)
+	positive(&p.MaxIdle, p.MaxConns)
 	if p.ConnTimeout <= 0 || p.CallTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("%s: connTimeout and callTimeout must be greater than zero", section))
+	}
+	return errors.Join(errs...)
+}
+
+// positive replaces a number that stock takes as it is and then never sends: the
+// default is meant.
+func positive(v *int, d int) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+func (r *Relay) validate() error {
+	if !r.Enabled {
+		return nil
+	}
+	var errs []error
+	if len(r.Cluster) == 0 {
+		errs = append(errs, errors.New(`transfer.cluster: name at least one transfer, such as "t1": "10.0.0.1:8433"`))
+	}
+	for node, addr := range r.Cluster {
+		if _, _, err := net.SplitHostPort(strings.TrimSpace(addr)); err != nil {
+			errs = append(errs, fmt.Errorf("transfer.cluster.%s: %q is no address, write host:port", node, addr))
+		}
+	}
+	positive(&r.Batch, 200)
+	positive(&r.MaxConns, 32)
+	positive(&r.MaxIdle, r.MaxConns)
+	if r.ConnTimeout <= 0 || r.CallTimeout <= 0 {
+		errs = append(errs, errors.New("transfer: connTimeout and callTimeout must be greater than zero"))
 	}
 	return errors.Join(errs...)
 }

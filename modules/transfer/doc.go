@@ -24,7 +24,15 @@
 //
 // which GET /debug/accounting shows.
 //
-// Not there yet: OpenTSDB, InfluxDB, Kafka, Prometheus and
-// poly_metric as destinations, the blacklist, /ack, gateway mode, and changing rings
-// while running.
+// A gateway (falcon-gateway) is this program with other defaults: its only
+// destination is the transfers behind it, and any of them takes any point.
+//
+//	agents, scripts ─> gateway ─ stream ────> transfer t1, or t2 when t1 is away
+//	                      └─ JSON-RPC ─> a stock transfer
+//
+// A relayed point keeps its step and its time. One transfer is sent to at a time, so
+// that the order of a series holds; the spool is one for all of them.
+//
+// Not there yet: OpenTSDB, InfluxDB, Kafka, Prometheus and poly_metric as
+// destinations, the blacklist, /ack, and changing rings while running.
 package transfer

@@ -21,7 +21,7 @@ const maxBody = 64 << 20
 // count makes the counters: stock's rows of contract ingest 7.1, in its order, and
 // ours behind them.
 func (t *Transfer) count() {
-	s := stat.New("transfer")
+	s := stat.New(t.name)
 	t.stats = s
 	t.recv = s.Counter("RecvCnt", "received_points_total", "Valid points received.")
 	t.rpcRecv = s.Counter("RpcRecvCnt", "received_rpc_points_total", "Valid points received by RPC, streams included.")
@@ -41,7 +41,7 @@ func (t *Transfer) count() {
 	dropped := func(o *outlet) int64 { return o.refused.Get(model.ReasonBusy) }
 	failed := func(o *outlet) int64 { return o.refused.Sum() - o.refused.Get(model.ReasonBusy) }
 	waiting := func(o *outlet) int64 { b := o.account(); return b.InFlight + b.Spooled }
-	served := map[string]string{"Judge": stream.KindJudge, "Graph": stream.KindGraph}
+	served := map[string]string{"Judge": stream.KindJudge, "Graph": stream.KindGraph, "Transfer": kindTransfer}
 	for _, what := range []struct {
 		order, suffix, name, help string
 		part                      func(*outlet) int64
@@ -186,7 +186,11 @@ func (t *Transfer) trace(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t.follow(w, &watch{pk: model.PK(part[0], part[1], model.NormalTags(part[2])), keep: 3})
+	keep := 3
+	if !t.cfg.Graph.Enabled {
+		keep = 5 // as stock's gateway
+	}
+	t.follow(w, &watch{pk: model.PK(part[0], part[1], model.NormalTags(part[2])), keep: keep})
 }
 
 // filter is trace for values that compare in a way:
@@ -226,7 +230,7 @@ func pathParts(w http.ResponseWriter, r *http.Request, prefix string, n int) ([]
 }
 
 func (t *Transfer) follow(w http.ResponseWriter, next *watch) {
-	if !t.cfg.Graph.Enabled {
+	if !t.cfg.Graph.Enabled && !t.cfg.Transfer.Enabled {
 		daemon.WriteJSON(w, success([]any{}))
 		return
 	}

@@ -22,9 +22,11 @@ import (
 type target struct {
 	out    *outlet
 	handle stream.Handle
+	raw    bool // it gets the points at the times they came with
 }
 
-// An outlet brings points to one address of a graph or judge. What is offered is
+// An outlet brings points to one address of a graph or judge, or to any of several
+// transfers. What is offered is
 // gathered in chunks; an offer is answered for when the peer has acknowledged its
 // chunk or when the chunk is in the outlet's spool. While the spool holds something
 // that is not on its way, everything joins its tail, so that the order of a series'
@@ -36,8 +38,9 @@ type outlet struct {
 	age              time.Duration // spooled points older than this are stale; 0 for never
 	log              *slog.Logger
 	now              func() time.Time
-	snd              *stream.Sender
-	stock            *stockPeer
+	snd              sender
+	hangUp           func() // ends the connections to a stock peer
+	folder           string // of the spool
 	spool            *spool.Spool
 	maxSpool         int64 // bytes
 
@@ -232,7 +235,7 @@ func (o *outlet) run(ctx context.Context) error {
 	answer := o.spoolLive()
 	o.mu.Unlock()
 	answer()
-	o.stock.client.Close()
+	o.hangUp()
 	return errors.Join(err, o.spool.Close())
 }
 

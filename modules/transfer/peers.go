@@ -7,10 +7,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"falcon/common/model"
 	"falcon/common/ring"
 	"falcon/common/rpc"
+	"falcon/common/stat"
 	"falcon/common/stream"
 )
 
@@ -32,7 +34,7 @@ func (c *cluster) targets(to []target, s *series) []target {
 		return to
 	}
 	for _, o := range c.byNode[c.ring.Node(s.pk)] {
-		to = append(to, target{o, o.snd.Define(&s.def)})
+		to = append(to, target{out: o, handle: o.snd.Define(&s.def)})
 	}
 	return to
 }
@@ -61,25 +63,19 @@ func (t *Transfer) newCluster(kind string, p *Peers) (*cluster, error) {
 }
 
 func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*outlet, error) {
-	o := &outlet{
-		kind: kind, node: node, addr: addr,
-		after: t.cfg.Spool.After.D(), age: p.SpoolAge.D(),
-		log: t.log.With("node", node), now: t.now,
-		wake: make(chan struct{}, 1), replayed: map[rawName]stream.Handle{},
-	}
-	t.countOutlet(o)
+	o := t.newBareOutlet(kind, node, addr, p.SpoolAge.D())
 	secure, err := p.TLS.Config(kind)
 	if err != nil {
 		return nil, err
 	}
-	stock := &stockPeer{out: o, batch: p.Batch, client: rpc.NewClient(rpc.ClientOptions{
+	stock := &stockPeer{addr: addr, batch: p.Batch, client: rpc.NewClient(rpc.ClientOptions{
 		Addr: addr, Codec: rpc.Gob, Log: o.log,
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), MaxConns: p.MaxConns, MaxIdle: p.MaxIdle,
 		TLS: secure, Dial: t.deps.Dial,
 	})}
-	o.stock = stock
+	o.hangUp = stock.client.Close
 	opts := stream.SenderOptions{
-		Addr: addr, Log: o.log, Kind: kind, Sender: "transfer " + t.host, Ring: r.Fingerprint(),
+		Addr: addr, Log: o.log, Kind: kind, Sender: t.name + " " + t.host, Ring: r.Fingerprint(),
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), Drain: t.cfg.Drain.D() / 2,
 		StockConnects: stock.client.Connects, TLS: secure, Dial: t.deps.Dial,
 	}
@@ -89,22 +85,42 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 	case stream.KindJudge:
 		opts.Stock = stock.sendJudge
 	}
-	o.snd, err = stream.NewSender(opts)
-	return o, err
+	snd, err := stream.NewSender(opts)
+	if err != nil {
+		return nil, err
+	}
+	o.snd, stock.series = snd, snd.Series
+	return o, nil
 }
 
-// stockPeer sends points to a stock graph or judge, which knows no streams.
+// newBareOutlet returns an outlet without a sender. It spools into a folder named
+// after the peer, so that points go to the address that has missed them.
+func (t *Transfer) newBareOutlet(kind, node, addr string, age time.Duration) *outlet {
+	o := &outlet{
+		kind: kind, node: node, addr: addr,
+		after: t.cfg.Spool.After.D(), age: age,
+		log: t.log.With("node", node), now: t.now,
+		wake: make(chan struct{}, 1), replayed: map[rawName]stream.Handle{},
+	}
+	o.folder = o.spoolPrefix() + strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(addr)
+	t.countOutlet(o)
+	return o
+}
+
+// stockPeer sends points to a stock daemon, which knows no streams.
 type stockPeer struct {
-	out    *outlet
-	client *rpc.Client
-	batch  int
+	addr    string
+	client  *rpc.Client
+	batch   int
+	series  func(stream.Handle) *model.Series
+	invalid *stat.Counter // items that a transfer refused; nil for others
 }
 
 func (p *stockPeer) sendGraph(ctx context.Context, points []stream.Point) error {
 	for part := range slices.Chunk(points, p.batch) {
 		items := make([]*model.GraphItem, 0, len(part))
 		for _, pt := range part {
-			s := p.out.snd.Series(pt.Handle)
+			s := p.series(pt.Handle)
 			if s == nil {
 				continue
 			}
@@ -119,7 +135,7 @@ func (p *stockPeer) sendGraph(ctx context.Context, points []stream.Point) error 
 		}
 		var resp model.SimpleRpcResponse
 		if err := p.client.Call(ctx, "Graph.Send", &items, &resp); err != nil {
-			return fmt.Errorf("send %d points to stock graph %s: %w", len(items), p.out.addr, err)
+			return fmt.Errorf("send %d points to stock graph %s: %w", len(items), p.addr, err)
 		}
 	}
 	return nil
@@ -129,7 +145,7 @@ func (p *stockPeer) sendJudge(ctx context.Context, points []stream.Point) error 
 	for part := range slices.Chunk(points, p.batch) {
 		items := make([]*model.JudgeItem, 0, len(part))
 		for _, pt := range part {
-			s := p.out.snd.Series(pt.Handle)
+			s := p.series(pt.Handle)
 			if s == nil || s.Text {
 				continue // a stock judge knows numbers only
 			}
@@ -139,7 +155,7 @@ func (p *stockPeer) sendJudge(ctx context.Context, points []stream.Point) error 
 		}
 		var resp model.SimpleRpcResponse
 		if err := p.client.Call(ctx, "Judge.Send", &items, &resp); err != nil {
-			return fmt.Errorf("send %d points to stock judge %s: %w", len(items), p.out.addr, err)
+			return fmt.Errorf("send %d points to stock judge %s: %w", len(items), p.addr, err)
 		}
 	}
 	return nil

@@ -31,6 +31,12 @@ func (t *Transfer) place(n rawName) *series {
 		s.targets = t.graph.targets(s.targets, s)
 	}
 	s.targets = t.judge.targets(s.targets, s)
+	if t.relay != nil { // as it came: the next transfer has its own shortest step
+		def := s.def
+		def.Step = int(n.step)
+		def.Heartbeat = 2 * def.Step
+		s.targets = append(s.targets, target{out: t.relay, handle: t.relay.snd.Define(&def), raw: true})
+	}
 	return s
 }
 
@@ -94,7 +100,7 @@ func (sp *spread) add(s *series, ts int64, v float64, text string) {
 	if sp.watch != nil {
 		sp.watch.see(s, ts, v)
 	}
-	ts -= ts % s.step
+	aligned := ts - ts%s.step
 	sp.texts = sp.texts || text != ""
 	for _, to := range s.targets {
 		p := &sp.parts[to.out.index]
@@ -102,7 +108,11 @@ func (sp *spread) add(s *series, ts int64, v float64, text string) {
 			p.muted++
 			continue
 		}
-		p.points = append(p.points, stream.Point{Handle: to.handle, Time: ts, Value: v, Text: text})
+		at := aligned
+		if to.raw {
+			at = ts
+		}
+		p.points = append(p.points, stream.Point{Handle: to.handle, Time: at, Value: v, Text: text})
 	}
 }
 

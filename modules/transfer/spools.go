@@ -11,12 +11,8 @@ import (
 	"falcon/common/stream"
 )
 
-// spoolDir is the folder of an outlet's spool. It is named after the peer, so that
-// points go to the address that has missed them.
-func (o *outlet) spoolDir(base string) string {
-	addr := strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(o.addr)
-	return filepath.Join(base, o.spoolPrefix()+addr)
-}
+// spoolDir is the folder of an outlet's spool.
+func (o *outlet) spoolDir(base string) string { return filepath.Join(base, o.folder) }
 
 func (o *outlet) spoolPrefix() string { return o.kind + "-" + o.node + "-" }
 
@@ -91,7 +87,7 @@ func (t *Transfer) heir(folder string) *outlet {
 	same := 0
 	for _, o := range t.outlets {
 		prefix := o.spoolPrefix()
-		if !strings.HasPrefix(folder, prefix) {
+		if o.kind == kindTransfer || !strings.HasPrefix(folder, prefix) {
 			continue
 		}
 		switch {

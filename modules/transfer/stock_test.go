@@ -70,6 +70,12 @@ func (p *place) stock(g *stockGraph) {
 	if err := s.RegisterName("Graph", stockMethods{g}); err != nil {
 		p.t.Fatal(err)
 	}
+	p.serve(func(c net.Conn) { s.ServeConn(c) })
+}
+
+// serve hands each connection to handle until the inhabitant moves out.
+func (p *place) serve(handle func(net.Conn)) {
+	p.t.Helper()
 	ln := p.listen()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -83,7 +89,7 @@ func (p *place) stock(g *stockGraph) {
 			mu.Lock()
 			conns = append(conns, c)
 			mu.Unlock()
-			wg.Go(func() { s.ServeConn(c) })
+			wg.Go(func() { handle(c) })
 		}
 	})
 	p.stop = func() {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,9 @@ const (
 // Deps are the neighbours of a transfer. Graphs and judges are named by the
 // configuration.
 type Deps struct {
-	Log *slog.Logger
+	// Name is the program's, for counters and peers' logs; empty means transfer.
+	Name string
+	Log  *slog.Logger
 	// RPC, HTTP and Socket are open listeners. When all are nil Run listens as
 	// configured; whoever hands in one hands in all that are to be.
 	RPC, HTTP, Socket net.Listener
@@ -50,12 +53,14 @@ type Transfer struct {
 	cfg    Config
 	deps   Deps
 	log    *slog.Logger
+	name   string
 	now    func() time.Time
 	host   string
 	ready  atomic.Bool
 	series *table
 
 	graph, judge *cluster // nil when switched off
+	relay        *outlet  // to other transfers; nil when switched off
 	outlets      []*outlet
 	spreads      sync.Pool // of *spread
 
@@ -78,7 +83,7 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if deps.Log == nil {
 		return nil, errors.New("transfer: Deps.Log is required")
 	}
-	t := &Transfer{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, rpc: &rpc.ServerStats{}}
+	t := &Transfer{cfg: cfg, deps: deps, log: deps.Log, name: cmp.Or(deps.Name, "transfer"), now: deps.Now, rpc: &rpc.ServerStats{}}
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -96,6 +101,12 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 		if c != nil {
 			t.outlets = append(t.outlets, c.outlets...)
 		}
+	}
+	if t.relay, err = t.newRelay(&cfg.Transfer); err != nil {
+		return nil, fmt.Errorf("transfer: transfer: %w", err)
+	}
+	if t.relay != nil {
+		t.outlets = append(t.outlets, t.relay)
 	}
 	for i, o := range t.outlets {
 		o.index = i

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,8 +52,10 @@ func (w *world) start() {
 	}
 	w.tr = tr
 	for _, o := range tr.outlets {
-		if w.peers[o.addr] == nil {
-			w.peers[o.addr] = newPeer(w.t)
+		for addr := range strings.SplitSeq(o.addr, ",") { // several of a relay
+			if w.peers[addr] == nil {
+				w.peers[addr] = newPeer(w.t)
+			}
 		}
 	}
 	ready := make(chan struct{})
@@ -166,6 +169,7 @@ type peer struct {
 	acks    int   // when positive: after so many the connection breaks
 	mute    bool
 	streams []*sink
+	seenBy  func(metric string, ts int64) // each point that comes, under mu; may be nil
 }
 
 func newPeer(t *testing.T) *peer {
@@ -289,6 +293,9 @@ func (k *sink) Push(pts *stream.Points, done func(*stream.Ack, error)) {
 	ack := &stream.Ack{Taken: pts.Len()}
 	for i, ref := range pts.Refs {
 		s := k.series[ref]
+		if p.seenBy != nil {
+			p.seenBy(s.Metric, pts.Times[i])
+		}
 		key := fmt.Sprintf("%s@%d", s.Metric, pts.Times[i])
 		if p.count[key]++; p.count[key] == 1 {
 			p.times[s.Metric] = append(p.times[s.Metric], pts.Times[i])
