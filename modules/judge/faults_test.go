@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,10 +134,9 @@ func TestRulesThatChangeAndComeBack(t *testing.T) {
 	in.Define(1, &model.Series{Endpoint: "h1", Metric: "cpu.idle", Type: "GAUGE"})
 	in.Define(2, &model.Series{Endpoint: "h2", Metric: "cpu.idle", Type: "GAUGE"})
 	pushTo(in, pointsOf(now-120, 1, 2))
-	changed := false
-	w.hook(func() { // the event of h1 asks for the time
-		if !changed {
-			changed = true
+	var asked atomic.Int32
+	w.hook(func() { // the push asks for the time, its batch, and then the event of h1
+		if asked.Add(1) == 3 {
 			w.changed(book("h1"))
 		}
 	})
