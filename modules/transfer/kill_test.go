@@ -7,12 +7,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"falcon/common/testkit"
 )
 
 // A transfer is killed again and again while its graph comes and goes. Once the graph
@@ -22,7 +19,6 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	if os.Getenv("FALCON_SOAK") != "" {
 		rounds = 100
 	}
-	dir := t.TempDir()
 	graph := newPeer(t)
 	at := &place{t: t}
 	at.ours(graph)
@@ -32,36 +28,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 			at.stop()
 		}
 	}()
-	http1, rpc1 := testkit.FreeAddr(t), testkit.FreeAddr(t)
-	cfg := filepath.Join(dir, "transfer.json")
-	text, err := json.Marshal(map[string]any{
-		"http": map[string]any{"enabled": true, "listen": http1}, "rpc": map[string]any{"enabled": true, "listen": rpc1},
-		"socket": map[string]any{"enabled": false},
-		"graph":  map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}},
-		"spool":  map[string]any{"dir": filepath.Join(dir, "spool"), "after": "50ms"}, "ts_policy": "stock",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(cfg, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	program := testkit.Program(t, "transfer")
-	start := func() *testkit.Process {
-		p := testkit.Start(t, dir, program, "-c", cfg)
-		testkit.Eventually(t, 10*time.Second, func() error {
-			resp, err := http.Get("http://" + http1 + "/health")
-			if err != nil {
-				return err
-			}
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("health: %s", resp.Status)
-			}
-			return nil
-		})
-		return p
-	}
+	m := newMember(t, "transfer", map[string]any{"graph": map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}}})
 
 	var mu sync.Mutex
 	acked := map[string]bool{} // "metric@time"
@@ -82,7 +49,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			resp, err := http.Post("http://"+http1+"/api/push", "application/json", bytes.NewReader(b))
+			resp, err := http.Post("http://"+m.http+"/api/push", "application/json", bytes.NewReader(b))
 			if err != nil {
 				return
 			}
@@ -106,7 +73,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for range rounds {
-		p := start()
+		m.start()
 		count := make(chan struct{}, 1)
 		var wg sync.WaitGroup
 		for i := range 3 {
@@ -126,35 +93,16 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 		for range rnd.IntN(10) {
 			<-count
 		}
-		p.Kill()
+		m.kill()
 		wg.Wait()
 	}
 	if !up {
 		at.ours(graph)
 		up = true
 	}
-	p := start()
-	testkit.Eventually(t, 20*time.Second, func() error {
-		resp, err := http.Get("http://" + http1 + "/debug/accounting")
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		var all []struct {
-			Spooled  int64 `json:"spooled"`
-			InFlight int64 `json:"in_flight"`
-			Missing  int64 `json:"missing"`
-			Damaged  int64 `json:"damaged"`
-		}
-		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
-			return err
-		}
-		if b := all[0]; b.Spooled+b.InFlight != 0 || b.Missing != 0 || b.Damaged != 0 {
-			return fmt.Errorf("books are %+v", b)
-		}
-		return nil
-	})
-	p.Stop()
+	m.start()
+	m.settled()
+	m.p.Stop()
 	lost := 0
 	graph.set(func(g *peer) {
 		for key := range acked {
