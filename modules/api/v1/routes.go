@@ -93,6 +93,18 @@ func (s *server) routes() []Route {
 		{put, "/expression", Owner, "update", "expression", expectation, (*server).updateExpression, nil},
 		{del, "/expression/:eid", Owner, "delete", "expression", expectation, (*server).deleteExpression, nil},
 
+		// aggregators and nodata (contract query 2.4.4 and 2.4.7)
+		{get, "/hostgroup/:id/aggregators", Login, "", "", 0, (*server).groupAggregators, nil},
+		{get, "/aggregator/:id", Login, "", "", 0, (*server).aggregator, nil},
+		{post, "/aggregator", Owner, "create", "aggregator", 0, (*server).createAggregator, nil},
+		{put, "/aggregator", Owner, "update", "aggregator", 0, (*server).updateAggregator, nil},
+		{del, "/aggregator/:id", Owner, "delete", "aggregator", 0, (*server).deleteAggregator, nil},
+		{get, "/nodata", Login, "", "", expectation, (*server).nodatas, nil},
+		{get, "/nodata/:nid", Login, "", "", expectation, (*server).nodata, nil},
+		{post, "/nodata", Login, "create", "nodata", expectation, (*server).createNodata, nil},
+		{put, "/nodata", Owner, "update", "nodata", expectation, (*server).updateNodata, nil},
+		{del, "/nodata/:nid", Owner, "delete", "nodata", expectation, (*server).deleteNodata, nil},
+
 		// alarms (contract query 2.4.8)
 		{get, "/alarm/eventcases", Login, "", "", 0, withAlarms((*server).eventCases), nil},
 		{post, "/alarm/eventcases", Login, "", "", 0, withAlarms((*server).eventCases), nil},
@@ -109,6 +121,23 @@ func (s *server) routes() []Route {
 		{put, "/alarm/channels/:id", Admin, "update", "channel", 0, withAlarms((*server).updateChannel), nil},
 		{del, "/alarm/channels/:id", Admin, "delete", "channel", 0, withAlarms((*server).deleteChannel), nil},
 		{post, "/alarm/channels/:id/test", Admin, "test", "channel", 0, withAlarms((*server).testChannel), nil},
+
+		// screens (contract query 2.4.9)
+		{post, "/dashboard/screen", Login, "create", "screen", 0, withDashboard((*server).createScreen), nil},
+		{get, "/dashboard/screen/:id", Login, "", "", 0, withDashboard((*server).screen), nil},
+		{get, "/dashboard/screens/pid/:pid", Login, "", "", 0, withDashboard((*server).screensBelow), nil},
+		{get, "/dashboard/screens", Login, "", "", 0, withDashboard((*server).screens), nil},
+		{get, "/dashboard/screensearch/:name", Login, "", "", 0, withDashboard((*server).screenByName), nil},
+		{get, "/dashboard/screensall", Login, "", "", 0, withDashboard((*server).allScreens), nil},
+		{put, "/dashboard/screen/:id", Login, "update", "screen", 0, withDashboard((*server).updateScreen), nil},
+		{del, "/dashboard/screen/:id", Login, "delete", "screen", 0, withDashboard((*server).deleteScreen), nil},
+		{post, "/dashboard/graph", Login, "create", "screen_graph", 0, withDashboard((*server).createWidget), nil},
+		{put, "/dashboard/graph/:id", Login, "update", "screen_graph", 0, withDashboard((*server).updateWidget), nil},
+		{get, "/dashboard/graph/:id", Login, "", "", 0, withDashboard((*server).widget), nil},
+		{del, "/dashboard/graph/:id", Login, "delete", "screen_graph", 0, withDashboard((*server).deleteWidget), nil},
+		{get, "/dashboard/graphs/screen/:screen_id", Login, "", "", 0, withDashboard((*server).widgets), nil},
+		{post, "/dashboard/tmpgraph", Login, "create", "tmp_graph", 0, withDashboard((*server).saveTmpGraph), nil},
+		{get, "/dashboard/tmpgraph/:id", Login, "", "", 0, withDashboard((*server).tmpGraph), nil},
 
 		// graphs (contract query 2.4.10)
 		{get, "/graph/endpointobj", Login, "", "", 0, (*server).endpointObjects, nil},

@@ -84,6 +84,12 @@ PUT    /strategy                             yes  yes  no   yes   yes  yes  no
 DELETE /strategy/{strategy}                  yes  yes  no   yes   yes  yes  no
 PUT    /expression                           yes  yes  no   yes   yes  yes  no
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
+POST   /aggregator                           yes  no   no   yes   yes  yes  no
+PUT    /aggregator                           yes  yes  no   yes   yes  yes  no
+DELETE /aggregator/{aggregator}              yes  no   no   yes   yes  yes  no
+POST   /nodata                               yes  yes  yes  yes   yes  yes  yes
+PUT    /nodata                               yes  no   no   yes   yes  yes  no
+DELETE /nodata/{nodata}                      yes  no   no   yes   yes  yes  no
 POST   /template                             yes  yes  yes  yes   yes  yes  yes
 POST   /expression                           yes  yes  yes  yes   yes  yes  yes
 POST   /host/maintain                        yes  yes  yes  yes   yes  yes  yes
@@ -104,6 +110,11 @@ POST   /strategy                             yes  yes  yes  yes   yes  yes  yes
 PUT    /strategy                             yes  yes  yes  yes   yes  yes  yes
 DELETE /strategy/{strategy}                  yes  yes  yes  yes   yes  yes  yes
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
+POST   /aggregator                           yes  no   no   yes   yes  yes  no
+PUT    /aggregator                           yes  yes  no   yes   yes  yes  no
+DELETE /aggregator/{aggregator}              yes  no   no   yes   yes  yes  no
+PUT    /nodata                               yes  yes  yes  yes   yes  yes  yes
+DELETE /nodata/{nodata}                      yes  yes  yes  yes   yes  yes  yes
 `
 	for _, tc := range []struct {
 		name, table string
@@ -157,6 +168,7 @@ type things struct {
 	n                                                           int
 	team, group, plugin, template, strategy, expression, action int64
 	bare, host                                                  int64 // a group without the template; a host of the other
+	aggregator, nodata                                          int64 // bob's, in ann's group; ann's
 }
 
 var thingNumber int
@@ -181,7 +193,25 @@ func (w *world) things() *things {
 	if x.expression, _, err = w.db.CreateExpression(ctx, portal.Expression{Expression: "each(metric=a b=c)", Func: "all(#1)", Op: "<", RightValue: "1", CreateUser: "ann"}, portal.Action{UIC: team}); err != nil {
 		w.t.Fatal(err)
 	}
+	x.aggregator = must(w.db.CreateAggregator(ctx, portal.Aggregator{Group: x.group, Numerator: "$(a)", Denominator: "$#", Endpoint: "e", Metric: "m", Step: 60, Creator: "bob"}))
+	x.nodata = must(w.db.CreateNodata(ctx, portal.Nodata{Name: fmt.Sprintf("nodata%d", x.n), Obj: "h1", ObjType: "host", Metric: "m", DsType: "GAUGE", Step: 60, Creator: "ann"}))
 	return x
+}
+
+func aggregatorBody(pairs ...any) map[string]any {
+	m := map[string]any{"numerator": "$(a)", "denominator": "$#", "endpoint": "e", "metric": "m", "step": 60}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i].(string)] = pairs[i+1]
+	}
+	return m
+}
+
+func nodataBody(pairs ...any) map[string]any {
+	m := map[string]any{"obj": "h1", "obj_type": "host", "metric": "m", "dstype": "GAUGE", "step": 60}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i].(string)] = pairs[i+1]
+	}
+	return m
 }
 
 // fill names the things in a path, and writes a body that asks for a change of them.
@@ -206,11 +236,16 @@ func (x *things) fill(method, path string) (string, any) {
 		"PUT /strategy":                 strategyBody("id", x.strategy),
 		"PUT /expression":               expressionBody([]string{fmt.Sprintf("team%d", x.n)}, "id", x.expression),
 		"POST /expression":              expressionBody([]string{fmt.Sprintf("team%d", x.n)}),
+		"POST /aggregator":              aggregatorBody("hostgroup_id", x.group),
+		"PUT /aggregator":               aggregatorBody("id", x.aggregator),
+		"POST /nodata":                  nodataBody("name", name("another")),
+		"PUT /nodata":                   nodataBody("id", x.nodata),
 		"POST /host/maintain":           map[string]any{"hosts": []string{"h1"}, "maintain_begin": 1, "maintain_end": 2},
 		"DELETE /host/maintain":         map[string]any{"ids": []int64{x.host}},
 	}
 	body := bodies[method+" "+path]
-	ids := map[string]int64{"{team}": x.team, "{group}": x.group, "{plugin}": x.plugin, "{template}": x.template, "{strategy}": x.strategy, "{expression}": x.expression}
+	ids := map[string]int64{"{team}": x.team, "{group}": x.group, "{plugin}": x.plugin, "{template}": x.template, "{strategy}": x.strategy, "{expression}": x.expression,
+		"{aggregator}": x.aggregator, "{nodata}": x.nodata}
 	for part, id := range ids {
 		path = strings.ReplaceAll(path, part, strconv.FormatInt(id, 10))
 	}
