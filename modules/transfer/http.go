@@ -96,6 +96,10 @@ func (t *Transfer) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /trace/", t.trace)
 	mux.HandleFunc("GET /filter/", t.filter)
+	mux.HandleFunc("GET /debug/connpool/{kind}", t.connPool)
+	if t.relay != nil {
+		t.gatewayPages(mux)
+	}
 	mux.HandleFunc("GET /debug/accounting", t.accounting)
 	mux.HandleFunc("GET /debug/rejected", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, t.rejected.list()) })
 	return mux

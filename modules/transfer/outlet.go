@@ -40,6 +40,7 @@ type outlet struct {
 	now              func() time.Time
 	snd              sender
 	hangUp           func() // ends the connections to a stock peer
+	pools            []pool // for /debug/connpool
 	folder           string // of the spool
 	spool            *spool.Spool
 	maxSpool         int64 // bytes

@@ -90,6 +90,7 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 		return nil, err
 	}
 	o.snd, stock.series = snd, snd.Series
+	o.pools = []pool{{addr, snd, stock.client}}
 	return o, nil
 }
 

@@ -117,6 +117,13 @@ func (r *relay) State() stream.State {
 	return l.State()
 }
 
+// using reports whether leg i is the one in use.
+func (r *relay) using(i int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at == i
+}
+
 // Send is stream.Sender's. A batch that comes back may be sent at once again: it goes
 // to another transfer, if there is one.
 func (r *relay) Send(ctx context.Context, points []stream.Point, done func(stream.Result)) error {
@@ -234,6 +241,7 @@ func (t *Transfer) newRelay(p *Relay) (*outlet, error) {
 	}
 	r := &relay{empty: make(chan struct{}), since: time.Now()}
 	var names, addrs []string
+	var pools []pool
 	for _, node := range slices.Sorted(maps.Keys(p.Cluster)) {
 		addr := strings.TrimSpace(p.Cluster[node])
 		names, addrs = append(names, node), append(addrs, addr)
@@ -259,12 +267,13 @@ func (t *Transfer) newRelay(p *Relay) (*outlet, error) {
 		}
 		stock.series = l.Series
 		r.legs = append(r.legs, l)
+		pools = append(pools, pool{addr, l.Sender, l.client})
 	}
 	r.at = rand.IntN(len(r.legs)) // many gateways begin at different ones
 	o := t.newBareOutlet(kindTransfer, strings.Join(names, ","), strings.Join(addrs, ","), p.SpoolAge.D())
 	// Any transfer takes what waited for another.
 	o.folder = kindTransfer
-	o.snd = r
+	o.snd, o.pools = r, pools
 	o.hangUp = func() {
 		for _, l := range r.legs {
 			l.client.Close()

@@ -300,6 +300,27 @@ func TestStockGateway(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, g, body)
 		}
 	}
+	for path, want := range map[string]string{
+		"/proc/transfer/pools":         `"data":["Name:` + p.addr + `,Cnt:`,
+		"/proc/transfer/send":          `{"Name":"t1:` + p.addr + `","Cnt":2,`,
+		"/proc/transfer/sendfail":      `{"Name":"t1:` + p.addr + `","Cnt":0,`,
+		"/proc/counters":               `{"Name":"SendToTransferCnt","Cnt":2,`,
+		"/counter/all":                 `{"Name":"HttpRecvCnt","Cnt":2,`,
+		"/debug/connpool/transfer":     `Name:` + p.addr + `,Cnt:`,
+		"/pfc/proc/metrics/json":       `"Send":{"rate":0,"sum":2}`,
+		"/pfc/proc/metrics/gauge/json": `{"gauge":{"SendQueueSize":{"value":0}}}`,
+		"/pfc/proc/metrics/size":       `{"all":8,"gauge":1,"meter":7}`,
+		"/pfc/proc/metrics/falcon":     `"metric":"sum","value":2,"step":60,"counterType":"GAUGE","tags":"service=gateway,name=HttpRecv"`,
+		"/trace/it-h1/it.g_gwa/a=2":    `{"msg":"success","data":[]}`,
+	} {
+		req := httptest.NewRequest("GET", path, nil)
+		req.RemoteAddr = "127.0.0.1:1"
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, req)
+		if rec.Code != 200 || !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("GET %s: %d %s, want %s in it", path, rec.Code, rec.Body, want)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	got, want := sameID(s.bytes.String()), sameID(string(readFile(t, "testdata/gateway-transfer/relay.c2s.bin")))

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -301,6 +302,36 @@ func TestTooManyItems(t *testing.T) {
 	var resp any
 	if err := c.Call(t.Context(), "Transfer.Update", &items, &resp); err == nil || !strings.Contains(err.Error(), "at most 1000000") {
 		t.Errorf("Transfer.Update of 1 000 001 items: %v", err)
+	}
+}
+
+// The connections to each address are listed in stock's words.
+func TestConnPool(t *testing.T) {
+	g := &stockGraph{}
+	p := &place{t: t}
+	p.stock(g)
+	defer func() { p.stop() }()
+	tr := runTransfer(t, p.addr, nil)
+	h := tr.handler()
+	get := func(path string) string {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		return fmt.Sprint(rec.Code, " ", rec.Body)
+	}
+	if got, want := get("/debug/connpool/graph"), "200 Name:"+p.addr+",Cnt:0,active:0,all:0,free:0\n"; got != want {
+		t.Errorf("before the first point: %q, want %q", got, want)
+	}
+	if _, err := tr.wait(t.Context(), update{gauge("m", t0)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := get("/debug/connpool/graph"), "200 Name:"+p.addr+",Cnt:1,active:0,all:1,free:1\n"; got != want {
+		t.Errorf("after it: %q, want %q", got, want)
+	}
+	if got := get("/debug/connpool/judge"); got != "200 \n" {
+		t.Errorf("without a judge: %q", got)
+	}
+	if got := get("/debug/connpool/x"); !strings.HasPrefix(got, "404 there are no connections") {
+		t.Errorf("of nobody: %q", got)
 	}
 }
 
