@@ -62,7 +62,9 @@ func (h *Handle) migrate(ctx context.Context, log *slog.Logger) error {
 	if len(migrations) == 0 {
 		return nil
 	}
-	p, err := goose.NewProvider(dialect, h.write.DB, nil,
+	// Numbers say what a migration is about, not when it came: a later release adds ones
+	// that are lower than what is there. Each has its guard, and none needs another.
+	p, err := goose.NewProvider(dialect, h.write.DB, nil, goose.WithAllowOutofOrder(true),
 		goose.WithGoMigrations(migrations...), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return err
