@@ -1,6 +1,6 @@
 # make run    build everything and start the whole fleet; open the page it prints
 # make test   run every test, and install and start what they need
-.PHONY: run build test check ui bench soak fuzz clean
+.PHONY: run build test check ui bench soak fuzz install clean
 
 VERSION ?= 0.1.0
 LDFLAGS := -s -w -X falcon/common/daemon.version=$(VERSION)
@@ -39,6 +39,12 @@ soak: build
 
 fuzz:
 	@scripts/fuzz.sh 10s
+
+# Programs, configurations and systemd units below DESTDIR; docs/operations.md has the
+# steps. CONFIG=config/examples/three-nodes takes the configurations from there.
+CONFIG ?= config
+install: build
+	@DESTDIR=$(DESTDIR) deploy/install.sh bin $(CONFIG) $(DAEMONS)
 
 clean:
 	rm -rf bin modules/dashboard/web/node_modules
