@@ -1,9 +1,11 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -305,4 +307,40 @@ func (db *DB) TemplateGroups(ctx context.Context, template int64) ([]Group, erro
 	err := db.Portal.read.SelectContext(ctx, &all,
 		"SELECT "+groupColumns+" FROM grp WHERE id IN (SELECT grp_id FROM grp_tpl WHERE tpl_id = ?) ORDER BY id", template)
 	return all, err
+}
+
+// EndpointTemplateGroups returns the groups through which the host of that name gets a
+// template, bound to them itself or by one that inherits from it, ordered by id.
+func (db *DB) EndpointTemplateGroups(ctx context.Context, host string, template int64) ([]Group, error) {
+	var all []Template
+	if err := db.Portal.read.SelectContext(ctx, &all, "SELECT "+templateColumns+" FROM tpl"); err != nil {
+		return nil, err
+	}
+	children := map[int64][]int64{}
+	for _, t := range all {
+		children[t.ParentID] = append(children[t.ParentID], t.ID)
+	}
+	ids := []int64{template}
+	for i := 0; i < len(ids); i++ {
+		for _, child := range children[ids[i]] {
+			if !slices.Contains(ids, child) {
+				ids = append(ids, child)
+			}
+		}
+	}
+	groups := map[int64]Group{}
+	for chunk := range slices.Chunk(ids, maxMarks) {
+		var rows []Group
+		err := db.Portal.read.SelectContext(ctx, &rows, "SELECT DISTINCT "+groupColumns+" FROM grp JOIN grp_host ON grp_host.grp_id = grp.id JOIN host ON host.id = grp_host.host_id"+
+			" JOIN grp_tpl ON grp_tpl.grp_id = grp.id WHERE host.hostname = ? AND grp_tpl.tpl_id IN ("+marks(len(chunk))+")", append([]any{host}, anys(chunk)...)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range rows {
+			groups[g.ID] = g
+		}
+	}
+	found := slices.Collect(maps.Values(groups))
+	slices.SortFunc(found, func(a, b Group) int { return cmp.Compare(a.ID, b.ID) })
+	return found, nil
 }

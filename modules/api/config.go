@@ -44,6 +44,9 @@ type Config struct {
 	// StrictPermission closes the holes of stock's permissions: what anybody may
 	// change there, only admins (and owners) may.
 	StrictPermission bool `json:"strict_permission"`
+	// GrafanaAuth asks who calls at the routes of Grafana's data source, which are open
+	// in stock: an Apitoken, or a service token as user and password.
+	GrafanaAuth bool `json:"grafana_auth"`
 	// Maintainers are users who may change everybody's rules and groups.
 	Maintainers []string `json:"maintainers"`
 	// SignupDisable leaves it to admins to create users.

@@ -37,6 +37,8 @@ type Settings struct {
 	SkipAuth         bool // true: nobody has to be logged in
 	SignupDisable    bool // true: only admins create users
 	StrictPermission bool // true: the holes of stock's permissions are closed
+	// GrafanaAuth asks who calls at Grafana's routes, which are open in stock.
+	GrafanaAuth bool
 	// Maintainers are users who may change everybody's rules and groups.
 	Maintainers []string
 

@@ -155,25 +155,9 @@ func (s *server) searchEndpoints(c *Call) (any, error) {
 		since = s.Now().Unix() - int64(silent)
 	}
 
-	found := s.Graphs.SearchEndpoints(c.Ctx(), model.GraphSearchParam{Match: plain(match), Tags: tags, Since: since, Limit: offset + limit})
-	s.partial(c, found.Failed)
-	ts := map[string]int64{}
-	for _, e := range found.Rows {
-		ts[e.Endpoint] = e.Last
-	}
-	total := found.Total
-	if !found.Complete() {
-		// The rest stands in the index that all graphs write.
-		ctx, cancel := context.WithTimeout(c.Ctx(), s.searchTime())
-		defer cancel()
-		rows, n, err := s.Portal.SearchEndpoints(ctx, portal.EndpointSearch{Match: match, Tags: tags, Since: since, Limit: offset + limit})
-		if err != nil {
-			return nil, s.tooSlow(c, ctx, err)
-		}
-		for _, r := range rows {
-			ts[r.Endpoint] = max(ts[r.Endpoint], r.Ts)
-		}
-		total = max(total, n, len(ts))
+	ts, total, err := s.findEndpoints(c, match, tags, since, offset+limit)
+	if err != nil {
+		return nil, err
 	}
 	names := keysOf(ts)
 	names = names[min(offset, len(names)):min(offset+limit, len(names))]
@@ -189,6 +173,31 @@ func (s *server) searchEndpoints(c *Call) (any, error) {
 		}
 	}
 	return answer, nil
+}
+
+// findEndpoints returns the first endpoints, up to limit, with the times of their last
+// reports, and how many there are in all.
+func (s *server) findEndpoints(c *Call, match []portal.Pattern, tags []string, since int64, limit int) (ts map[string]int64, total int, err error) {
+	found := s.Graphs.SearchEndpoints(c.Ctx(), model.GraphSearchParam{Match: plain(match), Tags: tags, Since: since, Limit: limit})
+	s.partial(c, found.Failed)
+	ts = map[string]int64{}
+	for _, e := range found.Rows {
+		ts[e.Endpoint] = e.Last
+	}
+	if found.Complete() {
+		return ts, found.Total, nil
+	}
+	// The rest stands in the index that all graphs write.
+	ctx, cancel := context.WithTimeout(c.Ctx(), s.searchTime())
+	defer cancel()
+	rows, n, err := s.Portal.SearchEndpoints(ctx, portal.EndpointSearch{Match: match, Tags: tags, Since: since, Limit: limit})
+	if err != nil {
+		return nil, 0, s.tooSlow(c, ctx, err)
+	}
+	for _, r := range rows {
+		ts[r.Endpoint] = max(ts[r.Endpoint], r.Ts)
+	}
+	return ts, max(found.Total, n, len(ts)), nil
 }
 
 // searchCounters finds the counters of some endpoints.

@@ -62,13 +62,18 @@ func (s *server) history(c *Call) (any, error) {
 			})
 		}
 	}
+	return s.answerHistory(c, &in, queries)
+}
+
+// answerHistory asks for series and writes the answer.
+func (s *server) answerHistory(c *Call, in *historyInput, queries []*model.GraphQueryParam) (any, error) {
 	// A part at a time, so that only its points and the text of the others are
 	// in memory.
 	buf, _ := s.buffers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
 	}
-	h := historyWriter{in: &in, dst: (*buf)[:0]}
+	h := historyWriter{in: in, dst: (*buf)[:0]}
 	defer func() {
 		// c keeps it until the answer is written.
 		*buf = h.dst

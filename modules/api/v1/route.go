@@ -22,11 +22,12 @@ const (
 	Strict                 // like Login; with strict_permission like Admin
 	Owner                  // like Login; the handler asks to whom the thing belongs
 	Legacy                 // like Open, as in stock; with strict_permission like Login
+	Grafana                // like Open, as in stock; with grafana_auth like Login
 )
 
 // String returns the permission in words.
 func (p Permission) String() string {
-	return [...]string{"unset", "open", "login", "person", "self or admin", "admin", "login, strictly admin", "owner", "open, strictly login"}[p]
+	return [...]string{"unset", "open", "login", "person", "self or admin", "admin", "login, strictly admin", "owner", "open, strictly login", "open, with grafana_auth login"}[p]
 }
 
 // A Route is one line of the table.

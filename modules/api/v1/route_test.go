@@ -98,6 +98,13 @@ GET    /expression/:eid                yes  yes   yes  yes  yes  yes  401
 POST   /expression                     yes  yes   yes  yes  no   yes  401
 PUT    /expression                     yes  yes   yes  yes  no   yes  401
 DELETE /expression/:eid                yes  yes   yes  yes  no   yes  401
+GET    /tplgrp                         yes  yes   yes  yes  yes  yes  401
+POST   /alarm/link                     yes  yes   yes  yes  yes  yes  401
+GET    /alarm/link/:path               yes  yes   yes  yes  yes  yes  yes
+GET    /grafana                        yes  yes   yes  yes  yes  yes  yes
+GET    /grafana/metrics/find           yes  yes   yes  yes  yes  yes  yes
+GET    /grafana/render                 yes  yes   yes  yes  yes  yes  yes
+POST   /grafana/render                 yes  yes   yes  yes  yes  yes  yes
 GET    /hostgroup/:id/aggregators      yes  yes   yes  yes  yes  yes  401
 GET    /aggregator/:id                 yes  yes   yes  yes  yes  yes  401
 POST   /aggregator                     yes  yes   yes  yes  no   yes  401
@@ -147,6 +154,7 @@ DELETE /graph/endpoint                 yes  yes   yes  yes  no   yes  401
 DELETE /graph/counter                  yes  yes   yes  yes  no   yes  401
 GET    /template_simple                yes  yes   yes  yes  yes  yes  yes
 GET    /action/:act_id                 yes  yes   yes  yes  yes  yes  yes
+GET    /tplgrp                         yes  yes   yes  yes  yes  yes  yes
 `
 
 func TestPermissions(t *testing.T) {
@@ -217,7 +225,7 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 // Every route that changes something is audited; those that only read are not.
 func TestRoutesThatWriteAreAudited(t *testing.T) {
 	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check",
-		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events"}
+		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events", "POST " + prefix + "/alarm/link", "POST " + prefix + "/grafana/render"}
 	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
 		if r.Raw != nil {
 			continue

@@ -84,6 +84,7 @@ func (s *server) routes() []Route {
 		{put, "/strategy", Owner, "update", "strategy", expectation, (*server).updateStrategy, nil},
 		{del, "/strategy/:sid", Owner, "delete", "strategy", expectation, (*server).deleteStrategy, nil},
 		{post, "/strategy/check", Login, "", "", 0, (*server).checkStrategy, nil},
+		{get, "/tplgrp", Legacy, "", "", 0, (*server).endpointTemplateGroups, nil},
 		{get, "/metric/default_list", Login, "", "", 0, (*server).defaultMetrics, nil},
 
 		// expressions (contract query 2.4.6)
@@ -112,6 +113,8 @@ func (s *server) routes() []Route {
 		{post, "/alarm/events", Login, "", "", 0, withAlarms((*server).events), nil},
 		{get, "/alarm/event_note", Login, "", "", 0, withAlarms((*server).notes), nil},
 		{post, "/alarm/event_note", Login, "note", "event_case", 0, withAlarms((*server).addNote), nil},
+		{post, "/alarm/link", Login, "", "", 0, (*server).createAlertLink, nil},
+		{get, "/alarm/link/:path", Open, "", "", 0, (*server).alertLink, nil},
 		{get, "/alarm/notices", Login, "", "", 0, withAlarms((*server).notices), nil},
 		{get, "/alarm/inbox", Person, "", "", 0, withAlarms((*server).inbox), nil},
 		{post, "/alarm/inbox/read", Person, "read", "inbox", 0, withAlarms((*server).readInbox), nil},
@@ -148,6 +151,12 @@ func (s *server) routes() []Route {
 		{post, "/graph/info", Login, "", "", 0, (*server).graphInfo, nil},
 		{del, "/graph/endpoint", Strict, "delete", "endpoint", 0, (*server).deleteEndpoints, nil},
 		{del, "/graph/counter", Strict, "delete", "counter", 0, (*server).deleteCounters, nil},
+
+		// the data source of Grafana (contract query 2.4.11)
+		{get, "/grafana", Grafana, "", "", 0, (*server).grafanaFind, nil},
+		{get, "/grafana/metrics/find", Grafana, "", "", 0, (*server).grafanaFind, nil},
+		{get, "/grafana/render", Grafana, "", "", 0, (*server).grafanaRender, nil},
+		{post, "/grafana/render", Grafana, "", "", 0, (*server).grafanaRender, nil},
 	}
 	for i := range table {
 		table[i].Path = prefix + table[i].Path

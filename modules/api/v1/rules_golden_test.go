@@ -1,12 +1,22 @@
 package v1
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"falcon/common/portal"
+	"falcon/modules/api/graphs/graphtest"
 )
 
 // stockRules fills a portal with the teams, hosts and rules of the capture.
@@ -30,20 +40,31 @@ func stockRules(t *testing.T, db *portal.DB) *world {
 	} {
 		sqlExec(t, db.Portal, q)
 	}
-	for _, name := range []string{"strategies", "expressions"} {
+	tables := map[string]string{"strategies": "strategy", "expressions": "expression", "aggregators": "cluster", "nodatas": "mockcfg"}
+	for _, name := range []string{"strategies", "expressions", "aggregators", "nodatas"} {
 		_, body := readResponse(t, name)
+		if name == "aggregators" {
+			var page struct{ Aggregators json.RawMessage }
+			if err := json.Unmarshal([]byte(body), &page); err != nil {
+				t.Fatal(err)
+			}
+			body = string(page.Aggregators)
+		}
 		var rows []map[string]any
 		if err := json.Unmarshal([]byte(body), &rows); err != nil {
 			t.Fatal(err)
 		}
 		for _, row := range rows {
+			if name == "nodatas" {
+				row["t_create"] = w.clock
+			}
 			var columns []string
 			var args []any
 			for column, value := range row {
 				columns, args = append(columns, column), append(args, value)
 			}
 			marks := strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ")
-			sqlExec(t, db.Portal, "INSERT INTO "+map[string]string{"strategies": "strategy", "expressions": "expression"}[name]+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")", args...)
+			sqlExec(t, db.Portal, "INSERT INTO "+tables[name]+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")", args...)
 		}
 	}
 	return w
@@ -83,8 +104,7 @@ func (w *world) sameAsStock(t *testing.T, name string) {
 func TestStocksAnswersAboutRules(t *testing.T) {
 	eachPortal(t, func(t *testing.T, db *portal.DB) {
 		w := stockRules(t, db)
-		for _, name := range strings.Fields(`action action_none team_name team_none teams group_plugins group_templates host_groups host_templates hostgroup hostgroups
-			strategies strategy template templates expressions expression maintain group_create group_bind`) {
+		for _, name := range strings.Fields(capturesOfRules) {
 			t.Run(name, func(t *testing.T) { w.sameAsStock(t, name) })
 		}
 		// Stock's daemons ask with the token that all of them share.
@@ -142,7 +162,7 @@ func TestStocksAnswersAboutAlarms(t *testing.T) {
 	eachPortal(t, func(t *testing.T, db *portal.DB) {
 		w := stockRules(t, db)
 		stockAlarms(t, db)
-		for _, name := range strings.Fields("eventcases eventcases_none events event_note event_notes") {
+		for _, name := range strings.Fields(capturesOfAlarms) {
 			t.Run(name, func(t *testing.T) { w.sameAsStock(t, name) })
 		}
 		a := w.call("root", "GET", "/alarm/eventcases?event_id=s_10_5a7c0c3f899fabdd3f9062ab1a6fb184", nil)
@@ -150,4 +170,147 @@ func TestStocksAnswersAboutAlarms(t *testing.T) {
 			t.Errorf("the note did not reach the case: %s", a.body)
 		}
 	})
+}
+
+// Stock's answers about screens are ours, in a database that is as empty.
+func TestStocksAnswersAboutScreens(t *testing.T) {
+	eachPortal(t, func(t *testing.T, db *portal.DB) {
+		w := newWorldOf(t, db, false)
+		for _, name := range strings.Fields(capturesOfScreens) {
+			t.Run(name, func(t *testing.T) { w.sameAsStock(t, name) })
+		}
+	})
+}
+
+// Stock's answers to Grafana are ours, but that ours are in the order of names.
+func TestStocksAnswersToGrafana(t *testing.T) {
+	eachPortal(t, func(t *testing.T, db *portal.DB) {
+		w := newWorldOf(t, db, false)
+		const start = 1795320060
+		w.ours.Put(graphtest.Gauge("it-q1", "it.qg", 60, start, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19), graphtest.Gauge("it-q1", "it.qc/k=v", 60, start, 1))
+		for _, name := range []string{"it-agent", "it-h1", "it-h9", "it-h2", "it-maint", "it-cluster"} {
+			w.ours.Put(graphtest.Gauge(name, "it.x", 60, start, 1))
+		}
+		for _, name := range strings.Fields(capturesOfGrafana) {
+			t.Run(name, func(t *testing.T) {
+				if name != "grafana_root" {
+					w.sameAsStock(t, name)
+					return
+				}
+				req, body := readRequest(t, name)
+				_, want := readResponse(t, name)
+				_, got, _ := w.replay(req, body)
+				if g, s := sortedSegments(t, got), sortedSegments(t, want); g != s {
+					t.Errorf("body\n got %s\nwant %s", g, s)
+				}
+			})
+		}
+	})
+}
+
+func sortedSegments(t *testing.T, body string) string {
+	t.Helper()
+	var all []segment
+	if err := json.Unmarshal([]byte(body), &all); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(all, func(a, b segment) int { return strings.Compare(a.Text, b.Text) })
+	return fmt.Sprint(all)
+}
+
+// The list of metrics for forms is what stands in the file, without the empty text that
+// stock has behind the last line.
+func TestStocksListOfMetrics(t *testing.T) {
+	w := newWorldOf(t, openPortal(t, portal.Config{Dir: t.TempDir()}), false)
+	_, body := readResponse(t, "default_metrics")
+	var names []string
+	if err := json.Unmarshal([]byte(body), &names); err != nil || names[len(names)-1] != "" {
+		t.Fatal(names, err)
+	}
+	file := filepath.Join(t.TempDir(), "metric")
+	if err := os.WriteFile(file, []byte(strings.Join(names, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.settingsOnly(func(s *Settings) { s.MetricListFile = file })
+	want := must(json.Marshal(names[:len(names)-1]))
+	w.want("root", "GET", "/metric/default_list", nil, 200, string(want))
+}
+
+// What stock's alarm, aggregator and nodata asked stock's api, byte for byte and with
+// the token that all of them share, gets the same answers here.
+func TestStocksDaemonsAskOurs(t *testing.T) {
+	eachPortal(t, func(t *testing.T, db *portal.DB) {
+		w := stockRules(t, db)
+		w.settingsOnly(func(s *Settings) { s.DefaultToken = "interop-default-token" })
+		sqlExec(t, db.Portal, "UPDATE action SET uic = 'it-team,it-team2' WHERE id = 3")
+		for _, tc := range []struct {
+			name  string
+			first func() // what has happened meanwhile
+		}{
+			{name: "alarm-stream"}, {name: "alarm-stream1"}, {name: "alarm-stream2"}, {name: "alarm-stream3"},
+			{name: "nodata-stream"}, {name: "nodata-stream1"},
+			{name: "aggregator-stream"},
+			{"aggregator-stream1", func() {
+				w.ours.Put(graphtest.Gauge("it-h1", "it.agg", 30, 1795320690, 10), graphtest.Gauge("it-h2", "it.agg", 30, 1795320690, 20))
+			}},
+			{"aggregator-stream2", func() {
+				sqlExec(t, db.Portal, "UPDATE host SET maintain_begin = 1, maintain_end = 2 WHERE id = 3")
+			}},
+			{"aggregator-stream3", func() {
+				w.ours.Put(graphtest.Gauge("it-h1", "it.agg", 30, 1795320720, 10), graphtest.Gauge("it-h2", "it.agg", 30, 1795320720, 20),
+					graphtest.Gauge("it-h1", "it.agg2/k=v", 30, 1795320720, 30))
+			}},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				if tc.first != nil {
+					tc.first()
+				}
+				w.replayStream(t, "testdata/daemons/"+tc.name)
+			})
+		}
+	})
+	files, err := filepath.Glob("testdata/daemons/*.c2s.bin")
+	if err != nil || len(files) != 10 {
+		t.Errorf("%d captures, %v: each needs a line above", len(files), err)
+	}
+}
+
+// replayStream replays all requests of a connection.
+func (w *world) replayStream(t *testing.T, path string) {
+	t.Helper()
+	open := func(side string) *bufio.Reader {
+		b, err := os.ReadFile(path + side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bufio.NewReader(bytes.NewReader(b))
+	}
+	requests, answers := open(".c2s.bin"), open(".s2c.bin")
+	for n := 0; ; n++ {
+		req, err := http.ReadRequest(requests)
+		if errors.Is(err, io.EOF) && n > 0 {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Del("Accept-Encoding") // nobody compresses here
+		resp, err := http.ReadResponse(answers, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := readAll(resp)
+		status, got, _ := w.replay(req, body)
+		var gotJSON, wantJSON any
+		if err := errors.Join(json.Unmarshal([]byte(got), &gotJSON), json.Unmarshal([]byte(want), &wantJSON)); err != nil {
+			t.Fatalf("%v: %s", err, got)
+		}
+		if status != resp.StatusCode || !covers(gotJSON, wantJSON) {
+			t.Errorf("%s %s\n got %d %s\nwant %d %s", req.Method, req.RequestURI, status, got, resp.StatusCode, want)
+		}
+	}
 }

@@ -280,7 +280,7 @@ func eachPortal(t *testing.T, test func(t *testing.T, db *portal.DB)) {
 				t.Fatal(err)
 			}
 			defer db.Close()
-			for _, d := range []string{portal.Graph, portal.UIC, portal.Portal, portal.Alarms} {
+			for _, d := range []string{portal.Graph, portal.UIC, portal.Portal, portal.Alarms, portal.Dashboard} {
 				if _, err := db.Exec("DROP DATABASE IF EXISTS " + name + d); err != nil {
 					t.Error(err)
 				}
@@ -288,7 +288,7 @@ func eachPortal(t *testing.T, test func(t *testing.T, db *portal.DB)) {
 		})
 		test(t, openPortal(t, portal.Config{
 			GraphDSN: dsn + name + portal.Graph + params, UICDSN: dsn + name + portal.UIC + params, PortalDSN: dsn + name + portal.Portal + params,
-			AlarmsDSN: dsn + name + portal.Alarms + params,
+			AlarmsDSN: dsn + name + portal.Alarms + params, DashboardDSN: dsn + name + portal.Dashboard + params,
 		}))
 	})
 }
