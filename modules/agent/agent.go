@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"falcon/common/daemon"
@@ -27,7 +29,8 @@ const stockBatch = 5000
 // Deps are the neighbours of an agent; transfers are named by the configuration.
 type Deps struct {
 	Log *slog.Logger
-	// HTTP is an open listener; nil makes Run listen as configured.
+	// HTTP is an open listener; nil makes Run listen as configured, and lets /exit end
+	// it.
 	HTTP net.Listener
 	// Root is where the host's files are found; empty means "/", or where
 	// FALCON_ROOTFS (or stock's NUX_ROOTFS) says.
@@ -53,6 +56,13 @@ type Agent struct {
 	series   *seriesMap
 	out      *outbox
 	stocks   []*rpc.Client
+	host     *host
+
+	trustable atomic.Pointer[[]string] // addresses of callers that hbs trusts
+	alone     bool                     // the process is this agent's; set before it serves
+	left      chan struct{}            // closed by /exit
+	leaving   sync.Once
+	gitting   sync.Mutex
 
 	lastFailure map[string]string // by collector; touched by look only
 
@@ -70,7 +80,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, lastFailure: map[string]string{}}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{}), lastFailure: map[string]string{}}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -88,6 +98,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		root = "/"
 	}
 	a.slots = collectors(&cfg, collect.Root(root))
+	a.host = newHost(&cfg, collect.Root(root), a.endpoint, a.now, a.slots)
 	if err := a.connect(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -163,6 +174,7 @@ func (a *Agent) count() {
 // queued.
 func (a *Agent) Run(ctx context.Context) error {
 	ln := a.deps.HTTP
+	a.alone = ln == nil
 	if ln == nil && a.cfg.HTTP.Enabled {
 		var err error
 		if ln, err = daemon.Listen("http.listen", a.cfg.HTTP.Listen); err != nil {
@@ -223,6 +235,14 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	if a.cfg.Heartbeat.Enabled {
 		g.Go("heartbeat", a.heartbeats)
 	}
+	g.Go("exit", func(ctx context.Context) error {
+		select {
+		case <-a.left:
+			run.Sleep(ctx, exitAfter)
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	g.Go("forget", func(ctx context.Context) error {
 		return run.Every(ctx, forgetEvery, func(context.Context) { a.series.forget() })
 	})

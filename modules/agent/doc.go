@@ -16,9 +16,13 @@
 // with ?wait=1 is answered only after the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
-// noticed.
+// noticed, and learns from it which callers to trust.
+//
+// The pages below /proc, /page and /system show the host as stock's do. What changes
+// something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
+// that hbs trusts, and /run besides only with http.backdoor.
 //
 // Not there yet: a queue on disk, what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, the fork's tiers and
-// service metrics, and the pages below /page and /proc.
+// urls and directories on demand, upgrades), GPU metrics, and the fork's tiers and
+// service metrics.
 package agent

@@ -71,11 +71,23 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 		}
 		if err == nil {
 			a.beats.Add(1)
+			a.askTrusted(ctx, c)
 			return nil
 		}
 		errs = append(errs, fmt.Sprintf("%s: %v", c.Addr(), err))
 	}
 	return fmt.Errorf("no hbs took it: %s", strings.Join(errs, "; "))
+}
+
+// askTrusted asks hbs whom this agent may trust. Without an answer the last one holds.
+func (a *Agent) askTrusted(ctx context.Context, c *rpc.Client) {
+	var list string
+	switch err := c.Call(ctx, "Agent.TrustableIps", &model.NullRpcRequest{}, &list); {
+	case err == nil:
+		a.trust(list)
+	case ctx.Err() == nil:
+		a.log.Debug("hbs does not tell whom to trust", "peer", c.Addr(), "err", err)
+	}
 }
 
 // ip returns the address of this host that is reported: as configured, else the one

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	netrpc "net/rpc"
 	"net/rpc/jsonrpc"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/model"
 	"falcon/common/rpc"
+	"falcon/common/testkit"
 )
 
 // stockHBS is a stock hbs.
@@ -82,12 +85,28 @@ func TestHeartbeat(t *testing.T) {
 			if r := <-got; r != want {
 				t.Errorf("reported %+v, want %+v", r, want)
 			}
+			trusted := "" // ours, here, does not tell
+			if name == "stock" {
+				trusted = "10.9.8.7,10.9.8.8"
+			}
+			testkit.Eventually(t, 10*time.Second, func() error {
+				if got := strings.Join(a.trustedIPs(), ","); got != trusted {
+					return fmt.Errorf("trusted are %q, want %q", got, trusted)
+				}
+				return nil
+			})
 			end()
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+// TrustableIps is asked after each report.
+func (h stockHBS) TrustableIps(_ *model.NullRpcRequest, list *string) error {
+	*list = "10.9.8.7,10.9.8.8"
+	return nil
 }
 
 func TestHeartbeatConfig(t *testing.T) {

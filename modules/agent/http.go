@@ -15,16 +15,15 @@ import (
 // maxBody bounds the body of a push.
 const maxBody = 64 << 20
 
-// handler returns the pages of contract ingest 3.10 that are there.
+// handler returns the pages of contract ingest 3.10.
 func (a *Agent) handler() http.Handler {
 	mux := daemon.Admin{
 		Stats: a.stats, Config: func() any { return a.cfg }, Reload: a.reload(),
 	}.Mux()
 	mux.HandleFunc("POST /v1/push", a.push)
-	mux.HandleFunc("GET /ips", func(w http.ResponseWriter, _ *http.Request) {
-		// The list comes from hbs; there is none yet.
-		daemon.WriteJSON(w, map[string]any{"msg": "success", "data": []string{}})
-	})
+	mux.HandleFunc("GET /ips", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.trustedIPs(), nil) })
+	a.host.pages(mux)
+	a.commands(mux)
 	return mux
 }
 

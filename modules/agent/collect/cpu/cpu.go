@@ -4,6 +4,7 @@ package cpu
 
 import (
 	"context"
+	"sync"
 
 	"github.com/prometheus/procfs"
 
@@ -12,7 +13,9 @@ import (
 
 // Collector keeps the last two looks at /proc/stat.
 type Collector struct {
-	root      collect.Root
+	root collect.Root
+
+	mu        sync.Mutex // Shares is asked at any moment
 	prev, cur procfs.CPUStat
 	looks     int
 }
@@ -26,6 +29,8 @@ func (c *Collector) Sample() error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.prev, c.cur = c.cur, st.CPUTotal
 	c.looks++
 	return nil
@@ -48,29 +53,53 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 		return nil, err
 	}
 	items := []collect.Item{collect.C("cpu.switches", float64(st.ContextSwitches))}
-	if c.looks < 2 {
+	s, ok := c.Shares()
+	if !ok {
 		return items, nil
 	}
+	return append(items,
+		collect.G("cpu.idle", s.Idle),
+		collect.G("cpu.busy", s.Busy),
+		collect.G("cpu.user", s.User),
+		collect.G("cpu.nice", s.Nice),
+		collect.G("cpu.system", s.System),
+		collect.G("cpu.iowait", s.Iowait),
+		collect.G("cpu.irq", s.IRQ),
+		collect.G("cpu.softirq", s.SoftIRQ),
+		collect.G("cpu.steal", s.Steal),
+		collect.G("cpu.guest", s.Guest),
+	), nil
+}
+
+// Shares are the shares of time over the last second, in percent.
+type Shares struct {
+	Idle, Busy, User, Nice, System, Iowait, IRQ, SoftIRQ, Steal, Guest float64
+}
+
+// Shares returns the shares, and false before the second sample. It may be called at
+// any time.
+func (c *Collector) Shares() (s Shares, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	total := total(c.cur) - total(c.prev)
-	if total <= 0 {
-		return items, nil // no tick has passed, or the counters began anew
+	if c.looks < 2 || total <= 0 { // no tick has passed, or the counters began anew
+		return s, false
 	}
 	share := func(cur, prev float64) float64 {
 		return min(max((cur-prev)*100/total, 0), 100)
 	}
 	idle := share(c.cur.Idle, c.prev.Idle)
-	return append(items,
-		collect.G("cpu.idle", idle),
-		collect.G("cpu.busy", 100-idle),
-		collect.G("cpu.user", share(c.cur.User, c.prev.User)),
-		collect.G("cpu.nice", share(c.cur.Nice, c.prev.Nice)),
-		collect.G("cpu.system", share(c.cur.System, c.prev.System)),
-		collect.G("cpu.iowait", share(c.cur.Iowait, c.prev.Iowait)),
-		collect.G("cpu.irq", share(c.cur.IRQ, c.prev.IRQ)),
-		collect.G("cpu.softirq", share(c.cur.SoftIRQ, c.prev.SoftIRQ)),
-		collect.G("cpu.steal", share(c.cur.Steal, c.prev.Steal)),
-		collect.G("cpu.guest", share(c.cur.Guest, c.prev.Guest)),
-	), nil
+	return Shares{
+		Idle: idle, Busy: 100 - idle,
+		User:    share(c.cur.User, c.prev.User),
+		Nice:    share(c.cur.Nice, c.prev.Nice),
+		System:  share(c.cur.System, c.prev.System),
+		Iowait:  share(c.cur.Iowait, c.prev.Iowait),
+		IRQ:     share(c.cur.IRQ, c.prev.IRQ),
+		SoftIRQ: share(c.cur.SoftIRQ, c.prev.SoftIRQ),
+		Steal:   share(c.cur.Steal, c.prev.Steal),
+		Guest:   share(c.cur.Guest, c.prev.Guest),
+	}, true
 }
 
 func total(s procfs.CPUStat) float64 {

@@ -48,6 +48,23 @@ type answer struct {
 // Collect returns the values of all mounts that answer in time. Those that do not
 // are named in the error, and are not asked again before they have answered.
 func (c *Collector) Collect(ctx context.Context) ([]collect.Item, error) {
+	all, err := c.Usage(ctx)
+	return items(all), err
+}
+
+// Usage is the room of a mounted filesystem, in bytes and inodes.
+type Usage struct {
+	Source, Mount, Type string
+	Total, Used, Free   float64
+	UsedPercent         float64
+	Inodes, InodesFree  float64 // 0 for a filesystem that counts none
+}
+
+// InodesUsed returns how many inodes are in use.
+func (u *Usage) InodesUsed() float64 { return u.Inodes - u.InodesFree }
+
+// Usage is Collect for who wants the mounts themselves.
+func (c *Collector) Usage(ctx context.Context) ([]Usage, error) {
 	mounts, err := c.mounts()
 	if err != nil {
 		return nil, err
@@ -82,7 +99,7 @@ func (c *Collector) Collect(ctx context.Context) ([]collect.Item, error) {
 		}
 		break
 	}
-	return items(mounts, got), errors.Join(errs...)
+	return usages(mounts, got), errors.Join(errs...)
 }
 
 // ask starts the question to m, unless an earlier one still waits for its answer.
@@ -104,40 +121,49 @@ func (c *Collector) ask(m *procfs.MountInfo, answers chan<- answer) bool {
 	return true
 }
 
-func items(mounts []*procfs.MountInfo, got map[string]answer) []collect.Item {
-	var out []collect.Item
-	var total, used float64
+func usages(mounts []*procfs.MountInfo, got map[string]answer) (all []Usage) {
 	for _, m := range mounts {
 		a, ok := got[m.MountPoint]
 		if !ok || a.err != nil || a.st.Blocks == 0 {
 			continue
 		}
 		size := float64(a.st.Frsize)
-		all, inUse, free := size*float64(a.st.Blocks), size*float64(a.st.Blocks-a.st.Bfree), size*float64(a.st.Bavail)
-		total += all
-		used += inUse
-		gauge := func(metric string, v float64) collect.Item {
-			return collect.G(metric, v, "fstype", m.FSType, "mount", m.MountPoint)
+		u := Usage{
+			Source: m.Source, Mount: m.MountPoint, Type: m.FSType,
+			Total: size * float64(a.st.Blocks), Used: size * float64(a.st.Blocks-a.st.Bfree), Free: size * float64(a.st.Bavail),
+			UsedPercent: 100, Inodes: float64(a.st.Files), InodesFree: float64(a.st.Ffree),
 		}
-		usedPercent := 100.0
-		if inUse+free > 0 {
-			usedPercent = inUse * 100 / (inUse + free)
+		if u.Used+u.Free > 0 {
+			u.UsedPercent = u.Used * 100 / (u.Used + u.Free)
+		}
+		all = append(all, u)
+	}
+	return all
+}
+
+func items(all []Usage) []collect.Item {
+	var out []collect.Item
+	var total, used float64
+	for _, u := range all {
+		total += u.Total
+		used += u.Used
+		gauge := func(metric string, v float64) collect.Item {
+			return collect.G(metric, v, "fstype", u.Type, "mount", u.Mount)
 		}
 		out = append(out,
-			gauge("df.bytes.total", all),
-			gauge("df.bytes.used", inUse),
-			gauge("df.bytes.free", free),
-			gauge("df.bytes.used.percent", usedPercent),
-			gauge("df.bytes.free.percent", 100-usedPercent),
+			gauge("df.bytes.total", u.Total),
+			gauge("df.bytes.used", u.Used),
+			gauge("df.bytes.free", u.Free),
+			gauge("df.bytes.used.percent", u.UsedPercent),
+			gauge("df.bytes.free.percent", 100-u.UsedPercent),
 		)
-		if files := float64(a.st.Files); files > 0 {
-			left := float64(a.st.Ffree)
+		if u.Inodes > 0 {
 			out = append(out,
-				gauge("df.inodes.total", files),
-				gauge("df.inodes.used", files-left),
-				gauge("df.inodes.free", left),
-				gauge("df.inodes.used.percent", (files-left)*100/files),
-				gauge("df.inodes.free.percent", left*100/files),
+				gauge("df.inodes.total", u.Inodes),
+				gauge("df.inodes.used", u.InodesUsed()),
+				gauge("df.inodes.free", u.InodesFree),
+				gauge("df.inodes.used.percent", u.InodesUsed()*100/u.Inodes),
+				gauge("df.inodes.free.percent", u.InodesFree*100/u.Inodes),
 			)
 		}
 	}

@@ -4,7 +4,9 @@ package disk
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/procfs/blockdevice"
@@ -19,6 +21,8 @@ const sectorSize = 512
 type Collector struct {
 	root collect.Root
 	now  func() time.Time
+
+	mu sync.Mutex // Rates is asked at any moment
 	// Of the last look and the one before; a device that is gone falls out.
 	cur, prev map[string]look
 }
@@ -41,6 +45,8 @@ func (c *Collector) Sample() error {
 	for _, d := range stats {
 		next[d.DeviceName] = look{c.now(), d.IOStats}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.prev, c.cur = c.cur, next
 	return nil
 }
@@ -59,6 +65,8 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var items []collect.Item
 	for _, d := range stats {
 		if !isDisk(d.DeviceName) || d.ReadIOs == 0 {
@@ -110,6 +118,48 @@ func counters(d blockdevice.Diskstats) []collect.Item {
 }
 
 func gauges(name string, prev, cur look) []collect.Item {
+	r := between(prev, cur)
+	gauge := func(metric string, v float64) collect.Item { return collect.G(metric, v, "device", name) }
+	return []collect.Item{
+		gauge("disk.io.read_bytes", r.ReadSectors*sectorSize),
+		gauge("disk.io.write_bytes", r.WriteSectors*sectorSize),
+		gauge("disk.io.avgrq_sz", r.RequestSectors),
+		gauge("disk.io.avgqu-sz", r.QueueLength),
+		gauge("disk.io.await", r.Await),
+		gauge("disk.io.svctm", r.ServiceTime),
+		gauge("disk.io.util", r.Util),
+	}
+}
+
+// Rates are what a device did over the last second.
+type Rates struct {
+	Device                                    string
+	ReadsMerged, WritesMerged, Reads, Writes  float64
+	ReadSectors, WriteSectors, RequestSectors float64 // of 512 bytes
+	QueueLength                               float64
+	Await, ServiceTime                        float64 // ms
+	Util                                      float64 // percent
+}
+
+// Rates returns what each disk that was ever read from did over the last second, by
+// name. It may be called at any time.
+func (c *Collector) Rates() (all []Rates) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, cur := range c.cur {
+		prev, ok := c.prev[name]
+		if !ok || !isDisk(name) || cur.ReadIOs == 0 {
+			continue
+		}
+		r := between(prev, cur)
+		r.Device = name
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Rates) int { return strings.Compare(a.Device, b.Device) })
+	return all
+}
+
+func between(prev, cur look) Rates {
 	ms := float64(cur.at.Sub(prev.at).Milliseconds())
 	// A counter that went back began anew, as when a device comes back under the
 	// same name.
@@ -119,31 +169,20 @@ func gauges(name string, prev, cur look) []collect.Item {
 		}
 		return float64(cur - prev)
 	}
-	var (
-		readSectors  = delta(cur.ReadSectors, prev.ReadSectors)
-		writeSectors = delta(cur.WriteSectors, prev.WriteSectors)
-		ios          = delta(cur.ReadIOs, prev.ReadIOs) + delta(cur.WriteIOs, prev.WriteIOs)
-		waited       = delta(cur.ReadTicks, prev.ReadTicks) + delta(cur.WriteTicks, prev.WriteTicks)
-		busy         = delta(cur.IOsTotalTicks, prev.IOsTotalTicks)
-	)
-	perIO := func(v float64) float64 {
-		if ios == 0 {
-			return 0
-		}
-		return v / ios
+	r := Rates{
+		ReadsMerged: delta(cur.ReadMerges, prev.ReadMerges), WritesMerged: delta(cur.WriteMerges, prev.WriteMerges),
+		Reads: delta(cur.ReadIOs, prev.ReadIOs), Writes: delta(cur.WriteIOs, prev.WriteIOs),
+		ReadSectors: delta(cur.ReadSectors, prev.ReadSectors), WriteSectors: delta(cur.WriteSectors, prev.WriteSectors),
+		QueueLength: delta(cur.WeightedIOTicks, prev.WeightedIOTicks) / 1000,
 	}
-	util := 0.0
+	busy := delta(cur.IOsTotalTicks, prev.IOsTotalTicks)
+	if ios := r.Reads + r.Writes; ios > 0 {
+		r.RequestSectors = (r.ReadSectors + r.WriteSectors) / ios
+		r.Await = (delta(cur.ReadTicks, prev.ReadTicks) + delta(cur.WriteTicks, prev.WriteTicks)) / ios
+		r.ServiceTime = busy / ios
+	}
 	if ms > 0 {
-		util = min(busy*100/ms, 100)
+		r.Util = min(busy*100/ms, 100)
 	}
-	gauge := func(metric string, v float64) collect.Item { return collect.G(metric, v, "device", name) }
-	return []collect.Item{
-		gauge("disk.io.read_bytes", readSectors*sectorSize),
-		gauge("disk.io.write_bytes", writeSectors*sectorSize),
-		gauge("disk.io.avgrq_sz", perIO(readSectors+writeSectors)),
-		gauge("disk.io.avgqu-sz", delta(cur.WeightedIOTicks, prev.WeightedIOTicks)/1000),
-		gauge("disk.io.await", perIO(waited)),
-		gauge("disk.io.svctm", perIO(busy)),
-		gauge("disk.io.util", util),
-	}
+	return r
 }
