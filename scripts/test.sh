@@ -23,6 +23,28 @@ else
 	exit 1
 fi
 
+# need PROGRAM PACKAGE installs what the tests of deploy/ ask, without starting it as a
+# service of this machine. Those that can not be had make their tests skip.
+need() {
+	local policy=/usr/sbin/policy-rc.d made=
+	[ -n "$(PATH=$PATH:/usr/sbin:/sbin command -v "$1")" ] && return
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		notes+=("$1: it is missing; install the package $2, or run this as root on Debian")
+		return
+	fi
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+		made=1
+	fi
+	{ DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 update &&
+		DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends "$2"; } >"$work/$2.log" 2>&1 ||
+		notes+=("$1: the package $2 could not be installed: $(tail -n 1 "$work/$2.log")")
+	[ -z "$made" ] || rm -f "$policy"
+}
+need systemd-analyze systemd
+need nginx nginx-light
+
 # The race detector needs a C compiler.
 race=(-race)
 if ! command -v "$(go env CC)" >/dev/null; then
