@@ -282,26 +282,47 @@ func (t *Transfer) newRelay(p *Relay) (*outlet, error) {
 	return o, nil
 }
 
-// sendTransfer brings points to a stock transfer as a stock gateway does.
+// maxLanes bounds the calls to a stock transfer that are under way together.
+const maxLanes = 16
+
+// sendTransfer brings points to a stock transfer as a stock gateway does. A large
+// batch goes in several lanes at once, since the way may be long; the points of a
+// series share a lane, whose calls follow each other, so that they stay in order.
 func (p *stockPeer) sendTransfer(ctx context.Context, points []stream.Point) error {
-	for part := range slices.Chunk(points, p.batch) {
-		items := make([]*model.MetricValue, 0, len(part))
-		for _, pt := range part {
-			s := p.series(pt.Handle)
-			if s == nil {
-				continue
-			}
-			it := &model.MetricValue{
-				Endpoint: s.Endpoint, Metric: s.Metric, Value: pt.Value, Step: int64(s.Step), Type: s.Type, Tags: s.Tags, Timestamp: pt.Time,
-			}
-			if s.Text {
-				it.Value = pt.Text
-			}
-			items = append(items, it)
+	lanes := make([][]*model.MetricValue, min(max(len(points)/p.batch, 1), maxLanes))
+	for _, pt := range points {
+		s := p.series(pt.Handle)
+		if s == nil {
+			continue
 		}
+		it := &model.MetricValue{
+			Endpoint: s.Endpoint, Metric: s.Metric, Value: pt.Value, Step: int64(s.Step), Type: s.Type, Tags: s.Tags, Timestamp: pt.Time,
+		}
+		if s.Text {
+			it.Value = pt.Text
+		}
+		lane := &lanes[int(pt.Handle)%len(lanes)]
+		*lane = append(*lane, it)
+	}
+	errs := make([]error, len(lanes))
+	var wg sync.WaitGroup
+	for n, items := range lanes {
+		wg.Go(func() { errs[n] = p.sendLane(ctx, items) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // one says enough: the batch is sent again
+		}
+	}
+	return nil
+}
+
+func (p *stockPeer) sendLane(ctx context.Context, items []*model.MetricValue) error {
+	for part := range slices.Chunk(items, p.batch) {
 		var resp model.TransferResponse
-		if err := p.client.Call(ctx, "Transfer.Update", &items, &resp); err != nil {
-			return fmt.Errorf("send %d points to stock transfer %s: %w", len(items), p.addr, err)
+		if err := p.client.Call(ctx, "Transfer.Update", &part, &resp); err != nil {
+			return fmt.Errorf("send %d points to stock transfer %s: %w", len(part), p.addr, err)
 		}
 		p.invalid.Add(resp.Invalid)
 	}

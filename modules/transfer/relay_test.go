@@ -3,6 +3,8 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +24,7 @@ import (
 	"time"
 
 	"falcon/common/conf"
+	"falcon/common/daemon"
 	"falcon/common/model"
 	"falcon/common/testkit"
 )
@@ -224,6 +227,7 @@ func TestRelayBesideGraph(t *testing.T) {
 type stockTransfer struct {
 	mu    sync.Mutex
 	items []*model.MetricValue
+	calls []int        // items of each
 	bytes bytes.Buffer // of the connections that spoke JSON
 }
 
@@ -233,6 +237,7 @@ func (s stockUpdate) Update(items []*model.MetricValue, reply *model.TransferRes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.items = append(s.items, items...)
+	s.calls = append(s.calls, len(items))
 	*reply = model.TransferResponse{Message: "ok", Total: len(items)}
 	return nil
 }
@@ -370,6 +375,69 @@ func TestRelayFromStockToOurs(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A large batch for a stock transfer goes in calls of Batch, several at once, and each
+// series in order.
+func TestStockTransferGetsLanes(t *testing.T) {
+	stock, at := &stockTransfer{}, &place{t: t}
+	at.stockTransfer(stock)
+	defer func() { at.stop() }()
+	cfg := gatewayConfig(t, at.addr)
+	cfg.Transfer.Batch = 10
+	cfg.Spool.After = conf.Duration(10 * time.Second)
+	tr, _ := serving(t, cfg)
+	var items update
+	for i := range int64(50) {
+		for m := range 7 {
+			items = append(items, gauge(fmt.Sprint("m", m), t0+30*i))
+		}
+	}
+	if _, err := tr.wait(t.Context(), items); err != nil {
+		t.Fatal(err)
+	}
+	stock.mu.Lock()
+	defer stock.mu.Unlock()
+	got := map[string][]int64{}
+	for _, it := range stock.items {
+		got[it.Metric] = append(got[it.Metric], it.Timestamp)
+	}
+	for m := range 7 {
+		if name := fmt.Sprint("m", m); !slices.Equal(got[name], every(t0, 50, 30)) {
+			t.Errorf("%s arrived as %v", name, got[name])
+		}
+	}
+	if len(stock.calls) < 35 || slices.Max(stock.calls) > 10 {
+		t.Errorf("calls of %v items, want at most 10 in each", stock.calls)
+	}
+}
+
+// A gateway and a transfer of ours speak TLS when both are told to.
+func TestRelayByTLS(t *testing.T) {
+	cert, key := testkit.SelfSigned(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.server().Serve(ctx, tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}))
+	}()
+	defer func() { cancel(); <-ended }()
+	cfg := gatewayConfig(t, plain.Addr().String())
+	cfg.Spool.After = conf.Duration(10 * time.Second)
+	cfg.Transfer.TLS = daemon.ClientTLS{Enabled: true, CA: cert}
+	tr, _ := serving(t, cfg)
+	if _, err := tr.wait(t.Context(), update{gauge("m", t0)}); err != nil {
+		t.Fatal(err)
+	}
+	p.wants("m", []int64{t0})
 }
 
 func TestGatewayFiles(t *testing.T) {
