@@ -412,6 +412,71 @@ func TestStockTransferGetsLanes(t *testing.T) {
 	}
 }
 
+// Two stock transfers come and go, one of ours takes the place of one of them for a
+// while, and each point that was answered for is with somebody.
+func TestStockTransfersComeAndGo(t *testing.T) {
+	one, two, ours := &stockTransfer{}, &stockTransfer{}, newPeer(t)
+	a, b := &place{t: t}, &place{t: t}
+	a.stockTransfer(one)
+	b.addr = testkit.FreeAddr(t)
+	cfg := gatewayConfig(t, a.addr, b.addr)
+	cfg.Spool.After = conf.Duration(50 * time.Millisecond)
+	tr, _ := serving(t, cfg)
+	n := int64(0)
+	push := func(k int) {
+		t.Helper()
+		for range k {
+			var items update
+			for range 5 {
+				items = append(items, gauge("m", t0+30*n))
+				n++
+			}
+			if _, err := tr.wait(t.Context(), items); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 4 {
+		push(20)
+		b.stockTransfer(two)
+		push(20)
+		a.stop()
+		push(20)
+		b.stop()
+		push(20) // nobody is there
+		a.ours(ours)
+		push(20)
+		a.stop()
+		a.stockTransfer(one)
+	}
+	defer func() { a.stop() }()
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if b := tr.relay.account(); b.Spooled+b.InFlight != 0 || b.missing() != 0 {
+			return fmt.Errorf("books are %+v", b)
+		}
+		return nil
+	})
+	seen := map[int64]bool{}
+	for _, s := range []*stockTransfer{one, two} {
+		s.mu.Lock()
+		for _, it := range s.items {
+			seen[it.Timestamp] = true
+		}
+		s.mu.Unlock()
+	}
+	for _, ts := range ours.seen("m") {
+		seen[ts] = true
+	}
+	for i := range n {
+		if !seen[t0+30*i] {
+			t.Fatalf("point %d of %d is nowhere", i, n)
+		}
+	}
+	if len(seen) != int(n) {
+		t.Errorf("%d points arrived, %d were pushed", len(seen), n)
+	}
+}
+
 // A gateway and a transfer of ours speak TLS when both are told to.
 func TestRelayByTLS(t *testing.T) {
 	cert, key := testkit.SelfSigned(t)
