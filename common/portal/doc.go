@@ -1,8 +1,8 @@
 // Package portal holds all SQL of the fleet: people and sessions (uic), hosts and
-// rules (falcon_portal), and the search index of the graphs (graph). The schema
-// is stock's, exactly (contract query 6, alerting 7.1); what we add stands beside
-// it in tables and columns with defaults, so that stock daemons and the stock
-// dashboard keep working on the same databases.
+// rules (falcon_portal), the search index of the graphs (graph), alarms (alarms), and
+// screens (dashboard). The schema is stock's, exactly (contract query 6, alerting
+// 7.1); what we add stands beside it in tables and columns with defaults, so that
+// stock daemons and the stock dashboard keep working on the same databases.
 //
 //	db, err := portal.Open(ctx, portal.Config{Dir: "data/portal"}, log)
 //	err = db.Migrate(ctx)
@@ -11,8 +11,8 @@
 // There is one Handle for each stock database. A database is a MySQL (5.7+) or
 // MariaDB (10.3+) schema when a DSN is given, else the SQLite file
 // Dir/<database>.db. No statement, join or transaction spans two of them, since
-// each may live on another server. Of stock's five, graph, uic and falcon_portal
-// are opened; alarms and dashboard are not there yet.
+// each may live on another server. Of stock's five, alarms and dashboard may be left
+// out by who does not need them.
 //
 // One file holds the statements of one table, written so that both dialects run
 // them; the few words in which they differ are methods of dialect.

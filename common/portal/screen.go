@@ -80,8 +80,8 @@ func (db *DB) CreateScreen(ctx context.Context, s Screen) (created *Screen, made
 	}
 	err = db.Dashboard.Tx(ctx, func(tx *sqlx.Tx) error {
 		made = false
-		// Looked for under a lock on the parent: a fork's table has no key that would
-		// refuse a second row.
+		// Under a lock on the parent: a fork's table has no key that would refuse a
+		// second row below it.
 		if err := lockParent(ctx, tx, db.Dashboard.dialect, s.PID); err != nil {
 			return err
 		}
@@ -93,6 +93,10 @@ func (db *DB) CreateScreen(ctx context.Context, s Screen) (created *Screen, made
 		made = err == nil
 		return err
 	})
+	if errors.Is(err, ErrExists) { // somebody else was faster
+		made = false
+		err = notFound(db.Dashboard.write.GetContext(ctx, &s, "SELECT "+screenColumns+" FROM dashboard_screen WHERE pid = ? AND name = ? ORDER BY id LIMIT 1", s.PID, s.Name))
+	}
 	if err != nil {
 		return nil, false, err
 	}

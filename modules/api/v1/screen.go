@@ -112,6 +112,9 @@ func (s *server) updateScreen(c *Call) (any, error) {
 		return nil, err
 	}
 	screen := *old
+	if sent := c.gin.Request.PostForm["pid"]; len(sent) > 0 && sent[0] == "" {
+		in.PID = nil // a form's empty field is none
+	}
 	if in.PID != nil {
 		screen.PID = *in.PID
 	}
