@@ -2,8 +2,7 @@ package hbs
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
+	"slices"
 	"strings"
 
 	"falcon/common/model"
@@ -71,19 +70,18 @@ func (h *HBS) builtinMetrics(_ context.Context, _ *rpc.Conn, r *model.AgentHeart
 	return reply, nil
 }
 
-// builtinChecksum is only ever compared with one that hbs made, so any stable form
-// does; nothing to collect is the empty text, as in stock.
+// builtinChecksum is stock's: the MD5 of metric/tags of all, sorted, with nothing between
+// them; empty when there is nothing to collect.
 func builtinChecksum(metrics []*model.BuiltinMetric) string {
 	if len(metrics) == 0 {
 		return ""
 	}
-	var b strings.Builder
+	var all []string
 	for _, m := range metrics {
-		b.WriteString(model.CounterOf(m.Metric, m.Tags))
-		b.WriteByte('\n')
+		all = append(all, m.Metric+"/"+m.Tags)
 	}
-	sum := md5.Sum([]byte(b.String()))
-	return hex.EncodeToString(sum[:])
+	slices.Sort(all)
+	return model.Checksum(strings.Join(all, ""))
 }
 
 func (h *HBS) trustableIps(context.Context, *rpc.Conn, *model.NullRpcRequest) (*string, error) {

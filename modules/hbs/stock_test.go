@@ -69,6 +69,11 @@ func stockPortal(t *testing.T) *memory {
 			RightValue: strconv.FormatFloat(s.RightValue, 'f', -1, 64), Note: s.Note, Template: s.Tpl.Id,
 		})
 	}
+	for i := range m.rows.Strategies {
+		if s := &m.rows.Strategies[i]; s.Metric == "url.check.health" {
+			s.Tags = "url=http://127.0.0.1:31019/probe,timeout=3" // agents are told the text as it was written
+		}
+	}
 	slices.SortFunc(m.rows.Templates, func(a, b portal.RuleTemplate) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(m.rows.Strategies, func(a, b portal.RuleStrategy) int { return cmp.Compare(a.ID, b.ID) })
 	m.rows.Groups = append(m.rows.Groups, portal.RuleGroup{ID: 2, Name: "child"})
@@ -144,5 +149,13 @@ func TestStockStrategies(t *testing.T) {
 	}
 	if x, y := texts(got), texts(want.Result); !slices.Equal(x, y) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(x, "\n"), strings.Join(y, "\n"))
+	}
+}
+
+// The checksum of contract ingest 3.8.
+func TestBuiltinChecksum(t *testing.T) {
+	got := builtinChecksum([]*model.BuiltinMetric{{Metric: "proc.num", Tags: "name=crond"}, {Metric: "net.port.listen", Tags: "port=80"}})
+	if got != "8f5860fd36c12dcc4ef26b2dae562436" {
+		t.Errorf("checksum %s", got)
 	}
 }

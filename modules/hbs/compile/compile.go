@@ -85,6 +85,7 @@ type rule struct {
 	rule    *model.Strategy // without leaf
 	watches string          // metric and sorted tags: what a descendant's strategy replaces
 	tpl     int             // the template that owns it
+	written string          // the tags as they stand in the row
 	inHours bool
 }
 

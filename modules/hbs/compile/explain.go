@@ -160,7 +160,8 @@ var onDemand = []string{"net.port.listen", "proc.num", "du.bs", "url.check.healt
 // Builtin returns the metrics that the agent of a host has to collect because a
 // strategy of a bound template or of an ancestor watches them, whatever its hours and
 // whether it is overridden or not (contract ingest 4.4). Excluding tags name nothing
-// to collect.
+// to collect; the others stay in the order in which they are written, for stock agents
+// take those of url.check.health by their place.
 func (r *Result) Builtin(host string) []*model.BuiltinMetric {
 	c := r.c
 	h := c.hosts[host]
@@ -172,14 +173,7 @@ func (r *Result) Builtin(host string) []*model.BuiltinMetric {
 	for _, t := range c.templatesOf(h.ID) {
 		for _, a := range c.chain(t) {
 			for _, rule := range c.owned[a] {
-				s := rule.rule
-				tags := map[string]string{}
-				for k, v := range s.Tags {
-					if k != "" && k[0] != '^' {
-						tags[k] = v
-					}
-				}
-				text := model.SortedTags(tags)
+				s, text := rule.rule, positive(rule.written)
 				if slices.Contains(onDemand, s.Metric) && text != "" && !seen[s.Metric+"/"+text] {
 					seen[s.Metric+"/"+text] = true
 					out = append(out, &model.BuiltinMetric{Metric: s.Metric, Tags: text})
@@ -191,6 +185,12 @@ func (r *Result) Builtin(host string) []*model.BuiltinMetric {
 		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.Tags, b.Tags))
 	})
 	return out
+}
+
+// positive returns the pairs of tags, as they are written, that do not exclude.
+func positive(tags string) string {
+	pairs := strings.Split(strings.ReplaceAll(tags, " ", ""), ",")
+	return strings.Join(slices.DeleteFunc(pairs, func(p string) bool { return strings.HasPrefix(p, "^") || !strings.Contains(p, "=") }), ",")
 }
 
 // Hosts returns the hosts that are not in maintenance, by id, as stock's /hosts shows

@@ -27,7 +27,7 @@ func strategy(s portal.RuleStrategy) (r *rule, reason string) {
 			Id: s.ID, Metric: s.Metric, Tags: tags, Func: s.Func, Operator: s.Op, RightValue: right,
 			MaxStep: s.MaxStep, Priority: s.Priority, Note: s.Note,
 		},
-		watches: s.Metric + "/" + model.SortedTags(tags), tpl: s.Template,
+		watches: s.Metric + "/" + model.SortedTags(tags), tpl: s.Template, written: s.Tags,
 	}, ""
 }
 
