@@ -1,0 +1,233 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"falcon/common/testkit"
+)
+
+// A machine is a systemd in namespaces of its own, with an installation.
+type machine struct {
+	t    *testing.T
+	init string // its process 1, as seen from here
+}
+
+// boot installs config for daemons and boots a machine that starts them, or skips the
+// test where that is not possible.
+func boot(t *testing.T, config string, daemons []string) *machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root may boot a systemd of its own")
+	}
+	for program, pkg := range map[string]string{"/lib/systemd/systemd": "systemd", "unshare": "util-linux", "nsenter": "util-linux", "redis-server": "redis-server", "curl": "curl"} {
+		needs(t, program, pkg)
+	}
+	bin, _ := programs(t)
+	installed, work := t.TempDir(), t.TempDir()
+	install(t, installed, bin, config, daemons)
+
+	group := "/sys/fs/cgroup"
+	if fileThere(group + "/systemd") {
+		group += "/systemd"
+	}
+	group, err := os.MkdirTemp(group, "falcon-boot-")
+	if err != nil {
+		t.Skipf("no control group can be made: %v", err)
+	}
+	t.Cleanup(func() { removeGroup(t, group) })
+
+	said, err := os.Create(filepath.Join(t.TempDir(), "console"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { said.Close() })
+	cmd := exec.Command("testdata/boot.sh", append([]string{work, installed}, daemons...)...)
+	cmd.Env = append(os.Environ(), "FALCON_BOOT_CGROUP="+group)
+	cmd.Stdout, cmd.Stderr = said, said // a file: nobody waits for whoever holds a pipe
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	m := &machine{t: t}
+	console := func() string {
+		b, _ := os.ReadFile(said.Name()) // what is there
+		return string(b)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("console:\n%s", console())
+			if log, err := m.try("journalctl", "-q", "--no-pager", "-n", "60", "-u", "falcon-*"); err == nil {
+				t.Logf("journal:\n%s", log)
+			}
+		}
+		_ = cmd.Process.Kill() // --kill-child takes the machine with it
+		<-ended
+	})
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			ended <- err
+			var exit *exec.ExitError
+			if errors.As(err, &exit) && exit.ExitCode() == 3 {
+				t.Skipf("this machine boots no systemd of ours: %s", strings.TrimSpace(console()))
+			}
+			t.Fatalf("the machine ended: %v\n%s", err, console())
+		case <-deadline:
+			t.Fatalf("not booted within a minute:\n%s", console())
+		case <-tick.C:
+		}
+		if strings.Contains(console(), "booting") {
+			break
+		}
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
+	if err != nil || len(strings.Fields(string(children))) != 1 {
+		t.Fatalf("the machine's process 1 is not found: %q %v", children, err)
+	}
+	m.init = strings.Fields(string(children))[0]
+	testkit.Eventually(t, 60*time.Second, func() error {
+		_, err := m.try("systemctl", "is-active", "falcon.target")
+		return err
+	})
+	return m
+}
+
+// removeGroup removes a control group and those below it, once their last process has
+// ended.
+func removeGroup(t *testing.T, group string) {
+	testkit.Eventually(t, 10*time.Second, func() error {
+		var dirs []string
+		err := filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		slices.Reverse(dirs)
+		for _, dir := range dirs {
+			if err := syscall.Rmdir(dir); err != nil {
+				return fmt.Errorf("remove %s: %w", dir, err)
+			}
+		}
+		return nil
+	})
+}
+
+// try runs a command in the machine.
+func (m *machine) try(args ...string) (string, error) {
+	if m.init == "" {
+		return "", errors.New("the machine is not up")
+	}
+	all := append([]string{"20", "nsenter", "-t", m.init, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"}, args...)
+	out, err := exec.Command("timeout", all...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func (m *machine) run(args ...string) string {
+	m.t.Helper()
+	out, err := m.try(args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+// healthy waits until every daemon answers that it is.
+func (m *machine) healthy() {
+	m.t.Helper()
+	for _, port := range []string{"1988", "6060", "6071", "6081", "6031", "9912", "8080", "8082"} {
+		testkit.Eventually(m.t, 60*time.Second, func() error {
+			_, err := m.try("curl", "-sS", "--fail-with-body", "-m", "5", "http://127.0.0.1:"+port+"/health")
+			return err
+		})
+	}
+}
+
+// The units do what they say, under a systemd that starts them: every daemon runs as its
+// own user within its bounds, writes the shared databases, comes back after kill -9 and
+// stops when it is asked.
+func TestUnderSystemd(t *testing.T) {
+	daemons := []string{"agent", "transfer", "graph", "judge", "hbs", "alarm", "api", "dashboard"}
+	m := boot(t, "config/examples/one-box", daemons)
+	m.healthy()
+
+	m.run("sh", "-c", `echo "a password of tests" | runuser -u falcon-api -- falcon passwd --data /var/lib/falcon root`)
+	login := m.run("curl", "-sS", "-m", "10", "-d", `{"name":"root","password":"a password of tests"}`, "-H", "Content-Type: application/json", "http://127.0.0.1:8082/api/v1/user/login")
+	if !strings.Contains(login, `"sig"`) {
+		t.Errorf("login through the dashboard: %s", login)
+	}
+	push := fmt.Sprintf(`[{"endpoint":"demo","metric":"hello","timestamp":%d,"step":60,"value":1,"counterType":"GAUGE","tags":""}]`, time.Now().Unix())
+	if got := m.run("curl", "-sS", "-m", "10", "-d", push, "http://127.0.0.1:1988/v1/push?wait=1"); !strings.Contains(got, "success") {
+		t.Errorf("a push through the agent: %s", got)
+	}
+	for _, file := range strings.Fields(m.run("find", "/var/lib/falcon/portal", "-type", "f", "!", "-group", "falcon", "-o", "-type", "f", "!", "-perm", "0660")) {
+		t.Errorf("%s is not the group's to write", file)
+	}
+
+	pid := func(d string) string {
+		t.Helper()
+		return m.run("systemctl", "show", "-p", "MainPID", "--value", "falcon-"+d)
+	}
+	for _, d := range daemons {
+		if got := m.run("ps", "-o", "user:32=", "-p", pid(d)); got != "falcon-"+d {
+			t.Errorf("falcon-%s runs as %s", d, got)
+		}
+		// Even root, were he in its place, could not write there.
+		for _, path := range []string{"/usr/x", "/etc/falcon/x", "/var/lib/x"} {
+			if out, err := m.try("nsenter", "-t", pid(d), "-m", "--", "touch", path); err == nil || !strings.Contains(out, "Read-only file system") {
+				t.Errorf("falcon-%s may write %s: %s", d, path, out)
+			}
+		}
+	}
+	// Turning a full log file over gives the new one its owner.
+	if calls := strings.Fields(m.run("systemctl", "show", "-p", "SystemCallFilter", "--value", "falcon-graph")); !slices.Contains(calls, "chown") || slices.Contains(calls, "mount") {
+		t.Errorf("the calls of falcon-graph: %v, want chown and not mount among them", calls)
+	}
+	m.run("nsenter", "-t", pid("agent"), "-m", "--", "setpriv", "--reuid=falcon-agent", "--regid=falcon-agent", "--clear-groups", "touch", "/opt/falcon/agent/falcon-agent.new")
+
+	for _, d := range daemons {
+		m.run("systemctl", "kill", "-s", "KILL", "falcon-"+d)
+	}
+	for _, d := range daemons {
+		testkit.Eventually(t, 60*time.Second, func() error {
+			state, err := m.try("systemctl", "show", "-p", "NRestarts", "-p", "ActiveState", "falcon-"+d)
+			if err == nil && (!strings.Contains(state, "NRestarts=1") || !strings.Contains(state, "ActiveState=active")) {
+				err = fmt.Errorf("falcon-%s after kill -9: %s", d, state)
+			}
+			return err
+		})
+	}
+	m.healthy()
+
+	m.run("systemctl", "stop", "falcon.target")
+	for _, d := range daemons {
+		testkit.Eventually(t, 40*time.Second, func() error {
+			state, err := m.try("systemctl", "show", "-p", "Result", "-p", "ActiveState", "falcon-"+d)
+			if err == nil && (!strings.Contains(state, "Result=success") || !strings.Contains(state, "ActiveState=inactive")) {
+				err = fmt.Errorf("falcon-%s after a stop: %s", d, state)
+			}
+			return err
+		})
+	}
+}
