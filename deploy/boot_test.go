@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ type machine struct {
 
 // boot installs config for daemons and boots a machine that starts them, or skips the
 // test where that is not possible.
-func boot(t *testing.T, config string, daemons []string) *machine {
+func boot(t *testing.T, config string, daemons []string, env ...string) *machine {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root may boot a systemd of its own")
@@ -52,7 +53,7 @@ func boot(t *testing.T, config string, daemons []string) *machine {
 	}
 	t.Cleanup(func() { said.Close() })
 	cmd := exec.Command("testdata/boot.sh", append([]string{work, installed}, daemons...)...)
-	cmd.Env = append(os.Environ(), "FALCON_BOOT_CGROUP="+group)
+	cmd.Env = append(append(os.Environ(), "FALCON_BOOT_CGROUP="+group), env...)
 	cmd.Stdout, cmd.Stderr = said, said // a file: nobody waits for whoever holds a pipe
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -229,5 +230,75 @@ func TestUnderSystemd(t *testing.T) {
 			}
 			return err
 		})
+	}
+}
+
+// One of the three nodes, as the page for operators has it installed: MariaDB with the
+// grants that stand there, a Redis with a password, and the other two nodes' names
+// leading to the same daemons, so that every place of the ring is written to and asked.
+func TestThreeNodesUnderSystemd(t *testing.T) {
+	needs(t, "mariadbd", "mariadb-server")
+	needs(t, "mariadb-install-db", "mariadb-server")
+	needs(t, "ss", "iproute2")
+	var sql []string
+	for line := range strings.Lines(read(t, "../docs/operations.md")) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "CREATE USER") || strings.HasPrefix(line, "GRANT") {
+			sql = append(sql, strings.ReplaceAll(strings.ReplaceAll(line, "; ", ";\n"), "…", "change-me"))
+		}
+	}
+	m := boot(t, "config/examples/three-nodes", []string{"agent", "transfer", "graph", "judge", "hbs", "alarm", "api", "dashboard"},
+		"FALCON_BOOT_SQL="+strings.Join(sql, "\n"), "FALCON_BOOT_REDIS=--requirepass change-me")
+	m.healthy()
+	m.run("sh", "-ec", `umask 077; echo '{"mysql": "falcon:change-me@tcp(falcon-mysql:3306)/"}' >/root.json
+		echo "a password of tests" | falcon passwd --config /root.json root`)
+	login := m.run("curl", "-sS", "-m", "10", "-d", `{"name":"root","password":"a password of tests"}`, "-H", "Content-Type: application/json", "http://127.0.0.1:8082/api/v1/user/login")
+	var session struct{ Sig string }
+	if err := json.Unmarshal([]byte(login), &session); err != nil || session.Sig == "" {
+		t.Fatalf("login through the dashboard: %s", login)
+	}
+	now := time.Now().Unix() / 60 * 60
+	var items, hosts []string
+	for i := range 30 {
+		hosts = append(hosts, fmt.Sprintf(`"host-%d"`, i))
+		items = append(items, fmt.Sprintf(`{"endpoint":"host-%d","metric":"hello","timestamp":%d,"step":60,"value":%d,"counterType":"GAUGE","tags":""}`, i, now, i+1))
+	}
+	if got := m.run("curl", "-sS", "-m", "10", "-d", "["+strings.Join(items, ",")+"]", "http://127.0.0.1:1988/v1/push?wait=1"); !strings.Contains(got, "success") {
+		t.Errorf("a push through the agent: %s", got)
+	}
+	ask := fmt.Sprintf(`{"hostnames":[%s],"counters":["hello"],"consol_fun":"AVERAGE","step":60,"start_time":%d,"end_time":%d}`, strings.Join(hosts, ","), now-120, now+60)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		answer, err := m.try("curl", "-sS", "-m", "10", "-d", ask, "-H", "Content-Type: application/json", "-H", fmt.Sprintf(`Apitoken: {"name":"root","sig":%q}`, session.Sig), "http://127.0.0.1:8080/api/v1/graph/history")
+		if err != nil {
+			return err
+		}
+		var got []struct {
+			Endpoint string
+			Values   []struct{ Value *float64 }
+		}
+		if err := json.Unmarshal([]byte(answer), &got); err != nil {
+			return fmt.Errorf("%w: %s", err, answer)
+		}
+		n := 0
+		for _, series := range got {
+			for _, v := range series.Values {
+				if v.Value != nil && fmt.Sprintf("host-%.0f", *v.Value-1) == series.Endpoint {
+					n++
+				}
+			}
+		}
+		if n != 30 {
+			return fmt.Errorf("%d of 30 points came back: %.400s", n, answer)
+		}
+		return nil
+	})
+	for _, node := range []string{"127.0.0.1:6070", "127.0.0.2:6070", "127.0.0.3:6070"} {
+		if out := m.run("ss", "-Htn", "state", "established", "dst", node); out == "" {
+			t.Errorf("nobody speaks with the graph at %s", node)
+		}
+	}
+	for _, file := range strings.Fields(m.run("find", "/var/lib/falcon/portal", "-size", "+0")) {
+		if strings.HasSuffix(file, ".db") {
+			t.Errorf("%s was written, beside MySQL", file)
+		}
 	}
 }

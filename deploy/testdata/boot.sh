@@ -5,8 +5,10 @@
 #
 #   boot.sh WORK INSTALLED DAEMON...
 #
-# WORK is an empty folder, INSTALLED what install.sh has laid below DESTDIR. Exit code 3
-# says that this machine does not let us, and why.
+# WORK is an empty folder, INSTALLED what install.sh has laid below DESTDIR. With
+# FALCON_BOOT_SQL there is a MariaDB, too, that runs these statements when it starts;
+# FALCON_BOOT_REDIS are more arguments for Redis. The names of the example with three
+# nodes lead to this one. Exit code 3 says that this machine does not let us, and why.
 set -euo pipefail
 work=$1 installed=$2
 shift 2
@@ -60,11 +62,22 @@ done
 cat >"$units/redis-server.service" <<-X
 	[Service]
 	Type=exec
-	ExecStart=$(command -v redis-server) --port 6379 --bind 127.0.0.1 --save "" --dir /tmp
+	ExecStart=$(command -v redis-server) --port 6379 --bind 127.0.0.1 --save "" --dir /tmp ${FALCON_BOOT_REDIS:-}
 X
+if [ -n "${FALCON_BOOT_SQL:-}" ]; then
+	echo "$FALCON_BOOT_SQL" >"$root/falcon.sql"
+	cat >"$units/mariadb.service" <<-X
+		[Service]
+		Type=exec
+		ExecStartPre=$(command -v mariadb-install-db) --no-defaults --user=root --datadir=/tmp/mariadb --skip-test-db --auth-root-authentication-method=normal
+		ExecStart=$(command -v mariadbd) --no-defaults --user=root --datadir=/tmp/mariadb --socket=/tmp/mariadb/sock --bind-address=127.0.0.1 --port=3306 --init-file=/falcon.sql --innodb-buffer-pool-size=48M --innodb-flush-log-at-trx-commit=0 --performance-schema=OFF
+	X
+fi
+printf '127.0.0.%d node-%d\n' 1 1 2 2 3 3 >>"$root/etc/hosts"
+echo "127.0.0.1 falcon-mysql falcon-redis" >>"$root/etc/hosts"
 cat >"$units/boot.target" <<-X
 	[Unit]
-	Wants=falcon.target redis-server.service
+	Wants=falcon.target redis-server.service ${FALCON_BOOT_SQL:+mariadb.service}
 X
 rm -f "$root/etc/machine-id"
 echo 00112233445566778899aabbccddeeff >"$root/etc/machine-id"
