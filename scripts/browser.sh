@@ -53,7 +53,7 @@ fi
 cat >"$work/fleet.json" <<-'JSON'
 	{
 	  "agent": {"http": {"enabled": true, "listen": ":0"}},
-	  "transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+	  "transfer": {"http": {"enabled": true, "listen": ":0"}, "socket": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},

@@ -290,7 +290,7 @@ func newCluster(t testing.TB) *cluster {
 	judges := values{"judge-0": c.addr["judge-0.rpc"], "judge-1": c.addr["judge-1.rpc"]}
 	graphs := values{"graph-0": c.addr["graph-0.rpc"]}
 	c.conf["transfer-0"] = values{
-		"rpc": listen(c.addr["transfer-0.rpc"]), "http": listen(c.addr["transfer-0.http"]), "minStep": 1, "spool": values{"dir": "spool"},
+		"rpc": listen(c.addr["transfer-0.rpc"]), "http": listen(c.addr["transfer-0.http"]), "socket": values{"enabled": false}, "minStep": 1, "spool": values{"dir": "spool"},
 		"graph": values{"enabled": true, "cluster": graphs}, "judge": values{"enabled": true, "cluster": judges},
 	}
 	c.conf["graph-0"] = values{"rpc": listen(c.addr["graph-0.rpc"]), "http": listen(c.addr["graph-0.http"]), "data": "graph", "db": values{"dsn": dsn("graph")}}

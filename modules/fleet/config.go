@@ -57,7 +57,7 @@ func DefaultConfig() Config {
 	c.Agent.HTTP.Listen = ":1988"
 	c.Agent.Transfer.Interval = conf.Seconds(10 * time.Second)
 	c.Agent.Ignore = map[string]bool{}
-	c.Transfer.HTTP.Listen, c.Transfer.RPC.Listen = ":6060", ":8433"
+	c.Transfer.HTTP.Listen, c.Transfer.RPC.Listen, c.Transfer.Socket.Listen = ":6060", ":8433", ":4444"
 	c.Transfer.MinStep = 10
 	c.Graph.HTTP.Listen, c.Graph.RPC.Listen = ":6071", ":6070"
 	c.Judge.HTTP.Listen, c.Judge.RPC.Listen = ":6081", ":6080"
@@ -92,6 +92,7 @@ func (c *Config) places() []place {
 		{"agent.http.listen", &c.Agent.HTTP.Listen, c.Agent.HTTP.Enabled, nil},
 		{"transfer.rpc.listen", &c.Transfer.RPC.Listen, c.Transfer.RPC.Enabled, &c.Transfer.RPC},
 		{"transfer.http.listen", &c.Transfer.HTTP.Listen, c.Transfer.HTTP.Enabled, &c.Transfer.HTTP},
+		{"transfer.socket.listen", &c.Transfer.Socket.Listen, c.Transfer.Socket.Enabled, &c.Transfer.Socket.Listener},
 		{"graph.rpc.listen", &c.Graph.RPC.Listen, c.Graph.RPC.Enabled, &c.Graph.RPC},
 		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, &c.Graph.HTTP},
 		{"judge.rpc.listen", &c.Judge.RPC.Listen, c.Judge.RPC.Enabled, &c.Judge.RPC},
@@ -203,7 +204,7 @@ func Daemons(cfg Config) []Daemon {
 	var all []Daemon
 	for _, p := range w.places() {
 		name, what, _ := strings.Cut(p.key, ".")
-		if !p.enabled || what == "rpc.listen" || what == "listen" {
+		if !p.enabled || what == "rpc.listen" || what == "socket.listen" || what == "listen" {
 			continue
 		}
 		addr := *p.addr

@@ -134,7 +134,7 @@ func onAnyPort(t testing.TB, dir string) string {
 	path := filepath.Join(dir, "fleet.json")
 	err := os.WriteFile(path, []byte(`{
 		"agent": {"http": {"enabled": true, "listen": ":0"}},
-		"transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}, "minStep": 1},
+		"transfer": {"http": {"enabled": true, "listen": ":0"}, "socket": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}, "minStep": 1},
 		"graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
@@ -157,7 +157,7 @@ func up(t testing.TB, dir string) (p *testkit.Process, at map[string]string) {
 			return err
 		}
 		for key, addr := range at {
-			if strings.HasSuffix(key, "rpc.listen") || key == "hbs.listen" {
+			if strings.HasSuffix(key, "rpc.listen") || strings.HasSuffix(key, "socket.listen") || key == "hbs.listen" {
 				continue
 			}
 			resp, err := http.Get("http://" + addr + "/health")
@@ -261,7 +261,7 @@ func TestSeparateProgramsOnMariaDB(t *testing.T) {
 		})
 	}
 	start("transfer", "transfer", values{
-		"http": listen(addr["transfer"]), "rpc": listen(addr["transfer.rpc"]), "minStep": 10,
+		"http": listen(addr["transfer"]), "rpc": listen(addr["transfer.rpc"]), "socket": values{"enabled": false}, "minStep": 10,
 		"graph": values{"enabled": true, "cluster": cluster}, "spool": values{"dir": filepath.Join(dir, "spool")},
 	})
 	start("agent", "agent", values{

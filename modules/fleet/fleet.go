@@ -221,7 +221,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		return nil, closeAll, err
 	}
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
-	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen")})
+	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen"), Socket: at.take("transfer.socket.listen")})
 	g, err3 := graph.New(cfg.Graph, graph.Deps{Log: log("graph"), RPC: at.take("graph.rpc.listen"), HTTP: at.take("graph.http.listen"), Index: db})
 	j, err7 := judge.New(cfg.Judge, judge.Deps{Log: log("judge"), RPC: at.take("judge.rpc.listen"), HTTP: at.take("judge.http.listen")})
 	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: forHBS, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/gob"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,59 @@ func TestStockPages(t *testing.T) {
 	h.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/events?status=PROBLEM", nil))
 	if strings.Contains(got.Body.String(), `"OK"`) {
 		t.Errorf("/events?status=PROBLEM has an OK event: %s", got.Body)
+	}
+}
+
+// What a stock judge pushed to Redis: read and written by us it has the same bytes, and
+// goes into the same list.
+func TestStockEvents(t *testing.T) {
+	r := bufio.NewReader(bytes.NewReader(read(t, "testdata/judge-redis/stream.c2s.bin")))
+	line := func() string {
+		text, err := r.ReadString('\n')
+		if err == io.EOF {
+			return ""
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(text)
+	}
+	n := 0
+	for head := line(); head != ""; head = line() {
+		count, err := strconv.Atoi(strings.TrimPrefix(head, "*"))
+		if err != nil {
+			t.Fatalf("%q begins no command", head)
+		}
+		var words []string
+		for range count {
+			size, err := strconv.Atoi(strings.TrimPrefix(line(), "$"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			word := make([]byte, size+2)
+			if _, err := io.ReadFull(r, word); err != nil {
+				t.Fatal(err)
+			}
+			words = append(words, string(word[:size]))
+		}
+		if words[0] != "LPUSH" {
+			continue
+		}
+		n++
+		var e model.Event
+		if err := json.Unmarshal([]byte(words[2]), &e); err != nil {
+			t.Fatal(err)
+		}
+		ours, err := json.Marshal(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(ours) != words[2] || fmt.Sprintf(DefaultConfig().Alarm.QueuePattern, e.Priority()) != words[1] {
+			t.Errorf("ours  %s\nstock %s in %s", ours, words[2], words[1])
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d events", n)
 	}
 }
 

@@ -23,7 +23,7 @@ func (b *bench) up(ctx context.Context) (p *process, at map[string]string, err e
 	cfg := filepath.Join(b.dir, "fleet.json")
 	err = os.WriteFile(cfg, []byte(`{
 		"agent": {"http": {"enabled": true, "listen": ":0"}},
-		"transfer": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+		"transfer": {"http": {"enabled": true, "listen": ":0"}, "socket": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},

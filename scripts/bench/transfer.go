@@ -45,7 +45,7 @@ func (b *bench) behind(ctx context.Context) (p *process, rpcAddr string, stop fu
 	own, err := freeAddrs(2)
 	if err == nil {
 		p, err = b.daemon(ctx, "falcon-transfer", map[string]any{
-			"rpc": listen(own[0]), "http": listen(own[1]), "minStep": 10, "spool": map[string]any{"dir": "spool"},
+			"rpc": listen(own[0]), "http": listen(own[1]), "socket": map[string]any{"enabled": false}, "minStep": 10, "spool": map[string]any{"dir": "spool"},
 			"graph": map[string]any{"enabled": true, "cluster": map[string]any{"graph-00": addr[0]}},
 			"judge": map[string]any{"enabled": true, "cluster": map[string]any{"judge-00": addr[1]}},
 		}, own[1])
