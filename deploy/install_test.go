@@ -3,6 +3,7 @@ package deploy
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,36 +11,64 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"falcon/common/testkit"
 )
 
-// programs returns a folder with every program, and the names of the daemons.
+// built is where the programs are; TestMain removes it.
+var built = struct {
+	once sync.Once
+	dir  string
+	err  error
+}{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// programs returns a folder with every program, and the names of the daemons. They are
+// built once for all tests, unless make test has done it (FALCON_TEST_BIN).
 func programs(t *testing.T) (dir string, daemons []string) {
 	t.Helper()
-	dir = t.TempDir()
 	cmds, err := filepath.Glob("../cmd/*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range cmds {
-		name := filepath.Base(c)
-		path := testkit.Program(t, name)
-		if !filepath.IsAbs(path) {
-			t.Fatalf("%s is no full path", path)
-		}
-		if name == "falcon" {
-			err = os.Symlink(path, filepath.Join(dir, "falcon"))
-		} else {
+		if name := filepath.Base(c); name != "falcon" {
 			daemons = append(daemons, name)
-			err = os.Symlink(path, filepath.Join(dir, "falcon-"+name))
-		}
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
-	return dir, daemons
+	if dir := os.Getenv("FALCON_TEST_BIN"); dir != "" {
+		return dir, daemons
+	}
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "falcon-programs-"); built.err != nil {
+			return
+		}
+		for _, name := range append([]string{"falcon"}, daemons...) {
+			file := "falcon-" + name
+			if name == "falcon" {
+				file = name
+			}
+			cmd := exec.Command("go", "build", "-o", filepath.Join(built.dir, file), "./cmd/"+name)
+			cmd.Dir = testkit.Root()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				built.err = fmt.Errorf("go build ./cmd/%s: %w\n%s", name, err, out)
+				return
+			}
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.dir, daemons
 }
 
 // install lays everything below dest and returns what it said.

@@ -137,7 +137,8 @@ func TestNginxBeforeFalconUp(t *testing.T) {
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"api": {"web_port": ":0", "trusted_proxies": ["127.0.0.1"]}
 	}`, 0o644)
-	testkit.Start(t, dir, testkit.Program(t, "falcon"), "up", "--config", "fleet.json")
+	bin, _ := programs(t)
+	testkit.Start(t, dir, filepath.Join(bin, "falcon"), "up", "--config", "fleet.json")
 	var api string
 	testkit.Eventually(t, 60*time.Second, func() error {
 		b, err := os.ReadFile(filepath.Join(dir, "data/endpoints.json"))
