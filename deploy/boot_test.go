@@ -154,10 +154,10 @@ func (m *machine) run(args ...string) string {
 	return out
 }
 
-// healthy waits until every daemon answers that it is.
-func (m *machine) healthy() {
+// healthy waits until every daemon answers that it is, and those at more ports.
+func (m *machine) healthy(more ...string) {
 	m.t.Helper()
-	for _, port := range []string{"1988", "6060", "6071", "6081", "6031", "9912", "8080", "8082"} {
+	for _, port := range append([]string{"1988", "6060", "6071", "6081", "6031", "9912", "8080", "8082"}, more...) {
 		testkit.Eventually(m.t, 60*time.Second, func() error {
 			_, err := m.try("curl", "-sS", "--fail-with-body", "-m", "5", "http://127.0.0.1:"+port+"/health")
 			return err
@@ -169,9 +169,9 @@ func (m *machine) healthy() {
 // own user within its bounds, writes the shared databases, comes back after kill -9 and
 // stops when it is asked.
 func TestUnderSystemd(t *testing.T) {
-	daemons := []string{"agent", "transfer", "graph", "judge", "hbs", "alarm", "api", "dashboard"}
+	daemons := []string{"agent", "transfer", "gateway", "graph", "judge", "hbs", "alarm", "api", "dashboard"}
 	m := boot(t, "config/examples/one-box", daemons)
-	m.healthy()
+	m.healthy("16060")
 
 	m.run("sh", "-c", `echo "a password of tests" | runuser -u falcon-api -- falcon passwd --data /var/lib/falcon root`)
 	login := m.run("curl", "-sS", "-m", "10", "-d", `{"name":"root","password":"a password of tests"}`, "-H", "Content-Type: application/json", "http://127.0.0.1:8082/api/v1/user/login")
@@ -219,7 +219,7 @@ func TestUnderSystemd(t *testing.T) {
 			return err
 		})
 	}
-	m.healthy()
+	m.healthy("16060")
 
 	m.run("systemctl", "stop", "falcon.target")
 	for _, d := range daemons {

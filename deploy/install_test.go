@@ -114,8 +114,13 @@ func checked(t *testing.T, program string, args ...string) map[string]any {
 // write; and transfer and api place series alike.
 func TestInstall(t *testing.T) {
 	bin, daemons := programs(t)
-	for _, set := range []string{"config", "config/examples/one-box", "config/examples/three-nodes"} {
+	for _, set := range []string{"config", "config/examples/one-box", "config/examples/three-nodes", "config/examples/two-regions"} {
 		t.Run(filepath.Base(set), func(t *testing.T) {
+			daemons := daemons
+			remote := set == "config/examples/two-regions" // the region without stores
+			if remote {
+				daemons = []string{"agent", "gateway"}
+			}
 			dest := t.TempDir()
 			install(t, dest, bin, set, daemons)
 			configs := map[string]map[string]any{}
@@ -142,6 +147,9 @@ func TestInstall(t *testing.T) {
 				if !writable(unit, path) {
 					t.Errorf("%s of fleet.json is in no folder that falcon.service may write", path)
 				}
+			}
+			if remote {
+				return
 			}
 			transfer, api := section(configs["transfer"], "graph"), section(configs["api"], "graphs")
 			for _, key := range [][2]string{{"cluster", "cluster"}, {"ringHash", "ringHash"}, {"replicas", "numberOfReplicas"}} {
