@@ -54,7 +54,7 @@ var goldenLast = map[string]string{
 // The base rows inside a range, and the newest values, are those that a stock graph
 // answered of the same points, before and after they were written out.
 func TestGolden(t *testing.T) {
-	b, err := os.ReadFile("testdata/graph-main.json")
+	b, err := os.ReadFile("testdata/golden/graph-main.json")
 	if err != nil {
 		t.Fatal(err)
 	}
