@@ -1,11 +1,18 @@
 package alarm
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,5 +146,83 @@ func TestRememberedAsksOnce(t *testing.T) {
 	wg.Wait()
 	if n := asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// What a stock api answered a stock alarm, answered to ours: we ask for the same pages
+// with the same token, and read the action and its people out of them.
+func TestCapturedAPI(t *testing.T) {
+	files, err := filepath.Glob("testdata/alarm-api/*.c2s.bin")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captures: %v", err)
+	}
+	answers := map[string]*http.Response{}
+	tokens := map[string]string{}
+	for _, file := range files {
+		read := func(name string) *bufio.Reader {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bufio.NewReader(bytes.NewReader(b))
+		}
+		requests, replies := read(file), read(strings.Replace(file, ".c2s.", ".s2c.", 1))
+		for {
+			req, err := http.ReadRequest(requests)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(replies, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body = io.NopCloser(bytes.NewReader(b))
+			answers[req.URL.Path], tokens[req.URL.Path] = resp, req.Header.Get("Apitoken")
+		}
+	}
+	asked := map[string]bool{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp := answers[r.URL.Path]
+		if resp == nil {
+			http.Error(w, `{"error":"record not found"}`, http.StatusBadRequest)
+			return
+		}
+		if got := r.Header.Get("Apitoken"); got != tokens[r.URL.Path] {
+			t.Errorf("%s with the token %s, stock's %s", r.URL.Path, got, tokens[r.URL.Path])
+		}
+		asked[r.URL.Path] = true
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body)
+	}))
+	defer srv.Close()
+	p := newAPIPeople(srv.URL, "interop-default-token")
+	for path := range answers {
+		switch {
+		case strings.HasPrefix(path, "/api/v1/action/"):
+			id, err := strconv.Atoi(strings.TrimPrefix(path, "/api/v1/action/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, err := p.Action(t.Context(), id); err != nil || a.ID != int64(id) || a.UIC == "" {
+				t.Errorf("action %d: %+v, %v", id, a, err)
+			}
+		case strings.HasPrefix(path, "/api/v1/team/name/"):
+			team := strings.TrimPrefix(path, "/api/v1/team/name/")
+			if users, err := p.Users(t.Context(), []string{team}); err != nil || len(users) == 0 || users[0].Email == "" {
+				t.Errorf("team %s: %+v, %v", team, users, err)
+			}
+		default:
+			t.Errorf("stock asks for %s", path)
+		}
+	}
+	if len(asked) != len(answers) {
+		t.Errorf("asked %v of %d pages", asked, len(answers))
 	}
 }
