@@ -221,6 +221,36 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	m.healthy("16060")
 
+	// An upgrade to the same release, of which the operator has changed a file.
+	m.run("sh", "-ec", `cp -a /etc/falcon/graph.json /graph.mine; echo "// mine" >>/etc/falcon/graph.json; chmod 600 /var/lib/falcon/portal/uic.db`)
+	said := m.run(append([]string{"/release/deploy/install.sh", "/release/bin", "config/examples/one-box"}, daemons...)...)
+	if said != "kept    /etc/falcon/graph.json; ours is beside it as graph.json.new" {
+		t.Errorf("the upgrade says %q", said)
+	}
+	m.run("cmp", "/etc/falcon/graph.json.new", "/graph.mine")
+	for path, want := range map[string]string{
+		"/opt/falcon/agent/falcon-agent": "falcon-agent falcon-agent 755", "/etc/falcon/graph.json": "root falcon-graph 640", "/var/lib/falcon/portal/uic.db": "root falcon 660",
+	} {
+		if got := m.run("stat", "-c", "%U %G %a", path); got != want {
+			t.Errorf("%s after the upgrade: %s, want %s", path, got, want)
+		}
+	}
+	before := map[string]string{}
+	for _, d := range daemons {
+		before[d] = pid(d)
+	}
+	m.run("systemctl", "restart", "falcon.target")
+	for _, d := range daemons {
+		testkit.Eventually(t, 40*time.Second, func() error {
+			now, err := m.try("systemctl", "show", "-p", "MainPID", "--value", "falcon-"+d)
+			if err == nil && (now == before[d] || now == "0") {
+				err = fmt.Errorf("falcon-%s is process %s, as before the restart of the target", d, now)
+			}
+			return err
+		})
+	}
+	m.healthy("16060")
+
 	m.run("systemctl", "stop", "falcon.target")
 	for _, d := range daemons {
 		testkit.Eventually(t, 40*time.Second, func() error {

@@ -38,6 +38,11 @@ can "no overlay of the root folder" mount -t overlay overlay -o "lowerdir=/,uppe
 root=$work/root
 # Taken before the folder of tmp is hidden, which may be where it lies.
 cp -a "$installed/." "$root/"
+# What an operator carries to a node, for an upgrade.
+mkdir -p "$root/release/bin"
+cp -a "$(dirname "$0")/.." "$root/release/deploy"
+cp -a "$(dirname "$0")/../../config" "$root/release/config"
+cp -a "$installed"/usr/bin/* "$installed/opt/falcon/agent/falcon-agent" "$root/release/bin/"
 can "no /proc" mount -t proc proc "$root/proc"
 can "no read-only /proc/sys" mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
