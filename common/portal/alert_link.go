@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -36,6 +37,34 @@ func (db *DB) CreateAlertLink(ctx context.Context, content string) (path string,
 func (db *DB) AlertLink(ctx context.Context, path string) (content string, err error) {
 	err = db.Portal.read.GetContext(ctx, &content, "SELECT content FROM alert_link WHERE path = ?", path)
 	return content, notFound(err)
+}
+
+// DeleteAlertLinks deletes links from before a time, the oldest first and no more than
+// limit, and returns how many. More may be there when it is limit.
+func (db *DB) DeleteAlertLinks(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	limit = min(max(limit, 1), maxMarks)
+	err = db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		// No key is over create_at, but ids grow with it: what is old is at the front.
+		var rows []struct {
+			ID  int64 `db:"id"`
+			Old bool  `db:"old"`
+		}
+		if err := tx.SelectContext(ctx, &rows, "SELECT id, create_at < ? AS old FROM alert_link ORDER BY id LIMIT ?", before, limit); err != nil {
+			return err
+		}
+		var ids []any
+		for _, r := range rows {
+			if r.Old {
+				ids = append(ids, r.ID)
+			}
+		}
+		if n = len(ids); n == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM alert_link WHERE id IN ("+marks(n)+")", ids...)
+		return err
+	})
+	return n, err
 }
 
 func randomPath() string {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestScreens(t *testing.T) {
@@ -250,6 +251,14 @@ func TestAlertLinks(t *testing.T) {
 		}
 		if _, err := db.AlertLink(ctx, "nothing"); !errors.Is(err, ErrNotFound) {
 			t.Error(err)
+		}
+		now := time.Now()
+		execSQL(t, db.Portal, "INSERT INTO alert_link (path, content, create_at) VALUES ('old1', 'x', ?), ('old2', 'x', ?)", now.Add(-50*time.Hour), now.Add(-26*time.Hour))
+		if n := must[int](t)(db.DeleteAlertLinks(ctx, now.Add(-48*time.Hour), 10)); n != 1 || count(t, db.Portal, "alert_link") != 2 {
+			t.Errorf("%d links of before two days deleted, %d left", n, count(t, db.Portal, "alert_link"))
+		}
+		if n := must[int](t)(db.DeleteAlertLinks(ctx, now.Add(time.Hour), 1)); n != 1 {
+			t.Errorf("one at a time: %d", n)
 		}
 		if _, err := db.CreateAlertLink(ctx, ""); fmt.Sprint(err) != "content is required" {
 			t.Error(err)

@@ -198,6 +198,9 @@ func (a *API) Run(ctx context.Context) error {
 		return httpx.Serve(ctx, ln, a.handler, cmp.Or(a.cfg.Drain.D(), 10*time.Second), a.log)
 	})
 	g.Go("sessions", a.forgetSessions)
+	if a.cfg.AlertLinkLife > 0 {
+		g.Go("links", a.forgetLinks)
+	}
 	if a.rules != nil {
 		g.Go("rules", a.rules.Run)
 	}
@@ -221,4 +224,38 @@ func (a *API) forgetSessions(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// forgetLinks removes the texts behind links in alarms that nobody opens any more, once
+// an hour.
+func (a *API) forgetLinks(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		n, err := a.deleteLinks(ctx)
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("old links of alarms not removed", "err", err, "retry_in", time.Hour)
+		} else if n > 0 {
+			a.log.Debug("old links of alarms removed", "n", n)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// deleteLinks removes all that are too old, a part at a time so that nobody waits for
+// their locks.
+func (a *API) deleteLinks(ctx context.Context) (n int, err error) {
+	const part = 500
+	for ctx.Err() == nil {
+		k, err := a.deps.Portal.DeleteAlertLinks(ctx, a.deps.Now().Add(-a.cfg.AlertLinkLife.D()), part)
+		n += k
+		if err != nil || k < part {
+			return n, err
+		}
+	}
+	return n, ctx.Err()
 }

@@ -294,3 +294,24 @@ func TestSetPassword(t *testing.T) {
 		t.Error("an empty password was taken")
 	}
 }
+
+// Texts behind links of alarms go when they are old, all of them however many.
+func TestOldLinksGo(t *testing.T) {
+	ctx, db := t.Context(), openPortal(t)
+	cfg := DefaultConfig()
+	cfg.AlertLinkLife = conf.Duration(time.Hour)
+	for range 501 {
+		if _, err := db.CreateAlertLink(ctx, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := time.Now()
+	a, _ := newAPI(t, cfg, Deps{Portal: db, Now: func() time.Time { return later }})
+	if n, err := a.deleteLinks(ctx); n != 0 || err != nil {
+		t.Errorf("at once: %d, %v", n, err)
+	}
+	later = later.Add(2 * time.Hour)
+	if n, err := a.deleteLinks(ctx); n != 501 || err != nil {
+		t.Errorf("two hours later: %d, %v, want 501", n, err)
+	}
+}

@@ -74,6 +74,9 @@ type Config struct {
 	// believed without reading it again; 0 means not at all.
 	SessionCache conf.Duration `json:"session_cache"`
 
+	// AlertLinkLife is how long a text behind the link of an alarm is kept; 0 for ever.
+	AlertLinkLife conf.Duration `json:"alert_link_life"`
+
 	// ReadTimeout bounds how long a request body may take to arrive.
 	ReadTimeout conf.Seconds `json:"read_timeout"`
 	// WriteTimeout bounds how long an answer may take to be read.
@@ -179,7 +182,8 @@ func DefaultConfig() Config {
 		HBS:   Peer{"http://127.0.0.1:6031"}, Alarm: Peer{"http://127.0.0.1:9912"},
 		AccessControl: true, StrictPermission: true, SignupDisable: true,
 		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
-		ReadTimeout: conf.Seconds(30 * time.Second), WriteTimeout: conf.Seconds(60 * time.Second),
+		AlertLinkLife: conf.Duration(30 * 24 * time.Hour),
+		ReadTimeout:   conf.Seconds(30 * time.Second), WriteTimeout: conf.Seconds(60 * time.Second),
 		RequestTimeout: conf.Duration(30 * time.Second),
 		MaxPairs:       20_000, MaxBody: 8 << 20, MaxAnswer: 256 << 20,
 	}
@@ -245,6 +249,9 @@ func (c *Config) Validate() error {
 		if d <= 0 {
 			wrong(`%s: nothing can be done in no time, write "30s"`, key)
 		}
+	}
+	if c.AlertLinkLife < 0 {
+		wrong("alert_link_life: %v is in the future, write 720h, or 0 for ever", c.AlertLinkLife.D())
 	}
 	if c.MaxPairs <= 0 || c.MaxBody <= 0 || c.MaxAnswer <= 0 {
 		wrong("max_pairs, max_body and max_answer must be above 0")

@@ -278,7 +278,10 @@ func (s *server) countersOf(c *Call, names []string, match []portal.Pattern, lim
 			nameOf[e.ID] = e.Endpoint
 		}
 	}
-	n := len(found.Rows)
+	n, seen := len(found.Rows), map[model.GraphLastParam]bool{}
+	for _, r := range found.Rows {
+		seen[model.GraphLastParam{Endpoint: r.Endpoint, Counter: r.Counter}] = true
+	}
 	for ids := range slices.Chunk(keysOfIDs(nameOf), 1000) {
 		rows, _, err := s.Portal.SearchCounters(ctx, portal.CounterSearch{EndpointIDs: ids, Match: match, Limit: limit})
 		if err != nil {
@@ -286,7 +289,7 @@ func (s *server) countersOf(c *Call, names []string, match []portal.Pattern, lim
 		}
 		for _, r := range rows {
 			name := nameOf[r.EndpointID]
-			if n < limit && !slices.Contains(all[name], r.Counter) {
+			if n < limit && !seen[model.GraphLastParam{Endpoint: name, Counter: r.Counter}] {
 				all[name] = append(all[name], r.Counter)
 				n++
 			}
