@@ -116,10 +116,13 @@ func (p *place) ours(g *peer) {
 	}
 }
 
-// runTransfer starts a transfer for one graph.
-func runTransfer(t *testing.T, addr string, now func() time.Time) *Transfer {
+// runTransfer starts a transfer for one graph, with changes.
+func runTransfer(t *testing.T, addr string, now func() time.Time, changes ...func(*Config)) *Transfer {
 	t.Helper()
 	cfg := testConfig(t, addr)
+	for _, change := range changes {
+		change(&cfg)
+	}
 	cfg.Graph.CallTimeout = conf.Millis(2 * time.Second)
 	cfg.Spool.After = conf.Duration(10 * time.Second) // an answer means that the graph has it
 	ready := make(chan struct{})
@@ -140,35 +143,41 @@ func runTransfer(t *testing.T, addr string, now func() time.Time) *Transfer {
 	return tr
 }
 
+// What was pushed to a stock transfer, by the names of the captures of what it sent on,
+// and when.
+const (
+	pushedAt  = 1795320960 + 14
+	pushedFor = 1795320660
+)
+
+var stockPushes = map[string][]*item{
+	"gauge_one": {{Endpoint: "it-h1", Metric: "it.g_one", Value: 12.5, Step: 60, Type: "GAUGE", Timestamp: 1795320960 + 37}},
+	"counter_derive": {
+		{Endpoint: "it-h1", Metric: "it.g_cnt", Value: 1000.0, Step: 60, Type: "COUNTER", Timestamp: pushedFor + 3},
+		{Endpoint: "it-h1", Metric: "it.g_drv", Value: -5.0, Step: 60, Type: "DERIVE", Timestamp: pushedFor + 3},
+	},
+	"tags":     {{Endpoint: "it-h1", Metric: "it.g_tags", Value: 1.0, Step: 60, Type: "GAUGE", Tags: "mount=/, fstype = ext4,dup=1,junk,dup=2,a=b=c", Timestamp: pushedFor}},
+	"min_step": {{Endpoint: "it-h1", Metric: "it.g_short", Value: 1.0, Step: 10, Type: "GAUGE", Timestamp: pushedFor + 17}},
+	"zero_and_negative": {
+		{Endpoint: "it-h1", Metric: "it.g_zero", Value: 0.0, Step: 60, Type: "GAUGE", Timestamp: pushedFor},
+		{Endpoint: "it-h1", Metric: "it.g_neg", Value: -1.5, Step: 60, Type: "GAUGE", Timestamp: pushedFor},
+	},
+	"future": {
+		{Endpoint: "it-h1", Metric: "it.g_far", Value: 1.0, Step: 60, Type: "GAUGE", Timestamp: 3 * pushedAt},
+		{Endpoint: "it-h1", Metric: "it.g_soon", Value: 2.0, Step: 60, Type: "GAUGE", Timestamp: 1795407360},
+		{Endpoint: "it-h1", Metric: "it.g_nots", Value: 3.0, Step: 60, Type: "GAUGE", Timestamp: 0},
+		{Endpoint: "it-h1", Metric: "it.g_neg", Value: 4.0, Step: 60, Type: "GAUGE", Timestamp: -5},
+	},
+}
+
 // A stock graph gets by gob exactly the items that it got from a stock transfer for
 // the same pushes.
 func TestStockGraphGetsStockItems(t *testing.T) {
-	const ts = 1795320660
-	const now = 1795320960 + 14
-	pushes := map[string][]*item{
-		"gauge_one": {{Endpoint: "it-h1", Metric: "it.g_one", Value: 12.5, Step: 60, Type: "GAUGE", Timestamp: 1795320960 + 37}},
-		"counter_derive": {
-			{Endpoint: "it-h1", Metric: "it.g_cnt", Value: 1000.0, Step: 60, Type: "COUNTER", Timestamp: ts + 3},
-			{Endpoint: "it-h1", Metric: "it.g_drv", Value: -5.0, Step: 60, Type: "DERIVE", Timestamp: ts + 3},
-		},
-		"tags":     {{Endpoint: "it-h1", Metric: "it.g_tags", Value: 1.0, Step: 60, Type: "GAUGE", Tags: "mount=/, fstype = ext4,dup=1,junk,dup=2,a=b=c", Timestamp: ts}},
-		"min_step": {{Endpoint: "it-h1", Metric: "it.g_short", Value: 1.0, Step: 10, Type: "GAUGE", Timestamp: ts + 17}},
-		"zero_and_negative": {
-			{Endpoint: "it-h1", Metric: "it.g_zero", Value: 0.0, Step: 60, Type: "GAUGE", Timestamp: ts},
-			{Endpoint: "it-h1", Metric: "it.g_neg", Value: -1.5, Step: 60, Type: "GAUGE", Timestamp: ts},
-		},
-		"future": {
-			{Endpoint: "it-h1", Metric: "it.g_far", Value: 1.0, Step: 60, Type: "GAUGE", Timestamp: 3 * now},
-			{Endpoint: "it-h1", Metric: "it.g_soon", Value: 2.0, Step: 60, Type: "GAUGE", Timestamp: 1795407360},
-			{Endpoint: "it-h1", Metric: "it.g_nots", Value: 3.0, Step: 60, Type: "GAUGE", Timestamp: 0},
-			{Endpoint: "it-h1", Metric: "it.g_neg", Value: 4.0, Step: 60, Type: "GAUGE", Timestamp: -5},
-		},
-	}
 	files, err := filepath.Glob("testdata/transfer-graph/*.json")
-	if err != nil || len(files) != len(pushes) {
-		t.Fatalf("%d captures, %d pushes: %v", len(files), len(pushes), err)
+	if err != nil || len(files) != len(stockPushes) {
+		t.Fatalf("%d captures, %d pushes: %v", len(files), len(stockPushes), err)
 	}
-	for name, items := range pushes {
+	for name, items := range stockPushes {
 		t.Run(name, func(t *testing.T) {
 			var captured []struct{ Args []*model.GraphItem }
 			if err := json.Unmarshal(readFile(t, "testdata/transfer-graph/"+name+".json"), &captured); err != nil {
@@ -186,7 +195,7 @@ func TestStockGraphGetsStockItems(t *testing.T) {
 			p := &place{t: t}
 			p.stock(g)
 			defer func() { p.stop() }()
-			tr := runTransfer(t, p.addr, func() time.Time { return time.Unix(now, 0) })
+			tr := runTransfer(t, p.addr, func() time.Time { return time.Unix(pushedAt, 0) })
 			tr.cfg.TsPolicy = "stock" // the captured rule
 			if _, err := tr.wait(t.Context(), items); err != nil {
 				t.Fatal(err)
@@ -203,6 +212,72 @@ func TestStockGraphGetsStockItems(t *testing.T) {
 				wanted, _ := json.Marshal(want)
 				t.Errorf("graph got\n %s\nwant\n %s", got, wanted)
 			}
+		})
+	}
+}
+
+// A stockJudge serves Judge.Send with net/rpc, as a stock judge does.
+type stockJudge struct {
+	mu    sync.Mutex
+	items []*model.JudgeItem
+}
+
+type stockJudgeMethods struct{ *stockJudge }
+
+func (j stockJudgeMethods) Send(items []*model.JudgeItem, _ *model.SimpleRpcResponse) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, it := range items {
+		if it.Tags == nil {
+			it.Tags = map[string]string{} // gob does not send an empty map
+		}
+	}
+	j.items = append(j.items, items...)
+	return nil
+}
+
+// So does a stock judge.
+func TestStockJudgeGetsStockItems(t *testing.T) {
+	for name, items := range stockPushes {
+		t.Run(name, func(t *testing.T) {
+			var captured []struct{ Args []*model.JudgeItem }
+			if err := json.Unmarshal(readFile(t, "testdata/transfer-judge/"+name+".json"), &captured); err != nil {
+				t.Fatal(err)
+			}
+			var want []*model.JudgeItem
+			for _, c := range captured {
+				for _, it := range c.Args {
+					if it.Endpoint == "it-h1" { // the agent of the captured fleet spoke, too
+						want = append(want, it)
+					}
+				}
+			}
+			j := &stockJudge{}
+			s := netrpc.NewServer()
+			if err := s.RegisterName("Judge", stockJudgeMethods{j}); err != nil {
+				t.Fatal(err)
+			}
+			p := &place{t: t}
+			p.serve(func(c net.Conn) { s.ServeConn(c) })
+			defer func() { p.stop() }()
+			tr := runTransfer(t, "", func() time.Time { return time.Unix(pushedAt, 0) }, func(cfg *Config) {
+				cfg.Graph.Enabled = false
+				cfg.Judge.Enabled, cfg.Judge.Cluster = true, map[string]string{"judge-00": p.addr}
+			})
+			tr.cfg.TsPolicy = "stock" // the captured rule
+			if _, err := tr.wait(t.Context(), items); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, 5*time.Second, func() error {
+				j.mu.Lock()
+				defer j.mu.Unlock()
+				if !reflect.DeepEqual(j.items, want) {
+					got, _ := json.Marshal(j.items)
+					wanted, _ := json.Marshal(want)
+					return fmt.Errorf("judge got\n %s\nwant\n %s", got, wanted)
+				}
+				return nil
+			})
 		})
 	}
 }
