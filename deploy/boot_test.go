@@ -261,6 +261,23 @@ func TestUnderSystemd(t *testing.T) {
 			return err
 		})
 	}
+
+	// The same host with one process; the password it makes is nobody else's to read.
+	m.run("systemctl", "start", "falcon.service")
+	testkit.Eventually(t, 60*time.Second, func() error {
+		_, err := m.try("falcon", "check", "--config", "/etc/falcon/fleet.json")
+		return err
+	})
+	if got := m.run("stat", "-c", "%U %a", "/var/lib/falcon/fleet/root-password"); got != "falcon 600" {
+		t.Errorf("root-password: %s, want falcon 600", got)
+	}
+	if out, err := m.try("sh", "-c", `journalctl -q --no-pager | grep -c -f /var/lib/falcon/fleet/root-password`); err == nil {
+		t.Errorf("the journal has the password of user root, in %s lines", out)
+	}
+	m.run("systemctl", "stop", "falcon.service")
+	if got := m.run("systemctl", "show", "-p", "Result", "--value", "falcon.service"); got != "success" {
+		t.Errorf("falcon.service after a stop: %s", got)
+	}
 }
 
 // One of the three nodes, as the page for operators has it installed: MariaDB with the
