@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ const inNamespace = "FALCON_TEST_NAMESPACE"
 // Stock's own files start our daemons as they are: `-c cfg.json` in the folder of each,
 // on stock's ports, with the stores on theirs, in a network of their own. A point that
 // the agent was given is in a chart, one by the gateway, too, and an alarm reaches
-// stock's gateway for mails.
+// stock's gateway for mails. Then the files of its fork do.
 func TestStockFilesInTheirPlace(t *testing.T) {
 	if os.Getenv(inNamespace) != "" {
 		stockFleet(t)
@@ -84,32 +85,7 @@ func stockFleet(t *testing.T) {
 	go func() { _ = sink.Serve(ln) }() // until it is closed
 	defer sink.Close()
 
-	for _, name := range stockDaemons {
-		own := filepath.Join(dir, name)
-		if err := os.Mkdir(own, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(filepath.Join(testkit.Root(), "modules/fleet/testdata/stockfiles", name+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(own, "cfg.json"), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		p := testkit.Start(t, own, testkit.Program(t, name), "-c", "cfg.json")
-		testkit.Eventually(t, 30*time.Second, func() error {
-			resp, err := http.Get("http://" + stockPages[name] + "/health")
-			if err != nil {
-				return fmt.Errorf("%s: %w\n%s", name, err, p.Output())
-			}
-			defer resp.Body.Close()
-			if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("%s: %s %s", name, resp.Status, body)
-			}
-			return nil
-		})
-	}
-
+	running := startFiles(t, dir, "stockfiles")
 	cfg := api.DefaultConfig()
 	if _, err := conf.Load(filepath.Join(dir, "api", "cfg.json"), &cfg); err != nil {
 		t.Fatal(err)
@@ -180,6 +156,47 @@ func stockFleet(t *testing.T) {
 		}
 		c.Close()
 	}
+
+	// The files of its fork start the same programs in the same folders.
+	for _, p := range slices.Backward(running) {
+		p.Stop()
+	}
+	startFiles(t, dir, "forkfiles")
+	root = login(t, "http://127.0.0.1:8080", "root", "a password")
+	root.wants(20*time.Second, "room-a", "by.line", map[int64]float64{now: 3})
+}
+
+// startFiles starts each daemon with its file of a folder of testdata, as cfg.json in a
+// folder of its own, and waits until it is healthy where stock has its pages.
+func startFiles(t *testing.T, dir, files string) (running []*testkit.Process) {
+	t.Helper()
+	for _, name := range stockDaemons {
+		own := filepath.Join(dir, name)
+		if err := os.MkdirAll(own, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(testkit.Root(), "modules/fleet/testdata", files, name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(own, "cfg.json"), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := testkit.Start(t, own, testkit.Program(t, name), "-c", "cfg.json")
+		running = append(running, p)
+		testkit.Eventually(t, 30*time.Second, func() error {
+			resp, err := http.Get("http://" + stockPages[name] + "/health")
+			if err != nil {
+				return fmt.Errorf("%s: %w\n%s", name, err, p.Output())
+			}
+			defer resp.Body.Close()
+			if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("%s: %s %s", name, resp.Status, body)
+			}
+			return nil
+		})
+	}
+	return running
 }
 
 // stockStores starts MariaDB and Redis on the ports that stock's files name.
