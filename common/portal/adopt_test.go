@@ -199,6 +199,10 @@ func workOn(t *testing.T, db *DB) {
 	if now := when(); now != begun {
 		t.Errorf("a note moved the begin of an alarm from %s to %s", begun, now)
 	}
+	// The fork has no key against a second one, and a second one.
+	if s, made, err := db.CreateScreen(ctx, Screen{PID: 1, Name: "pay"}); err != nil || made || s.ID != 2 {
+		t.Errorf("a screen that is there: %+v, made %v, %v", s, made, err)
+	}
 	if err := db.UpdateScreen(ctx, Screen{1, 0, "renamed"}); err != nil {
 		t.Error(err)
 	}

@@ -18,6 +18,17 @@ func (db *DB) GroupHosts(ctx context.Context, group int64) ([]Host, error) {
 	return all, err
 }
 
+// HostNamesOfGroups returns the names of the hosts of all groups whose names match, in
+// order and each once, up to limit.
+func (db *DB) HostNamesOfGroups(ctx context.Context, match []Pattern, limit int) ([]string, error) {
+	var where conditions
+	where.patterns("grp.grp_name", match)
+	names := []string{}
+	err := db.Portal.read.SelectContext(ctx, &names, db.Portal.limited(ctx, "SELECT DISTINCT host.hostname FROM grp JOIN grp_host ON grp_host.grp_id = grp.id"+
+		" JOIN host ON host.id = grp_host.host_id"+where.sql()+" ORDER BY host.hostname LIMIT ?"), append(where.args, max(limit, 1))...)
+	return names, err
+}
+
 // HostGroups returns the groups of a host, ordered by id.
 func (db *DB) HostGroups(ctx context.Context, host int64) ([]Group, error) {
 	all := []Group{}

@@ -157,3 +157,27 @@ func TestSetGroupHostsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestHostNamesOfGroups(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		for _, name := range []string{"pay", "payroll", "web"} {
+			id := must[int64](t)(db.CreateGroup(ctx, name, "ann"))
+			must[*HostChange](t)(db.SetGroupHosts(ctx, id, BindAdd, []string{name + ".h1", "shared"}, false))
+		}
+		for _, tc := range []struct {
+			match []Pattern
+			limit int
+			want  string
+		}{
+			{[]Pattern{{Expr: "^pay"}}, 10, "[pay.h1 payroll.h1 shared]"},
+			{[]Pattern{{Expr: "^pay"}}, 2, "[pay.h1 payroll.h1]"},
+			{nil, 10, "[pay.h1 payroll.h1 shared web.h1]"},
+			{[]Pattern{{Expr: "none"}}, 10, "[]"},
+		} {
+			if got := fmt.Sprint(must[[]string](t)(db.HostNamesOfGroups(ctx, tc.match, tc.limit))); got != tc.want {
+				t.Errorf("HostNamesOfGroups(%v, %d)\n got %s\nwant %s", tc.match, tc.limit, got, tc.want)
+			}
+		}
+	})
+}

@@ -78,34 +78,19 @@ func (s *server) grafanaGroups(c *Call, pattern string, limit int, hosts bool) (
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.Portal.Groups(c.Ctx(), match, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for _, g := range groups {
-		if len(names) >= limit {
-			break
-		}
-		if !hosts {
-			names[g.Name] = true
-			continue
-		}
-		members, err := s.Portal.GroupHosts(c.Ctx(), g.ID)
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range members {
-			names[strings.ReplaceAll(h.Hostname, ".", "~")] = true
-		}
-	}
 	all := []segment{}
-	for _, name := range keysOf(names) {
-		if len(all) < limit {
-			all = append(all, segment{hosts, name})
+	if hosts {
+		names, err := s.Portal.HostNamesOfGroups(c.Ctx(), match, limit)
+		for _, name := range names {
+			all = append(all, segment{true, strings.ReplaceAll(name, ".", "~")})
 		}
+		return all, err
 	}
-	return all, nil
+	groups, err := s.Portal.Groups(c.Ctx(), match, limit, 0)
+	for _, g := range groups {
+		all = append(all, segment{false, g.Name})
+	}
+	return all, err
 }
 
 // A target is a parsed query or target.

@@ -108,7 +108,7 @@ func TestGrafanaFindsGroups(t *testing.T) {
 		id := must(w.db.CreateGroup(t.Context(), name, "ann"))
 		must(w.db.SetGroupHosts(t.Context(), id, portal.BindAdd, []string{name + ".h1", "shared"}, false))
 	}
-	for query, want := range map[string]string{"!HG!^pay": "pay payroll", "!HG!": "pay payroll web", "!HGH!^pay": "payroll~h1+ pay~h1+ shared+", "!HGH!none": ""} {
+	for query, want := range map[string]string{"!HG!^pay": "pay payroll", "!HG!": "pay payroll web", "!HGH!^pay": "pay~h1+ payroll~h1+ shared+", "!HGH!none": ""} {
 		if got := texts(t, w.call("", "GET", "/grafana/metrics/find?query="+url.QueryEscape(query), nil)); got != want {
 			t.Errorf("find %q\n got %s\nwant %s", query, got, want)
 		}
