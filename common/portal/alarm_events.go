@@ -148,9 +148,13 @@ func (c *alarmCase) take(a AlarmEvent) {
 	c.caseRow, c.changed = rowOf(a.Event), true
 	if a.Event.CurrentStep == 1 {
 		c.Began, c.rebegun = c.Updated, true
-		if a.Event.Status == model.StatusProblem && a.Teams != nil {
-			c.teams = a.Teams
-		}
+	}
+	c.takeTeams(a)
+}
+
+func (c *alarmCase) takeTeams(a AlarmEvent) {
+	if a.Event.CurrentStep == 1 && a.Event.Status == model.StatusProblem && a.Teams != nil {
+		c.teams = a.Teams
 	}
 }
 
@@ -169,6 +173,17 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 	rows := make([]eventRow, 0, len(events))
 	seen := map[eventRow]bool{}
 	var again []string // ids with events that may have a row already
+	var asked []eventRow
+	for i, a := range events {
+		// An event that was saved has moved its case to its time, or past it.
+		if c := cases[ids[i]]; c != nil && c.old.Updated.Unix() >= a.Event.EventTime {
+			again, asked = append(again, ids[i]), append(asked, rowOfEvent(ids[i], a.Event))
+		}
+	}
+	known, err := knownEvents(ctx, tx, asked, again)
+	if err != nil {
+		return nil, fmt.Errorf("look for %d events: %w", len(asked), err)
+	}
 	for i, a := range events {
 		e, id := a.Event, ids[i]
 		row := rowOfEvent(id, e)
@@ -182,16 +197,15 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 		default:
 			saved[i].Prior = c.prior()
 			saved[i].Moved = c.Updated.Unix() <= row.At
-			// An event that was saved has moved its case to its time, or past it.
-			if c.old != nil && c.old.Updated.Unix() >= row.At {
-				again = append(again, id)
-			}
 		}
-		if saved[i].Moved {
+		saved[i].Known = seen[row] || known[row]
+		switch {
+		case saved[i].Moved && saved[i].Known:
+			c.takeTeams(a) // they may not have been known then
+		case saved[i].Moved:
 			c.take(a)
 		}
-		saved[i].Known = seen[row]
-		if !seen[row] {
+		if !saved[i].Known {
 			seen[row] = true
 			rows = append(rows, row)
 		}
@@ -199,12 +213,8 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 	if err := writeCases(ctx, tx, ids, cases); err != nil {
 		return nil, err
 	}
-	known, err := writeEvents(ctx, tx, rows, again)
-	if err != nil {
+	if err := writeEvents(ctx, tx, rows); err != nil {
 		return nil, fmt.Errorf("write %d events: %w", len(rows), err)
-	}
-	for i, a := range events {
-		saved[i].Known = saved[i].Known || known[rowOfEvent(ids[i], a.Event)]
 	}
 	return saved, writeTeams(ctx, tx, ids, cases)
 }
@@ -378,9 +388,8 @@ func rowOfEvent(id string, e *model.Event) eventRow {
 	return r
 }
 
-// writeEvents writes rows but those that are there, which it returns; only the cases
-// again may have them.
-func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []string) (known map[eventRow]bool, err error) {
+// knownEvents returns rows that are there; only the cases again may have them.
+func knownEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []string) (known map[eventRow]bool, err error) {
 	if len(again) > 0 {
 		first, last := rows[0].At, rows[0].At
 		for _, r := range rows {
@@ -398,16 +407,20 @@ func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow, again []stri
 				known[eventRow{t.CaseID, *t.Step, t.Cond, t.Status, t.Timestamp.Unix()}] = true
 			}
 		}
-		rows = slices.DeleteFunc(rows, func(r eventRow) bool { return known[r] })
 	}
+	return known, nil
+}
+
+// writeEvents writes rows.
+func writeEvents(ctx context.Context, tx *sqlx.Tx, rows []eventRow) error {
 	if len(rows) == 0 {
-		return known, nil
+		return nil
 	}
 	args := make([]any, 0, 5*len(rows))
 	for _, r := range rows {
 		args = append(args, r.Case, r.Step, r.Cond, r.Status, time.Unix(r.At, 0))
 	}
-	return known, insertRows(ctx, tx, "events (event_caseId, step, cond, status, timestamp)", len(rows), args)
+	return insertRows(ctx, tx, "events (event_caseId, step, cond, status, timestamp)", len(rows), args)
 }
 
 // writeTeams writes the teams of the problems that began, in the order of ids.
@@ -486,20 +499,34 @@ func saveAlone(ctx context.Context, tx *sqlx.Tx, d dialect, a AlarmEvent) (s Sav
 		n, err := res.RowsAffected()
 		return n > 0, err
 	}
+	var known map[eventRow]bool
+	event := rowOfEvent(id, e)
+	for written := range cases {
+		event.Case = written
+	}
 	if s.Prior != nil {
+		known, err = knownEvents(ctx, tx, []eventRow{event}, []string{event.Case})
+		if err != nil {
+			return s, err
+		}
+	}
+	if s.Known = known[event]; s.Known {
+		s.Moved = s.Prior.At.Unix() <= e.EventTime
+	} else if s.Prior != nil {
 		s.Moved, err = update()
 	} else {
 		args := append(append([]any{row.Updated}, row.values()...), id, clip(e.Endpoint, 100), clip(e.Counter(), 200), clip(e.Counter(), 10_000))
 		err = insertRows(ctx, tx, caseInsert, 1, args)
 		s.Moved = true
-		if isDuplicate(err) { // made this very moment
-			s.Moved, err = update()
+		if isDuplicate(err) { // made this very moment, perhaps by the same event
+			if known, err = knownEvents(ctx, tx, []eventRow{event}, []string{id}); err == nil {
+				s.Known = known[event]
+				s.Moved, err = update()
+			}
 		}
 	}
-	if err == nil {
-		var known map[eventRow]bool
-		known, err = writeEvents(ctx, tx, []eventRow{rowOfEvent(id, e)}, []string{id})
-		s.Known = len(known) > 0
+	if err == nil && !s.Known {
+		err = writeEvents(ctx, tx, []eventRow{event})
 	}
 	if err == nil && s.Moved && e.Status == model.StatusProblem && e.CurrentStep == 1 && a.Teams != nil {
 		err = writeTeams(ctx, tx, []string{id}, map[string]*alarmCase{id: {teams: a.Teams}})

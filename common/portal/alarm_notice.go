@@ -266,6 +266,38 @@ func (db *DB) ClaimNotices(ctx context.Context, notices []Notice) (claimed []boo
 	return claimed, err
 }
 
+// StillClaimed says of which notices the rows are as claiming them has left them: queued,
+// with the notice's attempts.
+func (db *DB) StillClaimed(ctx context.Context, notices []Notice) ([]bool, error) {
+	if err := db.needAlarms(); err != nil {
+		return nil, err
+	}
+	attempts := map[int64]int{}
+	for chunk := range slices.Chunk(notices, noticeChunk) {
+		var ids []any
+		for _, n := range chunk {
+			ids = append(ids, n.ID)
+		}
+		var rows []struct {
+			ID       int64 `db:"id"`
+			Attempts int   `db:"attempts"`
+		}
+		err := db.Alarms.read.SelectContext(ctx, &rows, "SELECT id, attempts FROM alarm_notice WHERE result = ? AND id IN ("+marks(len(ids))+")", append([]any{NoticeQueued}, ids...)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			attempts[r.ID] = r.Attempts
+		}
+	}
+	still := make([]bool, len(notices))
+	for i, n := range notices {
+		got, ok := attempts[n.ID]
+		still[i] = ok && got == n.Attempts
+	}
+	return still, nil
+}
+
 var errNotAll = errors.New("not all notices are queued")
 
 // SetNotices writes what became of notices: their results, how often they were tried
@@ -292,8 +324,17 @@ func (db *DB) SetNotices(ctx context.Context, notices []Notice) error {
 	return db.Alarms.Tx(ctx, func(tx *sqlx.Tx) error {
 		for _, o := range order {
 			for ids := range slices.Chunk(alike[o], maxMarks) {
-				_, err := tx.ExecContext(ctx, "UPDATE alarm_notice SET result = ?, attempts = ?, answer = ?, send_ts = ? WHERE id IN ("+marks(len(ids))+")",
-					append([]any{o.result, o.attempts, o.answer, time.Unix(o.at, 0)}, anys(ids)...)...)
+				// Another may have claimed a row since: what is sent stays so, and only who claimed
+				// last gives a claim back.
+				query, args := "attempts = ?, answer = ?, send_ts = ? WHERE result = ?", []any{o.result, o.attempts, o.answer, time.Unix(o.at, 0), NoticeQueued}
+				switch o.result {
+				case NoticeSent:
+					query = "attempts = CASE WHEN attempts > ? THEN attempts ELSE ? END, answer = ?, send_ts = ? WHERE 1 = 1"
+					args = []any{o.result, o.attempts, o.attempts, o.answer, time.Unix(o.at, 0)}
+				case NoticeQueued:
+					query, args = query+" AND attempts = ?", append(args, o.attempts+1)
+				}
+				_, err := tx.ExecContext(ctx, "UPDATE alarm_notice SET result = ?, "+query+" AND id IN ("+marks(len(ids))+")", append(args, anys(ids)...)...)
 				if err != nil {
 					return fmt.Errorf("write the results of %d notices: %w", len(ids), err)
 				}
@@ -311,7 +352,7 @@ type Told struct {
 
 // LastTold returns what was told through an action of the problem that a case had
 // before an event at a time: since its last recovery. It is false when nothing was;
-// what was held back as told already does not count.
+// what was held back as told already, and what could not be sent, does not count.
 func (db *DB) LastTold(ctx context.Context, caseID string, action int, at time.Time) (told Told, ok bool, err error) {
 	if err := db.needAlarms(); err != nil {
 		return Told{}, false, err
@@ -326,9 +367,19 @@ func (db *DB) LastTold(ctx context.Context, caseID string, action int, at time.T
 	if len(recovered) > 0 && recovered[0].Timestamp != nil {
 		since = *recovered[0].Timestamp
 	}
+	// Events are kept for days, and messages for months.
+	var over []Notice
+	err = db.Alarms.read.SelectContext(ctx, &over, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts < ? AND status = 'OK'"+
+		" ORDER BY event_ts DESC LIMIT 1", clip(caseID, 50), at)
+	if err != nil {
+		return Told{}, false, err
+	}
+	if len(over) > 0 && over[0].EventTS.After(since) {
+		since = over[0].EventTS
+	}
 	var rows []Notice
 	err = db.Alarms.read.SelectContext(ctx, &rows, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts >= ? AND event_ts < ?"+
-		" AND status = 'PROBLEM' AND action_id = ? AND result <> ?", clip(caseID, 50), since, at, min(max(action, 0), math.MaxUint32), NoticeDup)
+		" AND status = 'PROBLEM' AND action_id = ? AND result IN (?, ?)", clip(caseID, 50), since, at, min(max(action, 0), math.MaxUint32), NoticeQueued, NoticeSent)
 	for _, n := range rows {
 		told.Step = max(told.Step, n.Step)
 		if n.EventTS.After(told.At) {

@@ -172,6 +172,22 @@ func (q *Queue) GiveBack(ctx context.Context, elements ...Element) error {
 	return errors.Join(errs...)
 }
 
+// InFlight returns what the consumer has taken and not finished, the oldest of each list
+// first.
+func (q *Queue) InFlight(ctx context.Context) ([]Element, error) {
+	var all []Element
+	for _, l := range q.lists {
+		payloads, err := redis.ByteSlices(q.pool.Do(ctx, "LRANGE", Inflight(l, q.consumer), 0, -1))
+		if err != nil {
+			return nil, err
+		}
+		for i := len(payloads) - 1; i >= 0; i-- {
+			all = append(all, Element{l, payloads[i]})
+		}
+	}
+	return all, nil
+}
+
 // Sweep gives back what dead consumers had in flight.
 func (q *Queue) Sweep(ctx context.Context, swept func(consumer string, n int)) error {
 	for _, l := range q.lists {

@@ -61,6 +61,10 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 		case <-ctx.Done():
 			return "", n, ""
 		}
+		if !a.still(m) {
+			<-o.calls
+			return notMine, n, ""
+		}
 		n++
 		var body string
 		body, err = a.callbacks.Get(a.hard, callbackURL(address, m.item.event, a.loc))
@@ -115,7 +119,7 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 		for _, p := range m.item.people {
 			if addr := p.Address(ch.typ); addr != "" {
 				n := m.notices[0]
-				n.ID, n.Attempts, n.Result, n.Answer, n.Receiver, n.Channel = 0, 0, "", "", p.Name, ch.name+" "+when
+				n.ID, n.Attempts, n.Result, n.Answer, n.Receiver, n.Channel = 0, 0, "", "", p.Name, shortened(ch.name, 64-len(when)-1)+" "+when
 				notices, to = append(notices, n), append(to, addr)
 			}
 		}
@@ -127,11 +131,11 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 			return false
 		}
 		ok := a.insist(a.hard, "queue messages", func() error {
-			rows, err := a.deps.DB.QueueNotices(ctx, notices)
+			rows, err := a.deps.DB.QueueNotices(a.hard, notices)
 			if err != nil {
 				return err
 			}
-			mine, err := a.deps.DB.ClaimNotices(ctx, rows)
+			mine, err := a.deps.DB.ClaimNotices(a.hard, rows)
 			one.notices, one.to = nil, nil
 			for i, n := range rows {
 				if err == nil && mine[i] {
@@ -145,10 +149,14 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 		if !ok {
 			return false
 		}
+		one.checked = time.Now()
 		if len(one.notices) == 0 {
 			continue
 		}
 		result, n, answer := a.try(ctx, a.outlet(ch.name, ch.typ), a.current(ch), one)
+		if result == notMine {
+			continue
+		}
 		if result == "" {
 			return false
 		}
@@ -157,9 +165,17 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 			r.Result, r.Answer, r.SendTS = result, answer, a.now()
 			r.Attempts += n - 1
 		}
-		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(ctx, one.notices) }) {
+		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(a.hard, one.notices) }) {
 			return false
 		}
 	}
 	return true
+}
+
+// shortened returns the first n characters of a name.
+func shortened(name string, n int) string {
+	if r := []rune(name); len(r) > n {
+		return string(r[:n])
+	}
+	return name
 }

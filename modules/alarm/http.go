@@ -338,8 +338,14 @@ func (a *Alarm) requeue(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, errors.New(`write {"limit": 10}, or nothing for all`))
 		return
 	}
+	// Those that die again meanwhile are for another time.
+	there, err := redisx.Int64(a.deps.Redis.Do(r.Context(), "LLEN", redisx.Dead))
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, err)
+		return
+	}
 	n := 0
-	for ; n < min(in.Limit, maxDead); n++ {
+	for ; n < min(in.Limit, int(there)); n++ {
 		raw, err := redisx.String(a.deps.Redis.Do(r.Context(), "LINDEX", redisx.Dead, -1))
 		if errors.Is(err, redisx.Nil) {
 			break

@@ -20,6 +20,8 @@ type part struct {
 	lost    atomic.Bool  // another alarm may have it already
 	inHand  atomic.Int64 // events taken and not done
 	gone    atomic.Bool  // the worker has let go of it
+	handed  atomic.Bool  // with events in hand: whoever has it now tells them
+	left    time.Time    // when the worker saw that it is leaving; the worker's
 }
 
 // share is the part of the work of an alarm: each tick it takes the locks of the parts
@@ -97,6 +99,12 @@ func (a *Alarm) shareOnce(ctx context.Context, members *redisx.Members, held map
 
 // take takes a part, if its lock can be had, with what others had in flight.
 func (a *Alarm) take(ctx context.Context, n int) *part {
+	if ctx.Err() != nil {
+		return nil
+	}
+	// An order to stop leaves no lock behind that nobody knows of.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
 	lock, err := a.deps.Redis.TryLock(ctx, redisx.PartLock(n), a.lease)
 	if err != nil || lock == nil {
 		return nil

@@ -79,24 +79,33 @@ func (p apiPeople) get(ctx context.Context, path string, into any) error {
 	address := p.base + "/api/v1/" + path
 	b, err := p.client.Get(ctx, address)
 	if se, ok := errors.AsType[*httpx.StatusError](err); ok && se.Code/100 == 4 {
-		// Stock answers 400 to everything; the text tells what is gone from what is wrong.
+		// Stock answers 400 to everything; the text tells what is gone from what is wrong. A
+		// 404 of something before the api says nothing.
 		var said struct{ Error string }
-		if json.Unmarshal(se.Body, &said) == nil && strings.Contains(said.Error, portal.ErrNotFound.Error()) || se.Code == http.StatusNotFound {
+		if json.Unmarshal(se.Body, &said) == nil && said.Error != "" && (strings.Contains(said.Error, portal.ErrNotFound.Error()) || se.Code == http.StatusNotFound) {
 			return fmt.Errorf("%s: %w", address, portal.ErrNotFound)
 		}
+	}
+	if se, ok := errors.AsType[*httpx.StatusError](err); ok && se.Code != http.StatusBadGateway && se.Code != http.StatusServiceUnavailable && se.Code != http.StatusGatewayTimeout {
+		return answered{err}
 	}
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("the answer of %s: %w", address, err)
+		return answered{fmt.Errorf("the answer of %s: %w", address, err)}
 	}
 	return nil
 }
 
+// answered is a failure of somebody who answers: it says nothing of other questions.
+type answered struct{ error }
+
+func (e answered) Unwrap() error { return e.error }
+
 // noID says that an answer is not about what was asked for.
 func noID(what string) error {
-	return fmt.Errorf("the api answers %s without an id: is api.plus_api an api?", what)
+	return answered{fmt.Errorf("the api answers %s without an id: is api.plus_api an api?", what)}
 }
 
 func (p apiPeople) Action(ctx context.Context, id int) (portal.Action, error) {
@@ -192,11 +201,13 @@ type memory[K comparable, V any] struct {
 }
 
 type kept[V any] struct {
-	mu     sync.Mutex // held while somebody asks: the others wait for the answer
-	value  V
-	at     time.Time // of the value; zero: none
-	gone   error     // there is no such thing
-	goneAt time.Time
+	mu       sync.Mutex // held while somebody asks: the others wait for the answer
+	value    V
+	at       time.Time // of the value; zero: none
+	gone     error     // there is no such thing
+	goneAt   time.Time
+	failed   error // somebody answered, and not this
+	failedAt time.Time
 }
 
 func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context, K) (V, error)) (none V, _ error) {
@@ -221,19 +232,25 @@ func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context,
 	if err == nil && e.gone != nil && now.Sub(e.goneAt) < failFor {
 		return none, e.gone
 	}
-	if err == nil {
+	if err == nil && e.failed != nil && now.Sub(e.failedAt) < failFor {
+		err = e.failed
+	} else if err == nil {
 		var v V
 		if v, err = ask(ctx, key); err == nil {
-			e.value, e.at, e.gone = v, now, nil
+			e.value, e.at, e.gone, e.failed = v, now, nil, nil
 			return v, nil
 		}
 		if errors.Is(err, portal.ErrNotFound) {
-			e.at, e.gone, e.goneAt = time.Time{}, err, now // what was there is gone
+			e.at, e.gone, e.goneAt, e.failed = time.Time{}, err, now, nil // what was there is gone
 			return none, err
 		}
-		m.mu.Lock()
-		m.down, m.since = err, m.now()
-		m.mu.Unlock()
+		if _, ok := errors.AsType[answered](err); ok {
+			e.failed, e.failedAt = err, m.now()
+		} else {
+			m.mu.Lock()
+			m.down, m.since = err, m.now()
+			m.mu.Unlock()
+		}
 	}
 	if !e.at.IsZero() && now.Sub(e.at) < staleFor {
 		return e.value, nil

@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"falcon/common/model"
@@ -98,7 +99,7 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 	for _, p := range plans {
 		m := &message{item: p.item, ch: p.ch, text: p.text, callback: p.ch == nil}
 		for i := range p.notices {
-			if rows[i].Result == portal.NoticeQueued && w.a.active.add(rows[i].ID) {
+			if rows[i].Result == portal.NoticeQueued && w.a.active.add(rows[i].ID, p.item) {
 				m.notices, m.to = append(m.notices, rows[i]), append(m.to, p.to[i])
 			}
 		}
@@ -183,7 +184,11 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 			continue // as stock
 		}
 		if !sender.ToPeople(ch.typ) {
-			plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{notice(ch.name, ch.name, result)}, to: []string{""}, text: message})
+			receiver := ch.name
+			if strings.EqualFold(receiver, typeCallback) {
+				receiver = "channel" // the row of a callback is another's
+			}
+			plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{notice(receiver, ch.name, result)}, to: []string{""}, text: message})
 			continue
 		}
 		var one plan

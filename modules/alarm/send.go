@@ -44,6 +44,8 @@ type message struct {
 	callback bool
 	out      *outlet // that has claimed it
 	unsent   bool    // it was claimed and not begun: whoever comes next sends it
+	// checked is when its rows were seen to be claimed by this alarm.
+	checked time.Time
 }
 
 // outlet is where the messages of the channels of one name wait and go.
@@ -127,6 +129,7 @@ func partOf(id string, n int) int { return int(crc32.ChecksumIEEE([]byte(id)) % 
 func (a *Alarm) claim(ctx context.Context, o *outlet) {
 	defer func() {
 		for _, m := range o.queue.poll(math.MaxInt) {
+			a.active.drop(m.notices...)
 			m.item.giveUp()
 		}
 	}()
@@ -141,12 +144,25 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		}
 		if ctx.Err() != nil {
 			for _, m := range batch {
+				a.active.drop(m.notices...)
 				m.item.giveUp()
 			}
 			return
 		}
 		for range n - len(batch) {
 			<-o.room
+		}
+		batch = slices.DeleteFunc(batch, func(m *message) bool {
+			handed := m.item.part.handed.Load()
+			if handed {
+				a.active.drop(m.notices...)
+				m.item.giveUp()
+				<-o.room
+			}
+			return handed
+		})
+		if len(batch) == 0 {
+			continue
 		}
 		var notices []portal.Notice
 		for _, m := range batch {
@@ -156,15 +172,17 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		if !a.insist(a.hard, "claim messages", func() (err error) {
 			mine, err = a.deps.DB.ClaimNotices(a.hard, notices)
 			return err
-		}) {
+		}) || !a.insist(a.hard, "claim messages", func() error { return a.reclaim(notices, mine) }) {
 			return
 		}
+		now := time.Now()
 		ended, why := ctx.Err() != nil, o.dead(a.backlog)
 		for _, m := range batch {
 			var kept []portal.Notice
 			var to []string
 			for i, n := range m.notices {
 				if mine[i] {
+					n.Attempts = notices[i].Attempts
 					m.repeat = m.repeat || n.Attempts > 0
 					n.Attempts++
 					kept, to = append(kept, n), append(to, m.to[i])
@@ -172,14 +190,14 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 					a.active.remove(n)
 				}
 			}
-			mine = mine[len(m.notices):]
+			mine, notices, m.checked = mine[len(m.notices):], notices[len(m.notices):], now
 			if m.notices, m.to = kept, to; len(kept) == 0 {
 				m.item.finish() // somebody else sends it
 				<-o.room
 				continue
 			}
 			m.out = o
-			if ended {
+			if ended || m.item.part.handed.Load() {
 				a.giveBack(m)
 				continue
 			}
@@ -193,11 +211,83 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 	}
 }
 
+// reclaim claims those of notices that somebody else has claimed and has not sent: he was
+// taken for dead, and the part is this alarm's. They are possible repeats.
+func (a *Alarm) reclaim(notices []portal.Notice, mine []bool) error {
+	var others []portal.Notice
+	var which []int
+	for i, n := range notices {
+		if !mine[i] {
+			n.Inbox = false
+			others, which = append(others, n), append(which, i)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	rows, err := a.deps.DB.QueueNotices(a.hard, others) // which are there
+	if err != nil {
+		return err
+	}
+	queued := rows[:0:0]
+	kept := which[:0:0]
+	for i, row := range rows {
+		if row.Result == portal.NoticeQueued && row.ID == others[i].ID {
+			queued, kept = append(queued, row), append(kept, which[i])
+		}
+	}
+	if len(queued) == 0 {
+		return nil
+	}
+	again, err := a.deps.DB.ClaimNotices(a.hard, queued)
+	if err != nil {
+		return err
+	}
+	for i, k := range kept {
+		if again[i] {
+			mine[k], notices[k] = true, queued[i]
+		}
+	}
+	return nil
+}
+
+// notMine is the result of a message that somebody else tells.
+const notMine = "not mine"
+
+// still looks whether the rows of a claimed message are this alarm's, when that was long
+// ago: it may have been stopped, or cut off, and another has taken over. It takes those that
+// are not out of the message, and reports whether some are left.
+func (a *Alarm) still(m *message) bool {
+	if time.Since(m.checked) < a.lease/4 {
+		return true
+	}
+	mine, err := a.deps.DB.StillClaimed(a.hard, m.notices)
+	if err != nil {
+		return true // nobody else can have told it either, as far as anybody knows
+	}
+	m.checked = time.Now()
+	var kept []portal.Notice
+	var to []string
+	for i, n := range m.notices {
+		if mine[i] {
+			kept, to = append(kept, n), append(to, m.to[i])
+		} else {
+			a.active.remove(n)
+		}
+	}
+	m.notices, m.to = kept, to
+	return len(kept) > 0
+}
+
 // lane sends the messages of a lane one after another.
 func (a *Alarm) lane(ctx context.Context, o *outlet, in <-chan *message) {
 	for {
 		select {
 		case m := <-in:
+			if m.item.part.handed.Load() {
+				a.giveBack(m)
+				continue
+			}
 			a.tell(ctx, o, m)
 		case <-ctx.Done():
 			for {
@@ -230,6 +320,10 @@ func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 		result, more, answer = a.call(ctx, o, m)
 	} else {
 		result, more, answer = a.try(ctx, o, a.current(m.ch), m)
+	}
+	if result == notMine {
+		a.results.put(m)
+		return
 	}
 	if result == "" {
 		if more == 0 {
@@ -269,6 +363,9 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		a.sent(ch.name, false)
 		return portal.NoticeFailed, 1, ch.bad.Error()
 	}
+	if !a.still(m) {
+		return notMine, 0, ""
+	}
 	text := m.text
 	text.ID = fmt.Sprintf("alarm.notice.%d", m.notices[0].ID)
 	for _, addr := range m.to {
@@ -276,15 +373,31 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 			text.To = append(text.To, addr)
 		}
 	}
-	if m.repeat {
+	mark := func() {
 		text.Short += " (possible repeat)"
 		text.Body += "(possible repeat)\r\n"
+	}
+	if m.repeat {
+		mark()
 	}
 	for {
 		select {
 		case o.calls <- struct{}{}:
 		case <-ctx.Done():
 			return "", n, ""
+		}
+		left := len(m.notices)
+		if !a.still(m) {
+			<-o.calls
+			return notMine, n, ""
+		}
+		if len(m.notices) < left {
+			text.To = nil
+			for _, addr := range m.to {
+				if addr != "" && !slices.Contains(text.To, addr) {
+					text.To = append(text.To, addr)
+				}
+			}
 		}
 		n++
 		said, err := ch.send.Send(a.hard, text)
@@ -297,6 +410,10 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		}
 		if a.hard.Err() != nil {
 			return "", n, ""
+		}
+		if sender.MayHaveCome(err) && !m.repeat {
+			m.repeat = true
+			mark()
 		}
 		answer = err.Error()
 		if said != "" && !strings.Contains(answer, said) {
@@ -332,8 +449,12 @@ func (a *Alarm) finishSent() {
 		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(a.hard, notices) }) {
 			return
 		}
-		a.active.remove(notices...)
 		for _, m := range batch {
+			if m.unsent {
+				a.active.drop(m.notices...)
+			} else {
+				a.active.remove(m.notices...)
+			}
 			<-m.out.room
 			if m.unsent {
 				m.item.giveUp()
@@ -348,29 +469,48 @@ func (a *Alarm) finishSent() {
 // must not be told again while the first is on its way.
 type active struct {
 	mu  sync.Mutex
-	ids map[int64]bool
+	ids map[int64][]*item // those that came again and wait for the same message
 }
 
-// add reports whether a row was not active.
-func (a *active) add(id int64) bool {
+// add reports whether a row was not active; if it was, it waits for its message.
+func (a *active) add(id int64, it *item) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ids[id] {
+	if waiting, ok := a.ids[id]; ok {
+		it.waits.Add(1)
+		a.ids[id] = append(waiting, it)
 		return false
 	}
 	if a.ids == nil {
-		a.ids = map[int64]bool{}
+		a.ids = map[int64][]*item{}
 	}
-	a.ids[id] = true
+	a.ids[id] = nil
 	return true
 }
 
+// remove says that the messages of rows are told, or somebody else's.
 func (a *active) remove(rows ...portal.Notice) {
+	for _, it := range a.take(rows) {
+		it.finish()
+	}
+}
+
+// drop says that the messages of rows are for whoever comes next.
+func (a *active) drop(rows ...portal.Notice) {
+	for _, it := range a.take(rows) {
+		it.giveUp()
+		it.worker.suspect.Store(true) // it may be this alarm
+	}
+}
+
+func (a *active) take(rows []portal.Notice) (waiting []*item) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, n := range rows {
+		waiting = append(waiting, a.ids[n.ID]...)
 		delete(a.ids, n.ID)
 	}
+	return waiting
 }
 
 // outlets are the outlets by the names of their channels. They are started when they

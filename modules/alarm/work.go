@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +24,11 @@ const (
 	window = 10_000
 	// windowBytes is how large they may be before no more are taken.
 	windowBytes = 64 << 20
-	// maxHeld is how many events may wait for somebody to say whom they are for before
-	// no more are taken.
-	maxHeld = 2000
+	// maxHeld is how many events may wait in hand for somebody to say whom they are for;
+	// what comes beyond is left in flight until they are fewer, maxParked at most before no
+	// more are taken.
+	maxHeld   = 2000
+	maxParked = 20_000
 	// heldFor is how long they wait.
 	heldFor = time.Hour
 	// minInterval is the least time between two messages of a problem that judge has
@@ -71,7 +74,10 @@ type worker struct {
 
 	inHand  atomic.Int64
 	bytes   atomic.Int64 // of them
-	suspect atomic.Bool  // an answer of redis was lost: there may be events in flight that nobody has
+	suspect atomic.Bool  // there may be events in flight that nobody has: an answer of redis was lost, or a part is new
+
+	handMu sync.Mutex
+	hand   map[string]int // elements in hand, by list and payload
 
 	// Of the goroutine that runs.
 	mine  []*part
@@ -82,10 +88,14 @@ type worker struct {
 	heldIDs   map[string]bool
 	heldRetry time.Time
 	heldPause time.Duration
+
+	parked      map[string]bool // ids of events that are left in flight
+	parkedN     int
+	parkedBytes int
 }
 
 func (a *Alarm) newWorker() *worker {
-	return &worker{a: a, parts: newMailbox[*part](), done: newMailbox[*item](), wake: make(chan struct{}, 1), heldIDs: map[string]bool{}}
+	return &worker{a: a, parts: newMailbox[*part](), done: newMailbox[*item](), wake: make(chan struct{}, 1), heldIDs: map[string]bool{}, hand: map[string]int{}}
 }
 
 // run works until ctx ends; then it waits for the messages of what it has in hand, and
@@ -121,13 +131,22 @@ func (w *worker) roster(ctx context.Context) {
 	changed := false
 	for _, p := range w.parts.poll(parts) {
 		w.mine, changed = append(w.mine, p), true
+		w.suspect.Store(true) // this alarm may have had it before, and lost an answer with it
 	}
 	w.mine = slices.DeleteFunc(w.mine, func(p *part) bool {
 		leave := p.lost.Load()
 		if p.leaving.Load() && !leave {
 			changed = true // nothing more is taken from it
 			w.giveUpHeld(p)
-			if leave = p.inHand.Load() == 0; leave {
+			if p.left.IsZero() {
+				p.left = time.Now()
+			}
+			leave = p.inHand.Load() == 0
+			if !leave && time.Since(p.left) > w.a.lease { // a provider may hang for hours
+				p.handed.Store(true)
+				leave = true
+			}
+			if leave {
 				w.letGo(ctx, p)
 			}
 		}
@@ -167,6 +186,9 @@ func (w *worker) letGo(ctx context.Context, p *part) {
 // found.
 func (w *worker) work(ctx context.Context) int {
 	w.retryHeld(ctx)
+	if w.parkedN > 0 && len(w.held) < maxHeld/2 {
+		w.suspect.Store(true)
+	}
 	if w.suspect.Load() {
 		w.recover(ctx)
 	}
@@ -174,7 +196,7 @@ func (w *worker) work(ctx context.Context) int {
 	if w.queue == nil {
 		w.a.trouble.clear("take events")
 	}
-	if w.queue == nil || w.suspect.Load() || room <= 0 || w.bytes.Load() > windowBytes || len(w.held) >= maxHeld {
+	if w.queue == nil || w.suspect.Load() || room <= 0 || w.bytes.Load() > windowBytes || w.parkedN >= maxParked || w.parkedBytes > windowBytes {
 		return 0
 	}
 	elements, err := w.queue.Pop(ctx, room)
@@ -200,6 +222,9 @@ func (w *worker) work(ctx context.Context) int {
 		it.waits.Store(1)
 		it.part.inHand.Add(1)
 		w.inHand.Add(1)
+		w.handMu.Lock()
+		w.hand[it.name()]++
+		w.handMu.Unlock()
 		w.bytes.Add(int64(len(e.Payload)))
 		w.a.lag.Store(max(now.Unix()-event.EventTime, 0))
 		items = append(items, it)
@@ -212,22 +237,42 @@ func (w *worker) work(ctx context.Context) int {
 }
 
 // recover gives back what is in flight and not in hand: an answer with events may have
-// been lost. It waits until nothing is in hand.
+// been lost. What is in hand goes on: its messages may wait for a provider for long.
 func (w *worker) recover(ctx context.Context) {
-	w.dropHeld()
-	if w.inHand.Load() > 0 {
-		return
-	}
+	w.suspect.Store(false)
+	w.parked, w.parkedN, w.parkedBytes = nil, 0, 0 // they come again
 	for _, p := range w.mine {
 		if p.lost.Load() {
 			continue
 		}
-		if err := errors.Join(p.queue.Resign(ctx), p.queue.Announce(ctx)); err != nil {
+		elements, err := p.queue.InFlight(ctx)
+		if err == nil {
+			err = errors.Join(p.queue.Announce(ctx), p.queue.GiveBack(ctx, w.orphans(elements)...))
+		}
+		if err != nil {
+			w.suspect.Store(true)
 			return
 		}
 	}
-	w.suspect.Store(false)
 }
+
+// orphans returns those of elements that are not in hand.
+func (w *worker) orphans(elements []redisx.Element) (orphans []redisx.Element) {
+	w.handMu.Lock()
+	defer w.handMu.Unlock()
+	seen := map[string]int{}
+	for _, e := range elements {
+		name := nameOf(e)
+		if seen[name]++; seen[name] > w.hand[name] {
+			orphans = append(orphans, e)
+		}
+	}
+	return orphans
+}
+
+func nameOf(e redisx.Element) string { return e.List + "\x00" + string(e.Payload) }
+
+func (it *item) name() string { return nameOf(it.element) }
 
 // handle writes rows, finds out whom events are for, and gives their messages to the
 // outlets.
@@ -244,7 +289,10 @@ func (w *worker) handle(ctx context.Context, items []*item) {
 	var ready []*item
 	for _, it := range w.save(ctx, items) {
 		// An event waits behind those of its id.
-		if err := unknown[it]; err != nil || w.heldIDs[it.event.Id] {
+		if err := unknown[it]; w.parked[it.event.Id] || len(w.held) >= maxHeld && (err != nil || w.heldIDs[it.event.Id]) {
+			w.park(it)
+			continue
+		} else if err != nil || w.heldIDs[it.event.Id] {
 			w.hold(it, err)
 			continue
 		}
@@ -359,6 +407,13 @@ func (w *worker) release(it *item) {
 	it.part.inHand.Add(-1)
 	w.inHand.Add(-1)
 	w.bytes.Add(-int64(len(it.element.Payload)))
+	w.handMu.Lock()
+	defer w.handMu.Unlock()
+	if name := it.name(); w.hand[name] > 1 {
+		w.hand[name]--
+	} else {
+		delete(w.hand, name)
+	}
 }
 
 // hold keeps an item until somebody says whom it is for.
@@ -373,6 +428,17 @@ func (w *worker) hold(it *item, err error) {
 	if err != nil {
 		w.a.trouble.set(w.a.log, "something is tried again until it works", "ask whom events are for", err)
 	}
+}
+
+// park leaves an event in flight until fewer are held.
+func (w *worker) park(it *item) {
+	if w.parked == nil {
+		w.parked = map[string]bool{}
+	}
+	w.parked[it.event.Id] = true
+	w.parkedN++
+	w.parkedBytes += len(it.element.Payload)
+	w.release(it)
 }
 
 // retryHeld asks again whom the held events are for.

@@ -19,6 +19,7 @@ import (
 // its notice, and forms are not JSON.
 type poster struct {
 	url    string
+	at     string // who that is, without what may be a secret
 	header http.Header
 	client *http.Client
 }
@@ -35,7 +36,14 @@ func newPoster(address string, timeout time.Duration) (*poster, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("config: url %q is none that can be called, write http://host:port/path", address)
 	}
-	return &poster{url: address, header: http.Header{}, client: newClient(connectTimeout, timeout)}, nil
+	p := &poster{url: address, at: u.Scheme + "://" + u.Host, header: http.Header{}, client: newClient(connectTimeout, timeout)}
+	p.client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if req.Method != via[0].Method || len(via) >= 10 {
+			return http.ErrUseLastResponse // a GET tells nobody
+		}
+		return nil
+	}
+	return p, nil
 }
 
 // A Caller calls addresses of operators: the callbacks of actions.
@@ -78,6 +86,12 @@ func (p *poster) post(ctx context.Context, body []byte) (string, error) {
 	req.Header = p.header // it is only read
 	resp, err := p.client.Do(req)
 	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			ue.URL = p.at // the rest may be a token
+		}
+		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" {
+			err = mayHaveCome{err}
+		}
 		return "", err
 	}
 	defer resp.Body.Close()
@@ -85,7 +99,7 @@ func (p *poster) post(ctx context.Context, body []byte) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	answer := clipped(resp.Status + " " + string(text))
 	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s answers %s", p.url, resp.Status)
+		err = fmt.Errorf("%s answers %s", p.at, resp.Status)
 	}
 	return answer, err
 }

@@ -93,6 +93,12 @@ func (m *mailer) Send(ctx context.Context, msg Message) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
 	err = c.DialAndSendWithContext(ctx, out)
+	if err != nil && out.IsDelivered() {
+		return clipped(out.ServerResponse()), nil // it is the parting that failed
+	}
+	if se, ok := errors.AsType[*mail.SendError](err); ok && se.Reason == mail.ErrSMTPDataClose && se.ErrorCode() == 0 {
+		err = mayHaveCome{err}
+	}
 	if errors.Is(err, mail.ErrNoSupportedAuthDiscovered) {
 		err = fmt.Errorf(`%w: without tls a password is not sent in the clear, write "starttls" or "tls"`, err)
 	}

@@ -48,6 +48,17 @@ type Sender interface {
 	Send(ctx context.Context, m Message) (answer string, err error)
 }
 
+// MayHaveCome says of the error of a Send whether the message may have come through all the
+// same: no answer came.
+func MayHaveCome(err error) bool {
+	_, ok := errors.AsType[mayHaveCome](err)
+	return ok
+}
+
+type mayHaveCome struct{ error }
+
+func (e mayHaveCome) Unwrap() error { return e.error }
+
 // New returns the sender of a channel: config is the JSON of its type, log is for the
 // type log. An error says what is wrong with config.
 func New(typ, config string, log *slog.Logger) (Sender, error) {
