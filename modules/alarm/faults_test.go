@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/testkit"
 	"falcon/modules/alarm/sender"
 	"falcon/modules/alarm/sender/sendertest"
@@ -123,8 +124,13 @@ func TestSecondWhileProviderHangs(t *testing.T) {
 		}
 		return nil
 	})
-	w.start()
-	time.Sleep(w.lease)
+	b := w.start()
+	within(t, 30*time.Second, func() error {
+		if got := b.holds.Load(); got != parts/2 {
+			return fmt.Errorf("the second holds %d parts", got)
+		}
+		return nil
+	})
 	for i := range n {
 		w.push(event(fmt.Sprint("s_good", i), good, 1, "PROBLEM", at, 0))
 	}
@@ -169,7 +175,12 @@ func TestCutOff(t *testing.T) {
 			return nil
 		})
 		w.sink.Release()
-		time.Sleep(time.Second)
+		w.eventually(func() error { // the one that was cut off is done with both
+			if n := a.inHand(); n != 0 {
+				return fmt.Errorf("%d in hand", n)
+			}
+			return nil
+		})
 		if got := w.contents("/im"); len(got) != 1 {
 			t.Errorf("told by the one that was cut off, after the recovery: %q", got[1:])
 		}
@@ -284,6 +295,7 @@ func newEvil(t *testing.T, to string, dark time.Duration) *evil {
 			e.conns = append(e.conns, c)
 			e.mu.Unlock()
 			go func() {
+				defer far.Close()
 				b := make([]byte, 64<<10)
 				for {
 					n, err := far.Read(b)
@@ -297,7 +309,8 @@ func newEvil(t *testing.T, to string, dark time.Duration) *evil {
 				}
 			}()
 			go func() {
-				defer far.Close()
+				// What is on its way to Redis is still worked there, without anybody to answer.
+				defer far.(*net.UnixConn).CloseWrite()
 				b := make([]byte, 64<<10)
 				for {
 					n, err := c.Read(b)
@@ -313,9 +326,6 @@ func newEvil(t *testing.T, to string, dark time.Duration) *evil {
 						}
 						e.mu.Unlock()
 						_, _ = far.Write(b[:n])
-						if hit {
-							time.Sleep(200 * time.Millisecond)
-						}
 					}
 					if err != nil {
 						return
@@ -468,24 +478,33 @@ func TestStopBeside(t *testing.T) {
 func TestAgainOnItsWay(t *testing.T) {
 	w := newWorld(t)
 	w.set = func(c *Config) { c.API.IM, c.Worker.IM = w.sink.URL+"/im", 1 }
-	action := w.action(portal.Action{UIC: "ops"})
+	w.channel("bell", "inbox", nil)
+	action, beside := w.action(portal.Action{UIC: "ops", Channels: "im"}), w.action(portal.Action{UIC: "ops", Channels: "bell"})
 	at := time.Now().Unix() - 1000
 	a := w.start()
 	w.sink.Hold()
-	e := event("s_1", action, 1, "PROBLEM", at, 0)
+	ids := sameWorker("s_", 2)
+	e := event(ids[0], action, 1, "PROBLEM", at, 0)
 	w.push(e)
 	w.eventually(w.posts(1))
 	if _, err := w.pool.Do(t.Context(), "FLUSHALL"); err != nil { // Redis was restarted empty
 		t.Fatal(err)
 	}
-	time.Sleep(2 * w.lease)
-	w.push(e) // judge pushes it again
-	time.Sleep(3 * w.lease)
+	w.push(e, event(ids[1], beside, 1, "PROBLEM", at, 0)) // judge pushes it again
+	within(t, 30*time.Second, w.toldAs(ids[1], "ann bell sent 1 1"))
+	flying := redisx.Inflight(redisx.Part(partOf(ids[0], parts), e.Priority()), a.instance)
+	w.eventually(func() error { // the one behind it is done, so it has been looked at
+		left, err := redisx.Strings(w.pool.Do(t.Context(), "LRANGE", flying, 0, -1))
+		if err == nil && (len(left) != 1 || !strings.Contains(left[0], ids[0])) {
+			err = fmt.Errorf("in flight: %q", left)
+		}
+		return err
+	})
 	a.kill()
 	w.sink.Release()
 	w.start()
 	w.eventually(w.empty)
-	if n := w.notices("s_1"); !slices.Contains(n, "ann im sent 2 1") {
+	if n := w.notices(ids[0]); !slices.Contains(n, "ann im sent 2 1") {
 		t.Errorf("%q: its row stays so for ever", n)
 	}
 }

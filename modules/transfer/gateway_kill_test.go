@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -114,45 +113,7 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 		"transfer": map[string]any{"enabled": true, "cluster": map[string]string{"t1": behind[0].rpc, "t2": behind[1].rpc}},
 	})
 
-	var mu sync.Mutex
-	pushed, acked := map[string]bool{}, map[string]bool{} // "metric@time"
-	next := int64(0)
-	pusher := func(metric string, count chan<- struct{}) {
-		for {
-			mu.Lock()
-			var items []*item
-			for range 20 {
-				it := gauge(metric, 1_000_000_020+30*next)
-				next++
-				items = append(items, it)
-				pushed[fmt.Sprintf("%s@%d", metric, it.Timestamp)] = true
-			}
-			mu.Unlock()
-			b, err := json.Marshal(items)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			resp, err := http.Post("http://"+gateway.http+"/api/push", "application/json", bytes.NewReader(b))
-			if err != nil {
-				return // the gateway was killed: nobody vouches for the batch
-			}
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				t.Errorf("push: %s", resp.Status)
-				return
-			}
-			mu.Lock()
-			for _, it := range items {
-				acked[fmt.Sprintf("%s@%d", metric, it.Timestamp)] = true
-			}
-			mu.Unlock()
-			select {
-			case count <- struct{}{}:
-			default:
-			}
-		}
-	}
+	load := newPushes(t, gateway)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -163,7 +124,7 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 		count := make(chan struct{}, 1)
 		var wg sync.WaitGroup
 		for i := range 3 {
-			wg.Go(func() { pusher(fmt.Sprint("m", i), count) })
+			wg.Go(func() { load.push(fmt.Sprint("m", i), count) })
 		}
 		for range 2 + rnd.IntN(4) {
 			for range 1 + rnd.IntN(15) {
@@ -192,23 +153,8 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 	for _, m := range behind {
 		m.settled()
 	}
-	lost, strange := 0, 0
-	graph.set(func(g *peer) {
-		for key := range acked {
-			if g.count[key] == 0 {
-				lost++
-			}
-		}
-		for key := range g.count {
-			if !pushed[key] {
-				strange++
-			}
-		}
-	})
-	if lost > 0 || strange > 0 || len(acked) == 0 {
-		t.Errorf("%d of %d acknowledged points are nowhere, %d points came from nowhere", lost, len(acked), strange)
-	}
-	t.Logf("%d points acknowledged, %d kills", len(acked), kills)
+	load.verify(graph)
+	t.Logf("%d points acknowledged, %d kills", len(load.acked), kills)
 	for _, m := range append(behind, gateway) {
 		m.p.Stop()
 	}

@@ -30,45 +30,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	}()
 	m := newMember(t, "transfer", map[string]any{"graph": map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}}})
 
-	var mu sync.Mutex
-	acked := map[string]bool{} // "metric@time"
-	next := int64(0)
-	// pusher sends batches until one is not answered.
-	pusher := func(metric string, count chan<- struct{}) {
-		for {
-			mu.Lock()
-			first := next
-			next += 20
-			mu.Unlock()
-			var items []*item
-			for i := range int64(20) {
-				items = append(items, gauge(metric, 1_000_000_020+30*(first+i)))
-			}
-			b, err := json.Marshal(items)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			resp, err := http.Post("http://"+m.http+"/api/push", "application/json", bytes.NewReader(b))
-			if err != nil {
-				return
-			}
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				t.Errorf("push: %s", resp.Status)
-				return
-			}
-			mu.Lock()
-			for _, it := range items {
-				acked[fmt.Sprintf("%s@%d", metric, it.Timestamp)] = true
-			}
-			mu.Unlock()
-			select {
-			case count <- struct{}{}:
-			default:
-			}
-		}
-	}
+	load := newPushes(t, m)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -77,7 +39,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 		count := make(chan struct{}, 1)
 		var wg sync.WaitGroup
 		for i := range 3 {
-			wg.Go(func() { pusher(fmt.Sprint("m", i), count) })
+			wg.Go(func() { load.push(fmt.Sprint("m", i), count) })
 		}
 		for range 2 + rnd.IntN(4) {
 			for range 1 + rnd.IntN(15) {
@@ -103,16 +65,81 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	m.start()
 	m.settled()
 	m.p.Stop()
-	lost := 0
+	load.verify(graph)
+	t.Logf("%d points acknowledged, %d kills", len(load.acked), rounds)
+}
+
+// pushes are points that are pushed to a member which is killed meanwhile.
+type pushes struct {
+	t             *testing.T
+	to            *member
+	mu            sync.Mutex
+	pushed, acked map[string]bool // "metric@time"
+	next          int64
+}
+
+func newPushes(t *testing.T, to *member) *pushes {
+	return &pushes{t: t, to: to, pushed: map[string]bool{}, acked: map[string]bool{}}
+}
+
+// push sends batches of a metric until one is not answered, and counts those that are.
+func (p *pushes) push(metric string, count chan<- struct{}) {
+	for {
+		var items []*item
+		var keys []string
+		p.mu.Lock()
+		for range 20 {
+			it := gauge(metric, 1_000_000_020+30*p.next)
+			p.next++
+			key := fmt.Sprintf("%s@%d", metric, it.Timestamp)
+			items, keys = append(items, it), append(keys, key)
+			p.pushed[key] = true
+		}
+		p.mu.Unlock()
+		b, err := json.Marshal(items)
+		if err != nil {
+			p.t.Error(err)
+			return
+		}
+		resp, err := http.Post("http://"+p.to.http+"/api/push", "application/json", bytes.NewReader(b))
+		if err != nil {
+			return // it was killed: nobody vouches for the batch
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			p.t.Errorf("push: %s", resp.Status)
+			return
+		}
+		p.mu.Lock()
+		for _, key := range keys {
+			p.acked[key] = true
+		}
+		p.mu.Unlock()
+		select {
+		case count <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// verify looks whether the graph has each point that was answered for, and none that
+// nobody pushed.
+func (p *pushes) verify(graph *peer) {
+	p.t.Helper()
+	lost, strange := 0, 0
 	graph.set(func(g *peer) {
-		for key := range acked {
+		for key := range p.acked {
 			if g.count[key] == 0 {
 				lost++
 			}
 		}
+		for key := range g.count {
+			if !p.pushed[key] {
+				strange++
+			}
+		}
 	})
-	if lost > 0 || len(acked) == 0 {
-		t.Errorf("%d of %d acknowledged points are nowhere", lost, len(acked))
+	if lost > 0 || strange > 0 || len(p.acked) == 0 {
+		p.t.Errorf("%d of %d acknowledged points are nowhere, %d points came from nowhere", lost, len(p.acked), strange)
 	}
-	t.Logf("%d points acknowledged, %d kills", len(acked), rounds)
 }
