@@ -88,11 +88,7 @@ func (s *server) groupAggregators(c *Call) (any, error) {
 }
 
 func (s *server) aggregatorOfPath(c *Call) (*portal.Aggregator, error) {
-	id, err := c.id("id", "an aggregator")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Aggregator(c.Ctx(), id)
+	return ofPath(c, "id", "an aggregator", s.Portal.Aggregator)
 }
 
 func (s *server) aggregator(c *Call) (any, error) {

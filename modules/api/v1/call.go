@@ -210,6 +210,16 @@ func (c *Call) id(part, what string) (int64, error) {
 	return id, nil
 }
 
+// ofPath reads the row whose id is a part of the path.
+func ofPath[T any](c *Call, part, what string, read func(context.Context, int64) (T, error)) (T, error) {
+	id, err := c.id(part, what)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return read(c.Ctx(), id)
+}
+
 // positive reads a parameter that is a number above 0, or returns def when it is
 // missing.
 func (c *Call) positive(name string, def int) (int, error) {

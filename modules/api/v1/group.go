@@ -85,11 +85,7 @@ func (s *server) ownGroup(c *Call, id int64, anybody bool) (*portal.Group, error
 
 // group reads the group of :id.
 func (s *server) group(c *Call) (*portal.Group, error) {
-	id, err := c.id("id", "a group")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Group(c.Ctx(), id)
+	return ofPath(c, "id", "a group", s.Portal.Group)
 }
 
 // groupWithHosts answers a group and its hosts, those whose name matches q, a regular

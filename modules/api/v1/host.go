@@ -92,11 +92,7 @@ func (s *server) lastSeen(c *Call, names []string) map[string]int64 {
 
 // host reads the host of :host_id.
 func (s *server) host(c *Call) (*portal.Host, error) {
-	id, err := c.id("host_id", "a host")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Host(c.Ctx(), id)
+	return ofPath(c, "host_id", "a host", s.Portal.Host)
 }
 
 func (s *server) hostTemplates(c *Call) (any, error) {

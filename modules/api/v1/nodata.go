@@ -31,11 +31,7 @@ func (s *server) nodatas(c *Call) (any, error) {
 }
 
 func (s *server) nodataOfPath(c *Call) (*portal.Nodata, error) {
-	id, err := c.id("nid", "a nodata rule")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Nodata(c.Ctx(), id)
+	return ofPath(c, "nid", "a nodata rule", s.Portal.Nodata)
 }
 
 func (s *server) nodata(c *Call) (any, error) {

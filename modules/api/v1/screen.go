@@ -45,11 +45,7 @@ func (s *server) createScreen(c *Call) (any, error) {
 
 // screenOfPath reads the screen of :id.
 func (s *server) screenOfPath(c *Call) (*portal.Screen, error) {
-	id, err := c.id("id", "a screen")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Screen(c.Ctx(), id)
+	return ofPath(c, "id", "a screen", s.Portal.Screen)
 }
 
 func (s *server) screen(c *Call) (any, error) {
@@ -220,11 +216,7 @@ func (s *server) createWidget(c *Call) (any, error) {
 
 // widgetOfPath reads the graph of :id.
 func (s *server) widgetOfPath(c *Call) (*portal.Widget, error) {
-	id, err := c.id("id", "a graph")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Widget(c.Ctx(), id)
+	return ofPath(c, "id", "a graph", s.Portal.Widget)
 }
 
 func (s *server) updateWidget(c *Call) (any, error) {

@@ -25,11 +25,7 @@ func (s *server) strategies(c *Call) (any, error) {
 }
 
 func (s *server) strategyOfPath(c *Call) (*portal.Strategy, error) {
-	id, err := c.id("sid", "a strategy")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Strategy(c.Ctx(), id)
+	return ofPath(c, "sid", "a strategy", s.Portal.Strategy)
 }
 
 func (s *server) strategy(c *Call) (any, error) {
@@ -209,11 +205,7 @@ func (s *server) expressions(c *Call) (any, error) {
 }
 
 func (s *server) expressionOfPath(c *Call) (*portal.Expression, error) {
-	id, err := c.id("eid", "an expression")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Expression(c.Ctx(), id)
+	return ofPath(c, "eid", "an expression", s.Portal.Expression)
 }
 
 func (s *server) expression(c *Call) (any, error) {

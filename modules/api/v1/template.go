@@ -57,11 +57,7 @@ func (s *server) templateNames(c *Call) (any, error) {
 
 // template reads the template of :id.
 func (s *server) template(c *Call) (*portal.Template, error) {
-	id, err := c.id("id", "a template")
-	if err != nil {
-		return nil, err
-	}
-	return s.Portal.Template(c.Ctx(), id)
+	return ofPath(c, "id", "a template", s.Portal.Template)
 }
 
 func (s *server) wholeTemplate(c *Call) (any, error) {
