@@ -85,6 +85,13 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Pause stops the program where it stands, as a machine that hangs does, until resume
+// is called.
+func (p *Process) Pause() (resume func()) {
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	return func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+}
+
 // Stop asks the program to end and fails the test if it does not within ten
 // seconds, or not well.
 func (p *Process) Stop() {
@@ -133,15 +140,24 @@ func (o *output) String() string {
 
 // FreeAddr returns an address on the loopback that nobody listens on, for programs
 // that must know each other before they start. It is below the ports that the kernel
-// gives to connections, so none of those takes it meanwhile.
+// gives to connections, so none of those takes it meanwhile; and until the test ends
+// no other test is given it, also not one of another package that runs beside this one.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		// An abstract name: it goes with its process, whatever becomes of that.
+		mine, err := net.Listen("unix", "@falcon-test-port-"+port)
+		if err != nil {
+			continue
+		}
+		addr := net.JoinHostPort("127.0.0.1", port)
 		if ln, err := net.Listen("tcp", addr); err == nil {
 			_ = ln.Close()
+			t.Cleanup(func() { _ = mine.Close() })
 			return addr
 		}
+		_ = mine.Close()
 	}
 	t.Fatal("no free port between 20000 and 32000")
 	return ""
