@@ -118,10 +118,16 @@ func TestMapsAndListsAreNotMerged(t *testing.T) {
 
 func TestSecretsAreMaskedWhenWritten(t *testing.T) {
 	for in, want := range map[string]string{
-		`root:pa:ss@tcp(127.0.0.1:3306)/graph`: `root:******@tcp(127.0.0.1:3306)/graph`,
-		`root:@tcp(127.0.0.1:3306)/graph`:      `root:@tcp(127.0.0.1:3306)/graph`,
-		`root@tcp(127.0.0.1:3306)/graph`:       `root@tcp(127.0.0.1:3306)/graph`,
-		`./data/portal`:                        `./data/portal`,
+		`root:pa:ss@tcp(127.0.0.1:3306)/graph`:    `root:******@tcp(127.0.0.1:3306)/graph`,
+		`root:@tcp(127.0.0.1:3306)/graph`:         `root:@tcp(127.0.0.1:3306)/graph`,
+		`root@tcp(127.0.0.1:3306)/graph`:          `root@tcp(127.0.0.1:3306)/graph`,
+		`root:pa:ss@unix(/run/mysqld.sock)/graph`: `root:******@unix(/run/mysqld.sock)/graph`,
+		`root@/graph`:                 `root@/graph`,
+		`./data/portal`:               `./data/portal`,
+		`127.0.0.1:6379`:              `127.0.0.1:6379`,
+		`pa@ss@127.0.0.1:6379`:        `******@127.0.0.1:6379`,
+		`pa:ss@127.0.0.1:6379`:        `******@127.0.0.1:6379`,
+		`secret@unix:/run/redis.sock`: `******@unix:/run/redis.sock`,
 	} {
 		if got := DSN(in).String(); got != want {
 			t.Errorf("DSN(%q) prints %q, want %q", in, got, want)

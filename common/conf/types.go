@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -104,16 +105,23 @@ func (s Secret) String() string {
 // MarshalJSON writes what String returns.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// DSN is the address of a database, written with its password hidden.
+// DSN is the address of a database, user:password@net(address)/name, or of a Redis,
+// password@address. It is written with its password hidden.
 type DSN string
 
-var dsnPassword = regexp.MustCompile(`^([^:@/]*):[^@]*@`)
+var (
+	dsnPassword = regexp.MustCompile(`^([^:@/]*):[^@]*@`)
+	redisAddr   = regexp.MustCompile(`^(unix:/.*|[^/()]+)$`)
+)
 
 // Reveal returns the DSN with its password.
 func (d DSN) Reveal() string { return string(d) }
 
 // String returns the DSN with ****** for the password.
 func (d DSN) String() string {
+	if at := strings.LastIndexByte(string(d), '@'); at > 0 && redisAddr.MatchString(string(d[at+1:])) {
+		return masked + string(d[at:])
+	}
 	if m := dsnPassword.FindStringSubmatch(string(d)); m != nil && string(d[len(m[1])+1]) != "@" {
 		return m[1] + ":" + masked + string(d[len(m[0])-1:])
 	}
