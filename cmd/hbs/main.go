@@ -24,7 +24,7 @@ func run(ctx context.Context, env daemon.Env[hbs.Config], cfg hbs.Config) (err e
 	defer func() { err = errors.Join(err, db.Close()) }()
 	deps := hbs.Deps{Log: env.Log, Portal: hbs.Migrated(db), Reload: env.Reload, Ready: env.Ready}
 	if cfg.Redis.Enabled {
-		if deps.Redis, err = redisx.New(cfg.Redis.Config); err != nil {
+		if deps.Redis, err = redisx.New(cfg.RedisConfig()); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, deps.Redis.Close()) }()

@@ -24,8 +24,9 @@ type Config struct {
 	ConnTimeout  conf.Millis `json:"connTimeout"`
 	ReadTimeout  conf.Millis `json:"readTimeout"`
 	WriteTimeout conf.Millis `json:"writeTimeout"`
-	// Nodes are the seeds of a Redis Cluster.
-	Nodes []string `json:"redis_cluster_nodes,omitempty"`
+	// Nodes are nodes of a Redis Cluster, [password@]host:port each, from which the
+	// others are learnt. When there are any, Addr and DSN give no more than the password.
+	Nodes []conf.DSN `json:"redis_cluster_nodes,omitempty"`
 }
 
 // DefaultConfig returns a Redis on this machine.
@@ -37,13 +38,17 @@ func DefaultConfig() Config {
 // Validate reports what can not work, by key.
 func (c *Config) Validate() error {
 	var errs []error
-	if _, addr, network := c.where(); network == "tcp" {
+	if _, addr, network := c.where(); network == "tcp" && len(c.Nodes) == 0 {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			errs = append(errs, fmt.Errorf("addr: %q is no address, write host:port, password@host:port or unix:/path", addr))
 		}
 	}
-	if len(c.Nodes) > 0 {
-		errs = append(errs, errors.New("redis_cluster_nodes: this release speaks to a single Redis, write its address into addr"))
+	for _, n := range c.Nodes {
+		if _, addr, network := split(n.Reveal()); network != "tcp" {
+			errs = append(errs, fmt.Errorf("redis_cluster_nodes: nodes send clients to each other's ports, %q has none: write host:port", addr))
+		} else if _, _, err := net.SplitHostPort(addr); err != nil {
+			errs = append(errs, fmt.Errorf("redis_cluster_nodes: %q is no address, write host:port or password@host:port", addr))
+		}
 	}
 	if c.MaxIdle < 0 || c.ConnTimeout <= 0 || c.ReadTimeout <= 0 || c.WriteTimeout <= 0 {
 		errs = append(errs, errors.New("maxIdle must not be negative, connTimeout, readTimeout and writeTimeout must be greater than zero"))
@@ -51,9 +56,13 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// where splits the address.
+// where returns where the single Redis is.
 func (c *Config) where() (password, addr, network string) {
-	addr = cmp.Or(c.DSN, c.Addr).Reveal()
+	return split(cmp.Or(c.DSN, c.Addr).Reveal())
+}
+
+// split takes an address apart.
+func split(addr string) (password, rest, network string) {
 	if i := strings.LastIndexByte(addr, '@'); i >= 0 {
 		password, addr = addr[:i], addr[i+1:]
 	}

@@ -6,8 +6,8 @@
 //	Queue   a list whose elements leave only when their work is done
 //	PushOnce  an element that is pushed again is not there twice
 //
-// Redis is shared with stock peers: their lists keep their names and their
-// elements their form. Keys that one script touches carry a common hash tag, so
-// that they share a slot of a Redis Cluster; the client itself speaks to a single
-// Redis for now.
+// Redis is shared with stock peers: their lists keep their names and their elements
+// their form. It is a single one or a Redis Cluster (cluster.go): keys that one script
+// touches carry a common hash tag, so that they share a slot, and nothing relies on
+// the order of commands for different keys.
 package redisx

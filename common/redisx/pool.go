@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -12,17 +13,11 @@ import (
 // Nil is the error of a reply that says there is nothing.
 var Nil = redis.ErrNil
 
-// maxActive bounds the connections of a pool; more callers wait.
-const maxActive = 64
-
-// idleTimeout is how long an unused connection is kept.
-const idleTimeout = 4 * time.Minute
-
-// A Pool is a Redis. It is safe for use by many goroutines.
+// A Pool is a Redis, or a Redis Cluster. It is safe for use by many goroutines.
 type Pool struct {
-	pool *redis.Pool
-	dial func(ctx context.Context, read time.Duration) (redis.Conn, error)
-	addr string
+	single  *node    // nil with a cluster
+	cluster *cluster // nil with a single Redis
+	addr    string
 }
 
 // New returns a pool for cfg. It connects when something is asked.
@@ -30,45 +25,67 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
+	if len(cfg.Nodes) > 0 {
+		cl := newCluster(&cfg)
+		return &Pool{cluster: cl, addr: "cluster " + strings.Join(cl.seeds, ",")}, nil
+	}
 	password, addr, network := cfg.where()
-	p := &Pool{addr: addr}
-	p.dial = func(ctx context.Context, read time.Duration) (redis.Conn, error) {
-		return redis.DialContext(ctx, network, addr,
-			redis.DialPassword(password), redis.DialConnectTimeout(cfg.ConnTimeout.D()),
-			redis.DialReadTimeout(read), redis.DialWriteTimeout(cfg.WriteTimeout.D()))
-	}
-	p.pool = &redis.Pool{
-		MaxIdle: cfg.MaxIdle, MaxActive: maxActive, Wait: true, IdleTimeout: idleTimeout,
-		DialContext: func(ctx context.Context) (redis.Conn, error) { return p.dial(ctx, cfg.ReadTimeout.D()) },
-		TestOnBorrowContext: func(ctx context.Context, c redis.Conn, used time.Time) error {
-			if time.Since(used) < time.Second {
-				return nil
-			}
-			_, err := redis.DoContext(c, ctx, "PING")
-			return err
-		},
-	}
-	return p, nil
+	return &Pool{single: newNode(&cfg, network, addr, password), addr: addr}, nil
 }
 
 // Addr returns where the Redis is, without the password.
 func (p *Pool) Addr() string { return p.addr }
 
 // Close ends all connections.
-func (p *Pool) Close() error { return p.pool.Close() }
+func (p *Pool) Close() error {
+	if p.cluster != nil {
+		return p.cluster.close()
+	}
+	return p.single.pool.Close()
+}
+
+// on lets fn speak with the Redis that has key.
+func (p *Pool) on(ctx context.Context, key string, fn call) (reply any, addr string, err error) {
+	if p.cluster != nil {
+		return p.cluster.on(ctx, key, fn)
+	}
+	c, err := p.single.pool.GetContext(ctx)
+	if err != nil {
+		return nil, p.addr, err
+	}
+	defer c.Close()
+	reply, err = fn(c, false)
+	return reply, p.addr, err
+}
+
+// dial opens a connection for one user, to any node of a cluster: each tells what is
+// published at the others.
+func (p *Pool) dial(ctx context.Context, read time.Duration) (redis.Conn, error) {
+	if p.cluster != nil {
+		return p.cluster.dial(ctx, read)
+	}
+	return p.single.dial(ctx, read)
+}
 
 // Do runs one command. An error names it and its key.
 func (p *Pool) Do(ctx context.Context, command string, args ...any) (any, error) {
-	c, err := p.pool.GetContext(ctx)
+	reply, addr, err := p.on(ctx, keyOf(args), doing(ctx, command, args))
 	if err != nil {
-		return nil, fmt.Errorf("redis %s: %w", p.addr, err)
-	}
-	defer c.Close()
-	reply, err := redis.DoContext(c, ctx, command, args...)
-	if err != nil {
-		return nil, named(p.addr, command, args, err)
+		return nil, named(addr, command, args, err)
 	}
 	return reply, nil
+}
+
+// doing is the call of one command.
+func doing(ctx context.Context, command string, args []any) call {
+	return func(c redis.Conn, asking bool) (any, error) {
+		if asking {
+			if err := c.Send("ASKING"); err != nil {
+				return nil, err
+			}
+		}
+		return redis.DoContext(c, ctx, command, args...)
+	}
 }
 
 func named(addr, command string, args []any, err error) error {
@@ -89,12 +106,16 @@ func C(name string, args ...any) Cmd { return Cmd{name, args} }
 
 // Pipe sends commands together and returns their replies in order. A command that
 // Redis refuses has its error in place of its reply and among the errors returned;
-// those beside it are done.
+// those beside it are done. In a cluster the commands on one key are done in order,
+// those on others at any time, and an answer that did not come is nil.
 func (p *Pool) Pipe(ctx context.Context, cmds ...Cmd) ([]any, error) {
 	if len(cmds) == 0 {
 		return nil, nil
 	}
-	c, err := p.pool.GetContext(ctx)
+	if p.cluster != nil {
+		return p.cluster.pipe(ctx, cmds)
+	}
+	c, err := p.single.pool.GetContext(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redis %s: %w", p.addr, err)
 	}
@@ -124,26 +145,35 @@ func (p *Pool) Pipe(ctx context.Context, cmds ...Cmd) ([]any, error) {
 	return replies, errors.Join(errs...)
 }
 
-// A script runs in Redis as one step. Its keys come first.
-type script struct{ s *redis.Script }
+// A script runs in Redis as one step. Its keys come first, and share a slot.
+type script struct {
+	*redis.Script
+	keys   int
+	source string
+}
 
-func newScript(keys int, source string) script { return script{redis.NewScript(keys, source)} }
+func newScript(keys int, source string) script {
+	return script{redis.NewScript(keys, source), keys, source}
+}
 
 func (p *Pool) run(ctx context.Context, s script, keysAndArgs ...any) (any, error) {
-	c, err := p.pool.GetContext(ctx)
+	reply, addr, err := p.on(ctx, keyOf(keysAndArgs), func(c redis.Conn, asking bool) (any, error) {
+		if asking { // which holds for one command, and the digest may need a second
+			return doing(ctx, "EVAL", append([]any{s.source, s.keys}, keysAndArgs...))(c, asking)
+		}
+		return s.DoContext(ctx, c, keysAndArgs...)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("redis %s: %w", p.addr, err)
-	}
-	defer c.Close()
-	reply, err := s.s.DoContext(ctx, c, keysAndArgs...)
-	if err != nil {
-		return nil, named(p.addr, "EVALSHA", keysAndArgs, err)
+		return nil, named(addr, "EVALSHA", keysAndArgs, err)
 	}
 	return reply, nil
 }
 
-// Ping says whether Redis answers.
+// Ping says whether Redis answers; of a cluster, every master.
 func (p *Pool) Ping(ctx context.Context) error {
+	if p.cluster != nil {
+		return p.cluster.ping(ctx)
+	}
 	_, err := p.Do(ctx, "PING")
 	return err
 }

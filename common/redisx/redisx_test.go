@@ -15,36 +15,54 @@ import (
 	"falcon/common/testkit"
 )
 
-// each runs a test on a real redis-server and on the small one that a fleet falls back
-// to. after lets time pass.
+// each runs a test on a real redis-server, on the small one that a fleet falls back to,
+// and on a cluster. after lets time pass.
 func each(t *testing.T, test func(t *testing.T, p *Pool, after func(time.Duration))) {
-	open := func(t *testing.T, addr string) *Pool {
-		cfg := DefaultConfig()
-		cfg.Addr = conf.DSN(addr)
-		p, err := New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { p.Close() })
-		return p
-	}
+	t.Parallel() // a cluster takes seconds to form
 	t.Run("miniredis", func(t *testing.T) {
 		m := miniredis.RunT(t)
-		test(t, open(t, m.Addr()), m.FastForward)
+		test(t, openPool(t, m.Addr()), m.FastForward)
 	})
 	t.Run("redis-server", func(t *testing.T) {
-		p := open(t, testkit.Redis(t).Addr())
-		test(t, p, func(d time.Duration) { expire(t, p, d) })
+		p := openPool(t, testkit.Redis(t).Addr())
+		test(t, p, func(d time.Duration) {
+			keys, err := Strings(p.Do(t.Context(), "KEYS", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			expire(t, p, keys, d)
+		})
+	})
+	t.Run("cluster", func(t *testing.T) {
+		c := testkit.NewRedisCluster(t, 3, false)
+		p := openPool(t, "", c.Seeds()...)
+		test(t, p, func(d time.Duration) {
+			expire(t, p, strings.Fields(strings.Join(c.Each("KEYS", "*"), "\n")), d)
+		})
 	})
 }
 
-// expire makes every key that would expire within d do so now.
-func expire(t *testing.T, p *Pool, d time.Duration) {
+// openPool opens a pool of a single Redis or of a cluster.
+func openPool(t *testing.T, addr string, nodes ...string) *Pool {
 	t.Helper()
-	keys, err := Strings(p.Do(t.Context(), "KEYS", "*"))
+	cfg := DefaultConfig()
+	if addr != "" {
+		cfg.Addr = conf.DSN(addr)
+	}
+	for _, n := range nodes {
+		cfg.Nodes = append(cfg.Nodes, conf.DSN(n))
+	}
+	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// expire makes those keys that would expire within d do so now.
+func expire(t *testing.T, p *Pool, keys []string, d time.Duration) {
+	t.Helper()
 	for _, k := range keys {
 		ttl, err := Int64(p.Do(t.Context(), "PTTL", k))
 		if err != nil {
@@ -94,7 +112,7 @@ func TestPushOnce(t *testing.T) {
 	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
 		seen := EventSeen(Event(3), "s_1_x", "PROBLEM", 1500000000, 1, 9)
 		for i, want := range []bool{true, false, false} {
-			if did, err := p.PushOnce(t.Context(), Event(3), seen, time.Hour, []byte("e")); err != nil || did != want {
+			if did, err := p.PushOnce(t.Context(), Event(3), seen, "memory", time.Hour, []byte("e")); err != nil || did != want {
 				t.Errorf("push %d: %v, %v", i, did, err)
 			}
 		}
@@ -102,7 +120,7 @@ func TestPushOnce(t *testing.T) {
 			t.Errorf("list %q", got)
 		}
 		after(time.Hour + time.Second)
-		if did, err := p.PushOnce(t.Context(), Event(3), seen, time.Hour, []byte("e")); err != nil || !did {
+		if did, err := p.PushOnce(t.Context(), Event(3), seen, "memory", time.Hour, []byte("e")); err != nil || !did {
 			t.Errorf("push after an hour: %v, %v", did, err)
 		}
 	})
@@ -117,7 +135,7 @@ func TestEpoch(t *testing.T) {
 		if again, made, err := p.Epoch(t.Context()); err != nil || made || again != first {
 			t.Errorf("%q %v %v, want %q", again, made, err, first)
 		}
-		if _, err := p.Do(t.Context(), "FLUSHALL"); err != nil {
+		if _, err := p.Do(t.Context(), "DEL", Epoch); err != nil {
 			t.Fatal(err)
 		}
 		if other, made, err := p.Epoch(t.Context()); err != nil || !made || other == first {
@@ -326,35 +344,37 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v", tc.addr, err)
 		}
 	}
-	c := DefaultConfig()
-	c.Addr, c.Nodes = "localhost", []string{"a:1"}
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "addr:") || !strings.Contains(err.Error(), "redis_cluster_nodes:") {
-		t.Errorf("error %v", err)
+	for _, tc := range []struct {
+		addr  conf.DSN
+		nodes []conf.DSN
+		err   string
+	}{
+		{"localhost", nil, `addr: "localhost" is no address`},
+		{"localhost", []conf.DSN{"a:1", "pass@b:2"}, ""}, // it is not asked
+		{"", []conf.DSN{"secret@b"}, `redis_cluster_nodes: "b" is no address`},
+		{"", []conf.DSN{"unix:/run/redis.sock"}, "write host:port"},
+	} {
+		c := DefaultConfig()
+		c.Addr, c.Nodes = tc.addr, tc.nodes
+		if err := c.Validate(); fmt.Sprint(err) == "<nil>" != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s %v: error %v, want %q", tc.addr, tc.nodes, err, tc.err)
+		}
 	}
 }
 
-// Keys that one script touches share a slot of a cluster: what is between the first
-// braces, or the whole name.
+// Keys that one script touches share a slot of a cluster.
 func TestHashTags(t *testing.T) {
-	slot := func(key string) string {
-		if _, rest, ok := strings.Cut(key, "{"); ok {
-			if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
-				return tag
-			}
-		}
-		return key
-	}
 	for _, l := range []string{Event(0), Part(3, 1)} {
 		for _, k := range []string{Inflight(l, "c"), Lease(l, "c"), Consumers(l)} {
-			if slot(k) != slot(l) {
+			if slotOf(k) != slotOf(l) {
 				t.Errorf("%s and %s are in different slots", l, k)
 			}
 		}
 	}
-	if k := EventSeen(Event(2), "s_1", "OK", 1, 1, 1); slot(k) != slot(Event(2)) {
+	if k := EventSeen(Event(2), "s_1", "OK", 1, 1, 1); slotOf(k) != slotOf(Event(2)) {
 		t.Error(k)
 	}
-	if a, b := slot(Part(1, 0)), slot(PartLock(1)); a != b {
+	if a, b := slotOf(Part(1, 0)), slotOf(PartLock(1)); a != b {
 		t.Error(fmt.Sprint(a, b))
 	}
 }

@@ -355,8 +355,10 @@ func (a *Alarm) requeue(w http.ResponseWriter, r *http.Request) {
 			err = json.Unmarshal([]byte(raw), &d)
 		}
 		if err == nil {
-			// A crash in between leaves both.
-			_, err = a.deps.Redis.Pipe(r.Context(), redisx.C("LPUSH", d.List, d.Event), redisx.C("LREM", redisx.Dead, -1, raw))
+			_, err = a.deps.Redis.Do(r.Context(), "LPUSH", d.List, d.Event)
+		}
+		if err == nil { // a crash before this leaves both
+			_, err = a.deps.Redis.Do(r.Context(), "LREM", redisx.Dead, -1, raw)
 		}
 		if err != nil {
 			fail(w, http.StatusServiceUnavailable, fmt.Errorf("after %d events: %w", n, err))

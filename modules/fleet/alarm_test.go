@@ -3,8 +3,10 @@ package fleet
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/model"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/testkit"
 	"falcon/modules/alarm/sender/sendertest"
 	"falcon/modules/api"
@@ -258,7 +261,6 @@ type cluster struct {
 	dir    string
 	schema string
 	server string
-	redis  *testkit.RedisServer
 	db     *sql.DB
 	addr   map[string]string // by name and port: "hbs-0.rpc"
 	proc   map[string]*testkit.Process
@@ -266,9 +268,10 @@ type cluster struct {
 	root   *client
 }
 
-func newCluster(t testing.TB) *cluster {
+// newCluster starts one whose programs are told where Redis is.
+func newCluster(t testing.TB, redis values) *cluster {
 	c := &cluster{
-		t: t, dir: t.TempDir(), schema: fmt.Sprintf("falcon%d_", time.Now().UnixNano()), server: testkit.MySQL(t), redis: testkit.Redis(t),
+		t: t, dir: t.TempDir(), schema: fmt.Sprintf("falcon%d_", time.Now().UnixNano()), server: testkit.MySQL(t),
 		addr: map[string]string{}, proc: map[string]*testkit.Process{}, conf: map[string]values{},
 	}
 	var err error
@@ -286,7 +289,8 @@ func newCluster(t testing.TB) *cluster {
 	}
 	listen := func(addr string) values { return values{"enabled": true, "listen": addr} }
 	dsn := func(name string) string { return c.server + c.schema + name + "?loc=Local&parseTime=true" }
-	redis := values{"enabled": true, "addr": c.redis.Addr()}
+	optional := maps.Clone(redis)
+	optional["enabled"] = true
 	judges := values{"judge-0": c.addr["judge-0.rpc"], "judge-1": c.addr["judge-1.rpc"]}
 	graphs := values{"graph-0": c.addr["graph-0.rpc"]}
 	c.conf["transfer-0"] = values{
@@ -296,21 +300,21 @@ func newCluster(t testing.TB) *cluster {
 	c.conf["graph-0"] = values{"rpc": listen(c.addr["graph-0.rpc"]), "http": listen(c.addr["graph-0.http"]), "data": "graph", "db": values{"dsn": dsn("graph")}}
 	for _, n := range []string{"0", "1"} {
 		c.conf["hbs-"+n] = values{
-			"listen": c.addr["hbs-"+n+".rpc"], "http": listen(c.addr["hbs-"+n+".http"]), "database": dsn("falcon_portal"), "redis": redis,
+			"listen": c.addr["hbs-"+n+".rpc"], "http": listen(c.addr["hbs-"+n+".http"]), "database": dsn("falcon_portal"), "redis": optional,
 			"auto_group": "all", "liveness": values{"enabled": false},
 		}
 		c.conf["judge-"+n] = values{
 			"rpc": listen(c.addr["judge-"+n+".rpc"]), "http": listen(c.addr["judge-"+n+".http"]), "data": "judge-" + n,
 			"hbs":   values{"servers": []string{c.addr["hbs-0.rpc"], c.addr["hbs-1.rpc"]}},
-			"alarm": values{"enabled": true, "minInterval": 300, "redis": values{"dsn": c.redis.Addr()}},
+			"alarm": values{"enabled": true, "minInterval": 300, "redis": redis},
 		}
 		c.conf["alarm-"+n] = values{
-			"http": listen(c.addr["alarm-"+n+".http"]), "redis": values{"addr": c.redis.Addr()}, "falcon_portal": values{"addr": dsn("alarms")},
+			"http": listen(c.addr["alarm-"+n+".http"]), "redis": redis, "falcon_portal": values{"addr": dsn("alarms")},
 			"db": values{"falcon_portal": dsn("falcon_portal"), "uic": dsn("uic")},
 		}
 	}
 	c.conf["api-0"] = values{
-		"web_port": c.addr["api-0.http"], "redis": redis, "graphs": values{"cluster": graphs},
+		"web_port": c.addr["api-0.http"], "redis": optional, "graphs": values{"cluster": graphs},
 		"hbs": values{"addr": "http://" + c.addr["hbs-0.http"]}, "alarm": values{"addr": "http://" + c.addr["alarm-0.http"]},
 		"db": values{"falcon_portal": dsn("falcon_portal"), "graph": dsn("graph"), "uic": dsn("uic"), "alarms": dsn("alarms"), "dashboard": dsn("dashboard")},
 	}
@@ -421,17 +425,25 @@ func rulesOf(judge, host string) (all []model.Strategy) {
 	return answer.Data
 }
 
+// rooms makes a group of hosts whose temperatures both judges look at.
+func (c *cluster) rooms() []string {
+	c.t.Helper()
+	hosts := []string{"room-a", "room-b", "room-c", "room-d"}
+	c.root.must("POST", "/api/v1/hostgroup", values{"name": "rooms"}, nil)
+	c.root.must("PUT", fmt.Sprintf("/api/v1/hostgroup/%d/hosts", c.root.group("rooms")), values{"mode": "add", "hosts": hosts}, nil)
+	return hosts
+}
+
 // Two of each daemon, on MariaDB and Redis: the same alarms, once; a change of a rule is
 // in force within seconds; whoever dies, and Redis without its memory, costs no alarm
 // and repeats none.
 func TestTwoOfEach(t *testing.T) {
 	t.Parallel()
 	who := newPeople(t)
-	c := newCluster(t)
+	redis := testkit.Redis(t)
+	c := newCluster(t, values{"addr": redis.Addr()})
 	who.connect(c.root, c.addr["alarm-0.http"], c.addr["alarm-1.http"])
-	hosts := []string{"room-a", "room-b", "room-c", "room-d"} // on both judges
-	c.root.must("POST", "/api/v1/hostgroup", values{"name": "rooms"}, nil)
-	c.root.must("PUT", fmt.Sprintf("/api/v1/hostgroup/%d/hosts", c.root.group("rooms")), values{"mode": "add", "hosts": hosts}, nil)
+	hosts := c.rooms()
 	tpl, id := c.root.rule("temperature", "rooms", values{"metric": metric, "func": "all(#1)", "op": ">", "right_value": "30", "note": "too warm"})
 
 	inForce := func(what string, right float64) {
@@ -468,9 +480,9 @@ func TestTwoOfEach(t *testing.T) {
 	c.kill("hbs-0", "alarm-0")
 	story = append(story, "PR")
 	tell(60, hosts...)
-	c.redis.Kill()
+	redis.Kill()
 	c.point(40, hosts[0]) // an end that Redis can not take
-	c.redis.Start()
+	redis.Start()
 	c.start("alarm-0")
 	story = append(story, "OK")
 	tell(40, hosts...)
@@ -515,12 +527,63 @@ func TestTwoOfEach(t *testing.T) {
 	}
 }
 
+// The same on a Redis Cluster, whose masters die one after the other, so that events are
+// lost on their way and others take over; and a slot moves.
+func TestTwoOfEachOnRedisCluster(t *testing.T) {
+	t.Parallel()
+	who := newPeople(t)
+	redis := testkit.NewRedisCluster(t, 3, true)
+	c := newCluster(t, values{"redis_cluster_nodes": redis.Seeds()[:2]})
+	who.connect(c.root, c.addr["alarm-0.http"], c.addr["alarm-1.http"])
+	hosts := c.rooms()
+	began := time.Now()
+	c.root.rule("temperature", "rooms", values{"metric": metric, "func": "all(#1)", "op": ">", "right_value": "30", "note": "too warm"})
+	testkit.Eventually(t, 15*time.Second, func() error {
+		for _, judge := range []string{"judge-0", "judge-1"} {
+			if all := rulesOf(c.addr[judge+".http"], hosts[0]); len(all) != 1 {
+				return fmt.Errorf("%s has %+v", judge, all)
+			}
+		}
+		return nil
+	})
+	t.Logf("a new rule is in force at both judges after %v", time.Since(began))
+	story := []string{"PR"}
+	c.until(who, 40, hosts, story...)
+
+	for _, next := range []struct {
+		value  float64
+		status string
+	}{{20, "OK"}, {40, "PR"}, {20, "OK"}} {
+		victim := redis.Master(redisx.Event(1)) // whoever has the list of these events now
+		t.Logf("%s dies, which has the list of the events", victim.Addr)
+		victim.Kill()
+		story = append(story, next.status)
+		c.point(next.value, hosts...) // events that nobody takes
+		c.until(who, next.value, hosts, story...)
+		victim.Start() // empty; it follows who has taken over
+		testkit.Eventually(t, 20*time.Second, func() error {
+			info, err := victim.Do("INFO", "replication")
+			if err == nil && !strings.Contains(info, "master_link_status:up") {
+				err = errors.New(info)
+			}
+			return err
+		})
+	}
+	for _, h := range hosts {
+		c.root.wantCase(10*time.Second, h, "OK")
+	}
+	c.kill("alarm-0", "judge-0", "hbs-0")
+	c.start("judge-0")
+	c.until(who, 40, hosts, append(story, "PR")...)
+}
+
 // What is wrong is refused or set aside in words, wherever it comes in; all beside it
 // works.
 func TestWrongRulesAndEvents(t *testing.T) {
 	t.Parallel()
 	who := newPeople(t)
-	c := newCluster(t)
+	redis := testkit.Redis(t)
+	c := newCluster(t, values{"addr": redis.Addr()})
 	who.connect(c.root, c.addr["alarm-0.http"], c.addr["alarm-1.http"])
 	const host = "room-a"
 	c.root.must("POST", "/api/v1/hostgroup", values{"name": "rooms"}, nil)
@@ -553,7 +616,7 @@ func TestWrongRulesAndEvents(t *testing.T) {
 	run("INSERT INTO " + tables + "tpl (id, tpl_name, parent_id, action_id, create_user) VALUES (900, 'one', 901, 1, 'root'), (901, 'two', 900, 1, 'root')")
 	run(fmt.Sprintf("INSERT INTO "+tables+"grp_tpl (grp_id, tpl_id, bind_user) VALUES (%d, 900, 'root')", c.root.group("rooms")))
 	for _, words := range []string{"INCR rules:dirty", "PUBLISH rules:dirty 1"} {
-		if _, err := command(c.redis.Socket, words); err != nil {
+		if _, err := command(redis.Socket, words); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -574,7 +637,7 @@ func TestWrongRulesAndEvents(t *testing.T) {
 
 	// In Redis: what is no event, and one that is too large.
 	giant := `{"id":"s_1_x","note":"` + strings.Repeat("x", 300_000) + `"}`
-	conn, err := net.Dial("unix", c.redis.Socket)
+	conn, err := net.Dial("unix", redis.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -583,7 +646,7 @@ func TestWrongRulesAndEvents(t *testing.T) {
 		fmt.Fprintf(conn, "*3\r\n$5\r\nLPUSH\r\n$8\r\nevent:p1\r\n$%d\r\n%s\r\n", len(element), element)
 	}
 	testkit.Eventually(t, 15*time.Second, func() error {
-		got, err := command(c.redis.Socket, "LLEN alarm:dead")
+		got, err := command(redis.Socket, "LLEN alarm:dead")
 		if err == nil && got != ":4" {
 			err = fmt.Errorf("%s elements are set aside, want 4", got)
 		}

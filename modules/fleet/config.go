@@ -12,6 +12,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/modules/agent"
 	"falcon/modules/alarm"
 	"falcon/modules/api"
@@ -37,6 +38,9 @@ type Config struct {
 	// Redis is the server that takes the place of the private one: password@host:port,
 	// or unix:/path.
 	Redis conf.DSN `json:"redis"`
+	// RedisNodes are nodes of a Redis Cluster that takes its place instead, host:port or
+	// password@host:port each.
+	RedisNodes []conf.DSN `json:"redis_cluster_nodes"`
 
 	Agent    agent.Config    `json:"agent"`
 	Transfer transfer.Config `json:"transfer"`
@@ -141,9 +145,16 @@ func (c *Config) Wired() Config {
 			*p.addr = net.JoinHostPort(w.Listen, port)
 		}
 	}
-	for _, addr := range w.redisAddrs() {
-		if *addr == "" {
-			*addr = cmp.Or(w.Redis, privateAddr)
+	if len(w.HBS.Nodes) > 0 { // as its file says it elsewhere
+		w.HBS.Redis.Nodes, w.HBS.Nodes = w.HBS.Nodes, nil
+	}
+	for _, r := range w.redises() {
+		switch {
+		case r.Addr != "" || r.DSN != "" || len(r.Nodes) > 0:
+		case len(w.RedisNodes) > 0:
+			r.Nodes = w.RedisNodes
+		default:
+			r.Addr = cmp.Or(w.Redis, privateAddr)
 		}
 	}
 	fill(&w.Alarm.API.Dashboard, "http://"+loopback(w.API.Listen))
@@ -171,17 +182,17 @@ func (c *Config) Wired() Config {
 	return w
 }
 
-// redisAddrs are the places of the addresses of Redis, for those daemons that use one.
-func (c *Config) redisAddrs() (all []*conf.DSN) {
+// redises are the places that say where Redis is, of those daemons that use one.
+func (c *Config) redises() (all []*redisx.Config) {
 	if c.HBS.Redis.Enabled {
-		all = append(all, &c.HBS.Redis.Addr)
+		all = append(all, &c.HBS.Redis.Config)
 	}
 	if c.API.Redis.Enabled {
-		all = append(all, &c.API.Redis.Addr)
+		all = append(all, &c.API.Redis.Config)
 	}
-	all = append(all, &c.Alarm.Redis.Addr)
-	if c.Judge.Alarm.Enabled && c.Judge.Alarm.Redis.DSN == "" {
-		all = append(all, &c.Judge.Alarm.Redis.Addr)
+	all = append(all, &c.Alarm.Redis.Config)
+	if c.Judge.Alarm.Enabled {
+		all = append(all, &c.Judge.Alarm.Redis)
 	}
 	return all
 }
@@ -240,6 +251,9 @@ func (c *Config) Validate() error {
 	}
 	if w.MySQL != "" && !strings.HasSuffix(w.MySQL.Reveal(), "/") {
 		errs = append(errs, errors.New(`mysql: write the address up to the slash before the database's name: user:password@tcp(host:3306)/`))
+	}
+	if w.Redis != "" && len(w.RedisNodes) > 0 {
+		errs = append(errs, errors.New("redis, redis_cluster_nodes: there are two places for one Redis, write either"))
 	}
 	for _, s := range []struct {
 		name string

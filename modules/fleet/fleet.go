@@ -114,8 +114,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	cfg := f.cfg
 	var private *privateRedis
-	for _, addr := range cfg.redisAddrs() {
-		if *addr != privateAddr {
+	for _, r := range cfg.redises() {
+		if r.Addr != privateAddr {
 			continue
 		}
 		if private == nil {
@@ -123,7 +123,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		*addr = conf.DSN(private.addr())
+		r.Addr = conf.DSN(private.addr())
 	}
 	stages, closeAll, err := f.build(cfg, at, db)
 	if err != nil {
@@ -197,7 +197,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	}
 
 	// One pool for each address: daemons that share a Redis share its connections.
-	pools := map[conf.DSN]*redisx.Pool{}
+	pools := map[string]*redisx.Pool{}
 	closeAll = func() {
 		for _, p := range pools {
 			_ = p.Close() // nobody uses it any more
@@ -207,14 +207,18 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		if !enabled || err != nil {
 			return nil
 		}
-		if pools[c.Addr] == nil {
+		at := c.Addr.Reveal()
+		for _, n := range c.Nodes {
+			at += " " + n.Reveal()
+		}
+		if pools[at] == nil {
 			var p *redisx.Pool
 			if p, err = redisx.New(c); err != nil {
 				return nil
 			}
-			pools[c.Addr] = p
+			pools[at] = p
 		}
-		return pools[c.Addr]
+		return pools[at]
 	}
 	forHBS, forAlarm, forAPI := pool(cfg.HBS.Redis.Config, cfg.HBS.Redis.Enabled), pool(cfg.Alarm.Redis.Config, true), pool(cfg.API.Redis.Config, cfg.API.Redis.Enabled)
 	if err != nil {

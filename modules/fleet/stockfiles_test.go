@@ -18,6 +18,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/model"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/testkit"
 	"falcon/modules/api"
 )
@@ -157,13 +158,23 @@ func stockFleet(t *testing.T) {
 		c.Close()
 	}
 
-	// The files of its fork start the same programs in the same folders.
+	// The files of its fork start the same programs in the same folders, on a Redis Cluster.
 	for _, p := range slices.Backward(running) {
 		p.Stop()
 	}
+	redis := testkit.NewRedisCluster(t, 3, false, "127.0.0.1:7000", "127.0.0.1:7001", "127.0.0.1:7002")
 	startFiles(t, dir, "forkfiles")
 	root = login(t, "http://127.0.0.1:8080", "root", "a password")
 	root.wants(20*time.Second, "room-a", "by.line", map[int64]float64{now: 3})
+	push(t, "http://127.0.0.1:1988/v1/push", []values{{
+		"endpoint": "room-a", "metric": metric, "counterType": "GAUGE", "tags": "", "timestamp": now + 60, "value": 20, "step": 60,
+	}})
+	root.wantCase(20*time.Second, "room-a", "OK") // judge, Redis and alarm have done their part
+	for _, key := range []string{redisx.Epoch, redisx.Heartbeats, redisx.AlarmInstances} {
+		if redis.Master(key).Must("EXISTS", key) != "1" {
+			t.Errorf("the cluster has no %s: somebody uses another Redis", key)
+		}
+	}
 }
 
 // startFiles starts each daemon with its file of a folder of testdata, as cfg.json in a

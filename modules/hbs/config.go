@@ -37,6 +37,8 @@ type Config struct {
 	// false) hbs looks for changes each Interval and nobody learns that an agent is
 	// silent.
 	Redis Redis `json:"redis"`
+	// Nodes are nodes of a Redis Cluster: the fork has its key at the top of the file.
+	Nodes []conf.DSN `json:"redis_cluster_nodes,omitempty"`
 	// Interval is how often the rules are compiled without being told of a change.
 	Interval conf.Seconds `json:"interval"`
 	// Timezone is where the hours of strategies are meant, such as Asia/Shanghai; empty
@@ -92,7 +94,8 @@ func (c *Config) Validate() error {
 		errs = append(errs, err)
 	}
 	if c.Redis.Enabled {
-		if err := c.Redis.Validate(); err != nil {
+		where := c.RedisConfig()
+		if err := where.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("redis.%w", err))
 		}
 	}
@@ -112,6 +115,15 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// RedisConfig says where Redis is, wherever the file says it.
+func (c *Config) RedisConfig() redisx.Config {
+	r := c.Redis.Config
+	if len(r.Nodes) == 0 {
+		r.Nodes = c.Nodes
+	}
+	return r
+}
+
 func (c *Config) location() (*time.Location, error) {
 	if c.Timezone == "" {
 		return time.Local, nil
@@ -127,7 +139,6 @@ func (c *Config) location() (*time.Location, error) {
 func (c *Config) Retired() map[string]string {
 	return map[string]string{
 		"database_ro":                    "one database is asked, by one transaction a minute",
-		"redis_cluster_nodes":            "write the address into redis.addr",
 		"cache_ttl":                      "agents are answered from the compiled rules",
 		"agent_update_queue_length":      "heartbeats are kept once a host, whatever their number",
 		"redis_agent_upgrade_set_expire": "agents are not upgraded by this release",

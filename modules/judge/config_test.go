@@ -60,7 +60,7 @@ func TestValidate(t *testing.T) {
 		{`{"alarm":{"minInterval":-1}}`, "minInterval"},
 		{`{"alarm":{"queuePattern":"event"}}`, "write event:p%v"},
 		{`{"alarm":{"queuePattern":"event:%s"}}`, "write event:p%v"},
-		{`{"alarm":{"redis":{"redis_cluster_nodes":["a:1"]}}}`, "single Redis"},
+		{`{"alarm":{"redis":{"redis_cluster_nodes":["a"]}}}`, `alarm.redis: redis_cluster_nodes: "a" is no address`},
 		{`{"log_level":"loud"}`, `log_level: "loud" is unknown`},
 		{`{"data":""}`, "name the folder"},
 		{`{"alarm":{"minInterva":1}}`, `did you mean "minInterval"`},

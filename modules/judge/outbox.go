@@ -204,7 +204,7 @@ func (j *Judge) push(ctx context.Context) error {
 			}
 		}
 		for !away && j.out.ready() {
-			if err := j.pushSome(ctx); err != nil {
+			if err := j.pushSome(ctx, met); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -260,13 +260,13 @@ func (j *Judge) settle(epoch string) {
 	}
 }
 
-// pushSome pushes the first events and marks them.
-func (j *Judge) pushSome(ctx context.Context) error {
+// pushSome pushes the first events into the memory epoch of Redis and marks them.
+func (j *Judge) pushSome(ctx context.Context, epoch string) error {
 	some := j.out.front(pushBatch)
 	n := 0
 	var err error
 	for _, t := range some {
-		if err = j.pushOne(ctx, t); err != nil {
+		if err = j.pushOne(ctx, t, epoch); err != nil {
 			break
 		}
 		n++
@@ -282,7 +282,7 @@ func (j *Judge) pushSome(ctx context.Context) error {
 	return err
 }
 
-func (j *Judge) pushOne(ctx context.Context, t *told) error {
+func (j *Judge) pushOne(ctx context.Context, t *told, epoch string) error {
 	raw, err := json.Marshal(t.Event)
 	if err != nil {
 		j.log.Error("an event can not be written and is dropped", "id", t.Event.Id, "err", err)
@@ -290,6 +290,6 @@ func (j *Judge) pushOne(ctx context.Context, t *told) error {
 	}
 	list := fmt.Sprintf(j.cfg.Alarm.QueuePattern, t.Event.Priority())
 	seen := redisx.EventSeen(list, t.Event.Id, t.Event.Status, t.Event.EventTime, t.Event.CurrentStep, t.Event.ActionId())
-	_, err = j.redis.PushOnce(ctx, list, seen, seenTTL, raw)
+	_, err = j.redis.PushOnce(ctx, list, seen, epoch, seenTTL, raw)
 	return err
 }
