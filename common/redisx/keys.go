@@ -33,6 +33,17 @@ const (
 	// of the same name says so. Read by hbs. It never expires.
 	RulesDirty = "rules:dirty"
 
+	// HBSLock is the lock of the hbs that compiles the rules for all, HBSGeneration the
+	// number of times it changed hands. Neither matters when Redis forgets it.
+	HBSLock       = "{falcon:hbs}:lock"
+	HBSGeneration = "{falcon:hbs}:gen"
+
+	// HBSBook is a hash that says which rules are in force: version (the end of the name
+	// of their key), book (the version that judges see), generation, checked (Unix time at
+	// which the rows were last read) and by. Written by the hbs that has HBSLock, read by
+	// the others, who also listen to the channel of its name. It never expires.
+	HBSBook = "{falcon:hbs}:book"
+
 	// HBSLiveness is the lock of the hbs that looks after silent agents.
 	HBSLiveness = "{falcon:hbs}:liveness"
 
@@ -50,6 +61,10 @@ const (
 	// AlarmDealer is the lock of the alarm that deals events out to the parts.
 	AlarmDealer = "{alarm}:dealer"
 )
+
+// HBSRules is a string, the rules of a version in the form of modules/hbs: written by the
+// hbs that has HBSLock. It goes twenty minutes after it was last in force.
+func HBSRules(version string) string { return HBSBook + ":" + version }
 
 // Part is the list of events of one part of all event ids: written by the alarm that
 // deals, read by the one that holds the part's lock.

@@ -4,28 +4,79 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"falcon/common/run"
 )
 
+// A lock's value is "<expiry>:<host>-<process>:<token>", the expiry in Unix seconds as
+// its holder saw it when it last renewed: GET tells a person who has it and until when.
+// What makes it somebody's is all behind the first colon.
 var (
-	renewLock   = newScript(1, `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`)
-	releaseLock = newScript(1, `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
+	takeFenced = newScript(2, `
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[2], ARGV[3]) end
+return redis.call('INCR', KEYS[2])`)
+	renewLock = newScript(1, `
+local v = redis.call('GET', KEYS[1])
+if not v or string.sub(v, -#ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`)
+	releaseLock = newScript(1, `
+local v = redis.call('GET', KEYS[1])
+if not v or string.sub(v, -#ARGV[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])`)
 )
+
+// instance names this process in the values of its locks.
+var instance = func() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}()
 
 // A Lock is held until its time to live has passed since it was taken or renewed.
 type Lock struct {
-	pool       *Pool
-	key, token string
-	ttl        time.Duration
+	pool *Pool
+	key  string
+	mine string // the end of its value
+	ttl  time.Duration
+
+	// Generation is higher than that of whoever held the lock before; 0 for one that
+	// was taken without. See TryFenced.
+	Generation int64
 }
+
+func (p *Pool) newLock(key string, ttl time.Duration) *Lock {
+	return &Lock{pool: p, key: key, mine: ":" + instance + ":" + rand.Text(), ttl: ttl}
+}
+
+// value is what stands in Redis from now on.
+func (l *Lock) value() string { return fmt.Sprint(time.Now().Add(l.ttl).Unix(), l.mine) }
 
 // TryLock takes the lock key for ttl; nil when somebody else holds it.
 func (p *Pool) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	l := &Lock{pool: p, key: key, token: rand.Text(), ttl: ttl}
-	set, err := p.Do(ctx, "SET", key, l.token, "NX", "PX", ttl.Milliseconds())
+	l := p.newLock(key, ttl)
+	set, err := p.Do(ctx, "SET", key, l.value(), "NX", "PX", ttl.Milliseconds())
 	if err != nil || set == nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// TryFenced takes the lock key for ttl and counts the key generation up, in one step;
+// nil when somebody else holds it. A script that writes for the holder compares the
+// generation, so that one that was held up beyond its lock can not write over its
+// successor. After Redis lost its memory generations go on from the clock.
+func (p *Pool) TryFenced(ctx context.Context, key, generation string, ttl time.Duration) (*Lock, error) {
+	l := p.newLock(key, ttl)
+	var err error
+	l.Generation, err = Int64(p.run(ctx, takeFenced, key, generation, l.value(), ttl.Milliseconds(), time.Now().UnixMicro()))
+	if err != nil || l.Generation == 0 {
 		return nil, err
 	}
 	return l, nil
@@ -33,37 +84,52 @@ func (p *Pool) TryLock(ctx context.Context, key string, ttl time.Duration) (*Loc
 
 // Renew makes the lock last its time to live from now; false when it is lost.
 func (l *Lock) Renew(ctx context.Context) (bool, error) {
-	n, err := Int64(l.pool.run(ctx, renewLock, l.key, l.token, l.ttl.Milliseconds()))
+	n, err := Int64(l.pool.run(ctx, renewLock, l.key, l.mine, l.value(), l.ttl.Milliseconds()))
 	return n == 1, err
 }
 
 // Release gives the lock up. One that is lost already is nobody's harm.
 func (l *Lock) Release(ctx context.Context) error {
-	_, err := l.pool.run(ctx, releaseLock, l.key, l.token)
+	_, err := l.pool.run(ctx, releaseLock, l.key, l.mine)
 	return err
 }
 
 // Lead runs fn whenever the lock key can be had, and ends fn's context before the
 // lock is lost: after two thirds of ttl without a renewal. It returns when ctx ends or
-// fn fails while it leads; fn may return nil to step down for one ttl.
+// fn fails while it leads; fn may return nil to step down for one ttl, in which whoever
+// waits gets it.
 func (p *Pool) Lead(ctx context.Context, key string, ttl time.Duration, fn func(context.Context) error) error {
+	return lead(ctx, ttl, func() (*Lock, error) { return p.TryLock(ctx, key, ttl) }, func(ctx context.Context, _ *Lock) error { return fn(ctx) })
+}
+
+// LeadFenced is Lead with the generation of TryFenced for fn.
+func (p *Pool) LeadFenced(ctx context.Context, key, generation string, ttl time.Duration, fn func(ctx context.Context, generation int64) error) error {
+	return lead(ctx, ttl, func() (*Lock, error) { return p.TryFenced(ctx, key, generation, ttl) }, func(ctx context.Context, l *Lock) error { return fn(ctx, l.Generation) })
+}
+
+func lead(ctx context.Context, ttl time.Duration, take func() (*Lock, error), fn func(context.Context, *Lock) error) error {
 	for {
-		l, err := p.TryLock(ctx, key, ttl)
+		l, err := take()
+		pause := ttl / 3
 		if err == nil && l != nil {
-			if err := l.lead(ctx, fn); err != nil && ctx.Err() == nil {
+			err := l.lead(ctx, fn)
+			switch {
+			case err == nil:
+				pause = ttl
+			case !errors.Is(err, errLost) && ctx.Err() == nil:
 				return err
 			}
 		}
 		// Redis being away is no error: nobody leads meanwhile.
-		if !run.Sleep(ctx, ttl/3) {
+		if !run.Sleep(ctx, pause) {
 			return nil
 		}
 	}
 }
 
-func (l *Lock) lead(ctx context.Context, fn func(context.Context) error) error {
+func (l *Lock) lead(ctx context.Context, fn func(context.Context, *Lock) error) error {
 	g := run.New(ctx)
-	g.Go("lead", fn)
+	g.Go("lead", func(ctx context.Context) error { return fn(ctx, l) })
 	g.Go("renew", func(ctx context.Context) error {
 		renewed := time.Now()
 		for run.Sleep(ctx, l.ttl/4) {
@@ -81,9 +147,6 @@ func (l *Lock) lead(ctx context.Context, fn func(context.Context) error) error {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = l.Release(after) // it ends by itself as well
-	if errors.Is(err, errLost) {
-		return nil
-	}
 	return err
 }
 

@@ -18,11 +18,11 @@ const format = 1
 const maxBook = 1 << 30
 
 // Encode returns the book's canonical form, compressed.
-func (b *Book) Encode() []byte { return pack(b.appendTo(nil)) }
+func (b *Book) Encode() []byte { return Pack(b.appendTo(nil)) }
 
 // Decode reads what Encode wrote. A damaged or foreign book is an error.
 func Decode(data []byte) (*Book, error) {
-	raw, err := unpack(data)
+	raw, err := Unpack(data)
 	if err != nil {
 		return nil, fmt.Errorf("read rule book: %w", err)
 	}
@@ -33,7 +33,8 @@ func Decode(data []byte) (*Book, error) {
 	return b, nil
 }
 
-func pack(raw []byte) []byte {
+// Pack compresses what travels beside books.
+func Pack(raw []byte) []byte {
 	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		panic(err) // the options are constant
@@ -42,7 +43,8 @@ func pack(raw []byte) []byte {
 	return w.EncodeAll(raw, nil)
 }
 
-func unpack(data []byte) ([]byte, error) {
+// Unpack reads what Pack wrote; more than a GiB is an error.
+func Unpack(data []byte) ([]byte, error) {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBook))
 	if err != nil {
 		panic(err) // the options are constant

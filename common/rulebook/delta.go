@@ -145,7 +145,7 @@ func (d *Delta) Encode() []byte {
 	dst = appendMaybe(dst, d.NewExpressions, func(dst []byte) []byte { return appendExpressions(dst, d.Expressions) })
 	dst = appendMaybe(dst, d.NewDisabled, func(dst []byte) []byte { return appendStrings(dst, d.Disabled) })
 	dst = appendMaybe(dst, d.NewPaused, func(dst []byte) []byte { return appendInts(dst, d.Paused) })
-	return pack(dst)
+	return Pack(dst)
 }
 
 func appendMaybe(dst []byte, is bool, part func([]byte) []byte) []byte {
@@ -157,7 +157,7 @@ func appendMaybe(dst []byte, is bool, part func([]byte) []byte) []byte {
 
 // DecodeDelta reads what Delta.Encode wrote.
 func DecodeDelta(data []byte) (*Delta, error) {
-	raw, err := unpack(data)
+	raw, err := Unpack(data)
 	if err != nil {
 		return nil, fmt.Errorf("read change of the rule book: %w", err)
 	}

@@ -144,11 +144,11 @@ func TestDeltaOfAnotherBook(t *testing.T) {
 
 func TestDamage(t *testing.T) {
 	for name, raw := range map[string][]byte{
-		"no book":          pack([]byte("hello")),
-		"newer format":     pack([]byte{0x97, 2}),
-		"a lie of a list":  pack([]byte{0x97, 1, 0xdd, 0xff, 0xff, 0xff, 0xff}),
-		"an unknown set":   pack([]byte{0x97, 1, 0x90, 0x90, 0x92, 0xa1, 'h', 9, 0x90, 0x90, 0x90}),
-		"unknown strategy": pack([]byte{0x97, 1, 0x90, 0x91, 0x92, 1, 1, 0x90, 0x90, 0x90, 0x90}),
+		"no book":          Pack([]byte("hello")),
+		"newer format":     Pack([]byte{0x97, 2}),
+		"a lie of a list":  Pack([]byte{0x97, 1, 0xdd, 0xff, 0xff, 0xff, 0xff}),
+		"an unknown set":   Pack([]byte{0x97, 1, 0x90, 0x90, 0x92, 0xa1, 'h', 9, 0x90, 0x90, 0x90}),
+		"unknown strategy": Pack([]byte{0x97, 1, 0x90, 0x91, 0x92, 1, 1, 0x90, 0x90, 0x90, 0x90}),
 		"not compressed":   {1, 2, 3},
 	} {
 		if b, err := Decode(raw); err == nil {

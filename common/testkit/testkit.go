@@ -79,6 +79,9 @@ func Start(t testing.TB, dir, path string, args ...string) *Process {
 	return p
 }
 
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the program the hard way, as kill -9 does, and waits for its end.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()

@@ -81,8 +81,7 @@ func (n *rulesNotice) untilTold(ctx context.Context) {
 }
 
 func (n *rulesNotice) tell(ctx context.Context) error {
-	_, err := n.pool.Pipe(ctx, redisx.C("INCR", redisx.RulesDirty), redisx.C("PUBLISH", redisx.RulesDirty, "api"))
-	return err
+	return n.pool.RulesChanged(ctx, "api")
 }
 
 // liveness reads the heartbeats that hbs has written.

@@ -14,11 +14,16 @@
 // hours begin or end. Until its first book is compiled, hbs answers an error to
 // everybody who asks for rules: an empty answer would wipe them.
 //
-// What is lost when it dies: heartbeats of the last second, which agents repeat
-// each minute. Judges go on with the book they have. Several may run side by side;
-// each compiles for itself, and since versions are made of the content they agree.
+// Of several hbs on one Redis one has a lock (LeadFenced in redisx) and compiles; it
+// publishes the rows it compiled from, and the others make the same book of them
+// (keeper.go, share.go). Whoever leads counts a generation up, and what an earlier one
+// wants to publish is refused. A leader that dies is replaced within twelve seconds;
+// without Redis each hbs compiles for itself. Since versions are made of the content,
+// all agree.
 //
-// Not there yet: the lock by which one of several compiles for all, disables,
-// environments, final strategies without tags (HbsNew.GetFilteredStrategies), and
-// the fork's per-host calls.
+// What is lost when it dies: heartbeats of the last second, which agents repeat
+// each minute. Judges go on with the book they have.
+//
+// Not there yet: final strategies without tags (HbsNew.GetFilteredStrategies), and the
+// fork's per-host calls.
 package hbs

@@ -73,13 +73,13 @@ func New(cfg Config, deps Deps) (*HBS, error) {
 	}
 	h.keeper = newKeeper(deps.Portal, &cfg, loc, h.log, h.now)
 	h.beats = &heartbeats{
-		hosts: deps.Portal, join: cfg.AutoGroup, only: cfg.Hosts != "", added: h.keeper.touch, log: h.log, now: h.now,
+		hosts: deps.Portal, join: cfg.AutoGroup, only: cfg.Hosts != "", added: h.keeper.added, log: h.log, now: h.now,
 		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{},
 	}
 	h.count()
 	if cfg.Redis.Enabled {
 		r := &redis{pool: deps.Redis}
-		h.beats.beats = r
+		h.beats.beats, h.keeper.shelf = r, r
 		if cfg.Liveness.Enabled {
 			if h.live, err = h.newLiveness(r); err != nil {
 				return nil, fmt.Errorf("hbs: %w", err)

@@ -22,19 +22,24 @@ type memory struct {
 	rows  portal.RuleRows
 	err   error
 	reads int
+	stall chan struct{} // when set, rows are handed out once it is closed
 	saved []portal.HostReport
 	known map[string]bool
 }
 
 func (m *memory) RuleRows(context.Context) (*portal.RuleRows, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.reads++
-	if m.err != nil {
-		return nil, m.err
-	}
-	r := m.rows
+	r, err, stall := m.rows, m.err, m.stall
+	m.stall = nil
 	r.Strategies, r.GroupHosts = slices.Clone(r.Strategies), slices.Clone(r.GroupHosts)
+	m.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
+	if err != nil {
+		return nil, err
+	}
 	return &r, nil
 }
 

@@ -54,6 +54,36 @@ func (r *redis) Lease(ctx context.Context, ttl time.Duration) (bool, error) {
 	return r.lock != nil, err
 }
 
+// leadTTL is how long the lock of the hbs that compiles lasts without it: with the wait
+// of the others, rules wait 12 seconds at most for who takes over.
+const leadTTL = 9 * time.Second
+
+// Lead runs fn while no other hbs does.
+func (r *redis) Lead(ctx context.Context, fn func(ctx context.Context, generation int64) error) error {
+	return r.pool.LeadFenced(ctx, redisx.HBSLock, redisx.HBSGeneration, leadTTL, fn)
+}
+
+// Publish says which rules are in force; false when another hbs leads by now.
+func (r *redis) Publish(ctx context.Context, generation int64, rules redisx.Rules, body func() []byte) (bool, error) {
+	return r.pool.PublishRules(ctx, generation, rules, body)
+}
+
+// InForce returns which rules were published last.
+func (r *redis) InForce(ctx context.Context) (redisx.Rules, error) { return r.pool.RulesInForce(ctx) }
+
+// Body returns rules that were published.
+func (r *redis) Body(ctx context.Context, version string) ([]byte, error) {
+	return r.pool.RulesBody(ctx, version)
+}
+
+// Changed tells every hbs that rows of the portal changed.
+func (r *redis) Changed(ctx context.Context) error { return r.pool.RulesChanged(ctx, "hbs") }
+
+// Watch calls fn when rules are published, and when they can be heard of again.
+func (r *redis) Watch(ctx context.Context, fn func()) error {
+	return r.pool.Subscribe(ctx, redisx.HBSBook, fn, func([]byte) { fn() })
+}
+
 // watch calls touch when api says that the rules changed, and each time that Redis
 // can be heard again after it was not.
 func (r *redis) watch(ctx context.Context, touch func(), log *slog.Logger) error {
