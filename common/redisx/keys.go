@@ -49,6 +49,9 @@ const (
 
 	// AlarmDealer is the lock of the alarm that deals events out to the parts.
 	AlarmDealer = "{alarm}:dealer"
+
+	// NodataSender is the lock of the nodata that sends; the others stand by.
+	NodataSender = "{falcon:nodata}:sender"
 )
 
 // Part is the list of events of one part of all event ids: written by the alarm that
