@@ -80,7 +80,7 @@ func (n *Nodata) collect(ctx context.Context) int {
 		ask = append(ask, &model.GraphLastParam{Endpoint: s.Endpoint, Counter: s.Counter()})
 	}
 	n.mu.Unlock()
-	var answers, failed atomic.Int64
+	var answers atomic.Int64
 	var lastErr atomic.Pointer[error]
 	parts := slices.Collect(slices.Chunk(ask, n.cfg.batch()))
 	inParallel(ctx, n.cfg.concurrent(), parts, func(part []*model.GraphLastParam) {
@@ -88,7 +88,7 @@ func (n *Nodata) collect(ctx context.Context) int {
 		answers.Add(int64(n.take(got)))
 		if err != nil && ctx.Err() == nil {
 			lastErr.Store(&err)
-			if failed.Add(1); len(got) == 0 {
+			if len(got) == 0 {
 				n.askFailed.Add("failed", len(part))
 			} else {
 				n.askFailed.Add("unanswered", max(0, len(part)-len(got)))
@@ -98,15 +98,19 @@ func (n *Nodata) collect(ctx context.Context) int {
 	if ctx.Err() != nil {
 		return int(answers.Load())
 	}
-	switch err := lastErr.Load(); {
-	case err == nil:
-		n.trouble.clear("ask for last points")
-	case answers.Load() == 0:
+	err := lastErr.Load()
+	blind := err != nil && answers.Load() == 0
+	n.blind.Store(blind)
+	switch {
+	case blind:
 		n.trouble.set(n.log, "nothing is known of the series: none is judged", "ask for last points", *err)
-	default:
+	case err != nil:
 		// Series that nobody answers for are not judged; the others are.
 		n.trouble.clear("ask for last points")
-		n.log.Warn("some last points did not come", "n", failed.Load(), "err", *err)
+		n.partly.set(n.log, "some last points did not come", "ask for last points", *err)
+	default:
+		n.trouble.clear("ask for last points")
+		n.partly.clear("ask for last points")
 	}
 	n.collected.Add(int(answers.Load()))
 	n.collectRuns.Add(1)

@@ -24,7 +24,7 @@
 // Two may run side by side with the same Redis (redis.enabled): one sends, by a lock. The
 // other collects and judges as well, and keeps what it would have sent of the last two
 // minutes: when it takes the lock over it sends that first. A mock that comes twice has
-// the same time and value, and graph keeps one.
+// the same time and value, and graph keeps one. One whose api is away leaves the lock.
 //
 // Ports: HTTP 6090.
 //

@@ -165,3 +165,34 @@ func TestTheLockIsLeftInOrder(t *testing.T) {
 		t.Errorf("the lock is not free: %v", err)
 	}
 }
+
+// One whose api is away leaves the lock to the other, and takes it when that one dies and
+// its api is back.
+func TestWhoKnowsNothingLeavesTheLock(t *testing.T) {
+	server := testkit.Redis(t)
+	a := startInstance(t, server.Addr())
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if !a.sends.Load() {
+			return errors.New("it does not send")
+		}
+		return nil
+	})
+	b := startInstance(t, server.Addr())
+	a.w.set(func(w *world) { w.down = errors.New("connection refused") })
+	a.collect(t.Context())
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if a.sends.Load() || !b.sends.Load() {
+			return fmt.Errorf("the blind one sends: %v, the other: %v", a.sends.Load(), b.sends.Load())
+		}
+		return nil
+	})
+	a.w.set(func(w *world) { w.down = nil })
+	a.collect(t.Context())
+	b.stop()
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if !a.sends.Load() {
+			return errors.New("nobody sends")
+		}
+		return nil
+	})
+}

@@ -54,7 +54,9 @@ type Nodata struct {
 
 	ready   atomic.Bool
 	sends   atomic.Bool
-	trouble trouble
+	blind   atomic.Bool // the last round of questions had no answer at all
+	trouble trouble     // of everything
+	partly  trouble     // of some series
 
 	stats                                                         *stat.Set
 	rowsRuns, collectRuns, collected, judgeRuns, sendRuns         *stat.Counter
@@ -133,6 +135,30 @@ func (n *Nodata) Run(ctx context.Context) error {
 		g.Go("redis", func(ctx context.Context) error { return run.Every(ctx, n.lease, n.askRedis) })
 	}
 	return g.Wait()
+}
+
+// lead sends: always, or while this nodata has the lock. One whose api is away leaves the
+// lock to another, who may have a better one; what waits it sends before.
+func (n *Nodata) lead(life context.Context) error {
+	if n.deps.Redis == nil {
+		return n.send(life, life)
+	}
+	return n.deps.Redis.Lead(life, redisx.NodataSender, n.lease, func(ctx context.Context) error {
+		if n.blind.Load() {
+			return nil
+		}
+		g := run.New(ctx)
+		g.Go("send", func(ctx context.Context) error { return n.send(ctx, life) })
+		g.Go("blind", func(ctx context.Context) error {
+			for run.Sleep(ctx, n.lease/2) {
+				if n.blind.Load() && n.out.len() == 0 {
+					break
+				}
+			}
+			return nil
+		})
+		return g.Wait()
+	})
 }
 
 // firstRows is the pause between two tries to read the first rows.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"falcon/common/httpx"
-	"falcon/common/redisx"
 	"falcon/common/run"
 )
 
@@ -19,14 +18,6 @@ const (
 	maxTries = 8
 	maxPause = 30 * time.Second
 )
-
-// lead sends: always, or while this nodata has the lock.
-func (n *Nodata) lead(life context.Context) error {
-	if n.deps.Redis == nil {
-		return n.send(life, life)
-	}
-	return n.deps.Redis.Lead(life, redisx.NodataSender, n.lease, func(ctx context.Context) error { return n.send(ctx, life) })
-}
 
 // send posts what is in the outbox until ctx ends. When that is since life has ended, it
 // posts what is left within the drain.
