@@ -411,6 +411,9 @@ func TestMocksThatAreLostAreCounted(t *testing.T) {
 		w.rows = []portal.Nodata{{ID: 1, Obj: "h1\nh2", ObjType: "host", Metric: "m", DsType: "GAUGE", Step: 3600, Mock: -1}}
 		live(t, w, nil, func(n *Nodata, stop func()) {
 			at(3 * time.Minute)
+			if got := n.sent.Get(); got != 2-n.dropped.Sum() {
+				t.Errorf("%s: %d are counted as sent, dropped %v", tc.name, got, n.dropped.All())
+			}
 			if got := n.dropped.All(); !maps.Equal(got, tc.want) || len(w.pushes) != tc.pushes {
 				t.Errorf("%s: dropped %v in %d pushes, want %v in %d", tc.name, got, len(w.pushes), tc.want, tc.pushes)
 			}

@@ -196,8 +196,13 @@ func TestTheNextTransferIsTried(t *testing.T) {
 	if sent := n.sendOnce(t.Context()); sent != 1 || n.retries.Get() != 1 {
 		t.Errorf("%d sent, %d retries", sent, n.retries.Get())
 	}
-	if got := <-took; got != `[{"metric":"m","endpoint":"h1","timestamp":60,"step":60,"value":1.5,"counterType":"GAUGE","tags":"a=1"}]` {
-		t.Errorf("took %s", got)
+	select {
+	case got := <-took:
+		if want := `[{"metric":"m","endpoint":"h1","timestamp":60,"step":60,"value":1.5,"counterType":"GAUGE","tags":"a=1"}]`; got != want {
+			t.Errorf("took %s, want %s", got, want)
+		}
+	default:
+		t.Error("the transfer that is there took nothing")
 	}
 }
 
