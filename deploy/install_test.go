@@ -269,6 +269,7 @@ func TestThreeNodes(t *testing.T) {
 		{"judge", []string{"falcon-redis:6379", "node-1:6030", "node-2:6030", "node-3:6030"}},
 		{"hbs", []string{"falcon-mysql:3306)/falcon_portal", "falcon-redis:6379", "node-1:8433", "node-2:8433", "node-3:8433"}},
 		{"alarm", []string{"falcon-mysql:3306)/alarms", "falcon-mysql:3306)/falcon_portal", "falcon-mysql:3306)/uic", "falcon-redis:6379"}},
+		{"nodata", []string{"falcon-mysql:3306)/falcon_portal", "falcon-redis:6379"}},
 		{"api", []string{"falcon-mysql:3306)/alarms", "falcon-mysql:3306)/falcon_portal", "falcon-mysql:3306)/uic", "falcon-mysql:3306)/graph", "falcon-mysql:3306)/dashboard", "falcon-redis:6379", "node-1:6070", "node-2:6070", "node-3:6070"}},
 		{"dashboard", nil},
 	} {

@@ -135,6 +135,7 @@ func TestNginxBeforeFalconUp(t *testing.T) {
 		"judge": {"rpc": {"enabled": true, "listen": ":0"}, "http": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
+		"nodata": {"http": {"enabled": true, "listen": ":0"}},
 		"api": {"web_port": ":0", "trusted_proxies": ["127.0.0.1"]}
 	}`, 0o644)
 	bin, _ := programs(t)

@@ -58,6 +58,7 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 	  "alarm": {"http": {"enabled": true, "listen": ":0"}},
+	  "nodata": {"http": {"enabled": true, "listen": ":0"}},
 	  "api": {"web_port": ":0"}
 	}
 JSON

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -27,6 +29,38 @@ func (db *DB) HostNamesOfGroups(ctx context.Context, match []Pattern, limit int)
 	err := db.Portal.read.SelectContext(ctx, &names, db.Portal.limited(ctx, "SELECT DISTINCT host.hostname FROM grp JOIN grp_host ON grp_host.grp_id = grp.id"+
 		" JOIN host ON host.id = grp_host.host_id"+where.sql()+" ORDER BY host.hostname LIMIT ?"), append(where.args, max(limit, 1))...)
 	return names, err
+}
+
+// WorkingHosts returns the hosts of groups that are not in maintenance at the moment at,
+// by the names of the groups as they are given and ordered by id. A group that has no
+// such host, or is not there, has no entry.
+func (db *DB) WorkingHosts(ctx context.Context, groups []string, at time.Time) (map[string][]RuleHost, error) {
+	given := map[string][]string{} // spellings, by the folded name
+	for _, g := range groups {
+		if f := fold(g); !slices.Contains(given[f], g) {
+			given[f] = append(given[f], g)
+		}
+	}
+	hosts := map[string][]RuleHost{}
+	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(given)), maxMarks) {
+		var rows []struct {
+			Group string `db:"grp_name"`
+			RuleHost
+		}
+		err := db.Portal.read.SelectContext(ctx, &rows, "SELECT DISTINCT grp.grp_name, host.id, host.hostname, host.maintain_begin, host.maintain_end"+
+			" FROM grp JOIN grp_host ON grp_host.grp_id = grp.id JOIN host ON host.id = grp_host.host_id"+
+			" WHERE grp.grp_name IN ("+marks(len(chunk))+") AND NOT (host.maintain_begin <= ? AND host.maintain_end >= ?) ORDER BY host.id",
+			append(anys(chunk), at.Unix(), at.Unix())...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			for _, g := range given[fold(r.Group)] {
+				hosts[g] = append(hosts[g], r.RuleHost)
+			}
+		}
+	}
+	return hosts, nil
 }
 
 // HostGroups returns the groups of a host, ordered by id.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestSetGroupHosts(t *testing.T) {
@@ -177,6 +178,46 @@ func TestHostNamesOfGroups(t *testing.T) {
 		} {
 			if got := fmt.Sprint(must[[]string](t)(db.HostNamesOfGroups(ctx, tc.match, tc.limit))); got != tc.want {
 				t.Errorf("HostNamesOfGroups(%v, %d)\n got %s\nwant %s", tc.match, tc.limit, got, tc.want)
+			}
+		}
+	})
+}
+
+func TestWorkingHosts(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		runSQL(t, db,
+			"INSERT INTO host (id, hostname, maintain_begin, maintain_end) VALUES (1, 'h1', 0, 0), (2, 'h2', 100, 200), (3, 'h3', 0, 0)",
+			"INSERT INTO grp (id, grp_name) VALUES (5, 'Web'), (6, 'db'), (7, 'empty')",
+			"INSERT INTO grp_host (grp_id, host_id) VALUES (5, 2), (5, 1), (5, 1), (6, 2), (6, 3)",
+		)
+		for _, tc := range []struct {
+			at     int64
+			groups string
+			want   string
+		}{
+			{99, "Web db", "db:[h2 h3] Web:[h1 h2]"},
+			{100, "Web db", "db:[h3] Web:[h1]"},
+			{200, "Web", "Web:[h1]"},
+			{201, "Web", "Web:[h1 h2]"},
+			{99, "web WEB empty none", "WEB:[h1 h2] web:[h1 h2]"},
+			{99, "", ""},
+		} {
+			got, err := db.WorkingHosts(t.Context(), strings.Fields(tc.groups), time.Unix(tc.at, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all []string
+			for _, g := range []string{"db", "WEB", "Web", "web", "empty", "none"} {
+				var names []string
+				for _, h := range got[g] {
+					names = append(names, h.Name)
+				}
+				if len(names) > 0 {
+					all = append(all, fmt.Sprint(g, ":", names))
+				}
+			}
+			if s := strings.Join(all, " "); s != tc.want || len(got) != len(all) {
+				t.Errorf("WorkingHosts(%s) at %d: %s of %v, want %s", tc.groups, tc.at, s, got, tc.want)
 			}
 		}
 	})

@@ -60,6 +60,9 @@ const (
 
 	// AlarmDealer is the lock of the alarm that deals events out to the parts.
 	AlarmDealer = "{alarm}:dealer"
+
+	// NodataSender is the lock of the nodata that sends; the others stand by.
+	NodataSender = "{falcon:nodata}:sender"
 )
 
 // HBSRules is a string, the rules of a version in the form of modules/hbs: written by the

@@ -75,16 +75,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{cfg: cfg, deps: deps, log: deps.Log, stats: stat.New("api")}
 	if deps.Graphs == nil {
-		secure, err := cfg.Graphs.TLS.Config("graphs")
-		if err != nil {
-			return nil, fmt.Errorf("api: %w", err)
-		}
-		client, err := graphs.New(graphs.Options{
-			TLS:     secure,
-			Cluster: cfg.Graphs.Cluster, Replicas: cfg.Graphs.Replicas, Hash: cfg.Graphs.RingHash,
-			MaxConns: cfg.Graphs.MaxConns, MaxIdle: cfg.Graphs.MaxIdle,
-			DialTimeout: cfg.Graphs.ConnTimeout.D(), CallTimeout: cfg.Graphs.CallTimeout.D(), Log: deps.Log,
-		})
+		client, err := cfg.Graphs.Client(deps.Log)
 		if err != nil {
 			return nil, fmt.Errorf("api: %w", err)
 		}

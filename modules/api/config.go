@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/common/ring"
+	"falcon/modules/api/graphs"
 )
 
 // Config is api's configuration. The keys of stock keep their names and units
@@ -302,6 +304,18 @@ func (g *Graphs) validate(wrong func(string, ...any)) {
 	if g.MaxConns < 0 || g.MaxIdle < 0 || g.Replicas < 0 || g.ConnTimeout.D() <= 0 || g.CallTimeout.D() <= 0 {
 		wrong("graphs: conn_timeout and call_timeout must be above 0, the other numbers not below")
 	}
+}
+
+// Client returns a client of the nodes; it opens nothing, and its owner closes it.
+func (g *Graphs) Client(log *slog.Logger) (*graphs.Client, error) {
+	secure, err := g.TLS.Config("graphs")
+	if err != nil {
+		return nil, err
+	}
+	return graphs.New(graphs.Options{
+		TLS: secure, Cluster: g.Cluster, Replicas: g.Replicas, Hash: g.RingHash, MaxConns: g.MaxConns, MaxIdle: g.MaxIdle,
+		DialTimeout: g.ConnTimeout.D(), CallTimeout: g.CallTimeout.D(), Log: log,
+	})
 }
 
 // Portal returns what the portal is opened with: all in MySQL or all in files. In

@@ -19,6 +19,7 @@ import (
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	"falcon/modules/nodata"
 	"falcon/modules/transfer"
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 	Judge    judge.Config    `json:"judge"`
 	HBS      hbs.Config      `json:"hbs"`
 	Alarm    alarm.Config    `json:"alarm"`
+	Nodata   nodata.Config   `json:"nodata"`
 	API      api.Config      `json:"api"`
 }
 
@@ -56,7 +58,7 @@ type Config struct {
 func DefaultConfig() Config {
 	c := Config{
 		Base: daemon.DefaultBase(), Data: "./data", Listen: "127.0.0.1",
-		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), Judge: judge.DefaultConfig(), HBS: hbs.DefaultConfig(), Alarm: alarm.DefaultConfig(), API: api.DefaultConfig(),
+		Agent: agent.DefaultConfig(), Transfer: transfer.DefaultConfig(), Graph: graph.DefaultConfig(), Judge: judge.DefaultConfig(), HBS: hbs.DefaultConfig(), Alarm: alarm.DefaultConfig(), Nodata: nodata.DefaultConfig(), API: api.DefaultConfig(),
 	}
 	c.Agent.HTTP.Listen = ":1988"
 	c.Agent.Transfer.Interval = conf.Seconds(10 * time.Second)
@@ -69,11 +71,13 @@ func DefaultConfig() Config {
 	c.HBS.Listen, c.HBS.HTTP.Listen = ":6030", ":6031"
 	c.HBS.AutoGroup = GroupOfAll
 	c.Alarm.HTTP.Listen = ":9912"
+	c.Nodata.HTTP.Listen = ":6090"
 	c.API.Listen = ":8080"
 	// Empty folders and addresses of neighbours are filled in by Wired.
 	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
 	c.Alarm.Redis.Addr, c.Alarm.API.Dashboard, c.API.Redis.Addr, c.API.HBS.Addr, c.API.Alarm.Addr = "", "", "", "", ""
+	c.Nodata.Rows.Dir, c.Nodata.PlusAPI.Addr, c.Nodata.Sender.TransferAddr, c.Nodata.Redis.Addr = "", "", "", ""
 	c.Transfer.Spool.Dir, c.Judge.Data, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.Alarm.DB.Dir, c.API.DB.Dir = "", "", "", "", "", "", ""
 	return c
 }
@@ -104,6 +108,7 @@ func (c *Config) places() []place {
 		{"hbs.listen", &c.HBS.Listen, true, &c.HBS.Listener},
 		{"hbs.http.listen", &c.HBS.HTTP.Listen, c.HBS.HTTP.Enabled, &c.HBS.HTTP},
 		{"alarm.http.listen", &c.Alarm.HTTP.Listen, c.Alarm.HTTP.Enabled, &c.Alarm.HTTP},
+		{"nodata.http.listen", &c.Nodata.HTTP.Listen, c.Nodata.HTTP.Enabled, &c.Nodata.HTTP},
 		{"api.web_port", &c.API.Listen, true, nil},
 	}
 }
@@ -124,6 +129,7 @@ func (c *Config) Wired() Config {
 	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.HBS.DBDir, filepath.Join(w.Data, "portal"))
 	fill(&w.Alarm.DB.Dir, filepath.Join(w.Data, "portal"))
+	fill(&w.Nodata.Rows.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.API.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.Log.File, filepath.Join(w.Data, "logs", "falcon.log"))
 	if w.MySQL != "" {
@@ -139,6 +145,7 @@ func (c *Config) Wired() Config {
 			}
 		}
 		w.Alarm.Alarms.Addr, w.Alarm.DB.Portal, w.Alarm.DB.UIC = w.API.DB.Alarms, w.API.DB.Portal, w.API.DB.UIC
+		w.Nodata.Rows.DSN = w.API.DB.Portal
 	}
 	for _, p := range w.places() {
 		if host, port, err := net.SplitHostPort(*p.addr); err == nil && host == "" {
@@ -160,6 +167,8 @@ func (c *Config) Wired() Config {
 	fill(&w.Alarm.API.Dashboard, "http://"+loopback(w.API.Listen))
 	fill(&w.API.HBS.Addr, "http://"+loopback(w.HBS.HTTP.Listen))
 	fill(&w.API.Alarm.Addr, "http://"+loopback(w.Alarm.HTTP.Listen))
+	fill(&w.Nodata.PlusAPI.Addr, "http://"+loopback(w.API.Listen))
+	fill(&w.Nodata.Sender.TransferAddr, loopback(w.Transfer.HTTP.Listen))
 	fill(&w.Agent.Heartbeat.Addr, loopback(w.HBS.Listen))
 	if len(w.HBS.Liveness.Transfers) == 0 {
 		w.HBS.Liveness.Transfers = []string{loopback(w.Transfer.RPC.Listen)}
@@ -191,6 +200,9 @@ func (c *Config) redises() (all []*redisx.Config) {
 		all = append(all, &c.API.Redis.Config)
 	}
 	all = append(all, &c.Alarm.Redis.Config)
+	if c.Nodata.Redis.Enabled {
+		all = append(all, &c.Nodata.Redis.Config)
+	}
 	if c.Judge.Alarm.Enabled {
 		all = append(all, &c.Judge.Alarm.Redis)
 	}
@@ -258,7 +270,7 @@ func (c *Config) Validate() error {
 	for _, s := range []struct {
 		name string
 		conf.Config
-	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"api", &w.API}} {
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"nodata", &w.Nodata}, {"api", &w.API}} {
 		if err := s.Validate(); err != nil {
 			errs = append(errs, prefixed(s.name, err)...)
 		}
@@ -281,7 +293,7 @@ func prefixed(section string, err error) (out []error) {
 func (c *Config) Retired() map[string]string {
 	all := map[string]string{}
 	for section, keys := range map[string]map[string]string{
-		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "judge": c.Judge.Retired(), "hbs": c.HBS.Retired(), "alarm": c.Alarm.Retired(), "api": c.API.Retired(),
+		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "judge": c.Judge.Retired(), "hbs": c.HBS.Retired(), "alarm": c.Alarm.Retired(), "nodata": c.Nodata.Retired(), "api": c.API.Retired(),
 	} {
 		for k, why := range keys {
 			all[section+"."+k] = why

@@ -14,6 +14,7 @@ import (
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	"falcon/modules/nodata"
 	"falcon/modules/transfer"
 )
 
@@ -24,8 +25,8 @@ func TestShippedFiles(t *testing.T) {
 	ignoreNothing(&a)
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
-	l, gw := alarm.DefaultConfig(), transfer.GatewayConfig()
-	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	l, n, gw := alarm.DefaultConfig(), nodata.DefaultConfig(), transfer.GatewayConfig()
+	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "nodata.json": &n, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +113,8 @@ func TestWired(t *testing.T) {
 		{"where the links in mails lead", w.Alarm.API.Dashboard, "http://127.0.0.1:8080"},
 		{"whom api asks for the rules of a host", w.API.HBS.Addr, "http://127.0.0.1:6031"},
 		{"whom api asks to try a channel", w.API.Alarm.Addr, "http://127.0.0.1:9912"},
+		{"nodata's transfer", w.Nodata.Sender.TransferAddr, "127.0.0.1:6060"},
+		{"nodata's rows", w.Nodata.Rows.DSN.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
 		{"the database alarms", w.API.DB.Alarms.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"alarm's", w.Alarm.Alarms.Addr.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"the database uic", w.API.DB.UIC.Reveal(), "u:p@tcp(db:3306)/uic?loc=Local&parseTime=true"},

@@ -2,7 +2,7 @@
 // only package that knows them all.
 //
 //	agent ──> transfer ──> graph <── api (with the dashboard at /)
-//	   └────> hbs ──> portal, Redis
+//	   └────> hbs ──> portal, Redis    graph ──> nodata ──> transfer
 //
 // Start: the data folder is locked, every listener is opened, the stores are
 // brought to their schema, then everything starts at once; no order exists. Stop:
@@ -10,6 +10,6 @@
 //
 // Data folder: portal/ (SQLite), graph/, spool/, redis/, logs/, root-password, LOCK.
 //
-// Not there yet: judge, plus_judge, alarm, nodata and poly_metric, which will
-// run here by default, and apiproxy and gateway, which will not.
+// Not there yet: plus_judge and poly_metric, which will run here by default, and
+// apiproxy and gateway, which will not.
 package fleet

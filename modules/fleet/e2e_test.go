@@ -139,6 +139,7 @@ func onAnyPort(t testing.TB, dir string) string {
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
+		"nodata": {"http": {"enabled": true, "listen": ":0"}},
 		"api": {"web_port": ":0"}
 	}`), 0o600)
 	if err != nil {

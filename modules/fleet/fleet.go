@@ -16,15 +16,18 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/modules/agent"
 	"falcon/modules/alarm"
 	"falcon/modules/api"
+	"falcon/modules/api/graphs"
 	"falcon/modules/dashboard"
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	"falcon/modules/nodata"
 	"falcon/modules/transfer"
 )
 
@@ -196,9 +199,15 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		}
 	}
 
+	cfg.Nodata.Sender.TransferAddr = strings.Join(at.instead(strings.Split(cfg.Nodata.Sender.TransferAddr, ","), f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"), ",")
+
 	// One pool for each address: daemons that share a Redis share its connections.
 	pools := map[string]*redisx.Pool{}
+	var points *graphs.Client
 	closeAll = func() {
+		if points != nil {
+			points.Close()
+		}
 		for _, p := range pools {
 			_ = p.Close() // nobody uses it any more
 		}
@@ -221,8 +230,13 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		return pools[at]
 	}
 	forHBS, forAlarm, forAPI := pool(cfg.HBS.Redis.Config, cfg.HBS.Redis.Enabled), pool(cfg.Alarm.Redis.Config, true), pool(cfg.API.Redis.Config, cfg.API.Redis.Enabled)
+	forNodata := pool(cfg.Nodata.Redis.Config, cfg.Nodata.Redis.Enabled)
 	if err != nil {
 		return nil, closeAll, err
+	}
+	// api and nodata ask the graphs with one client, and so by one ring.
+	if points, err = cfg.API.Graphs.Client(log("api")); err != nil {
+		return nil, closeAll, fmt.Errorf("api: %w", err)
 	}
 	a, err1 := agent.New(cfg.Agent, agent.Deps{Log: log("agent"), HTTP: at.take("agent.http.listen")})
 	t, err2 := transfer.New(cfg.Transfer, transfer.Deps{Log: log("transfer"), RPC: at.take("transfer.rpc.listen"), HTTP: at.take("transfer.http.listen"), Socket: at.take("transfer.socket.listen")})
@@ -231,18 +245,40 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	h, err6 := hbs.New(cfg.HBS, hbs.Deps{Log: log("hbs"), Portal: db, Redis: forHBS, RPC: at.take("hbs.listen"), HTTP: at.take("hbs.http.listen")})
 	l, err8 := alarm.New(cfg.Alarm, alarm.Deps{Log: log("alarm"), DB: db, Redis: forAlarm, Listener: at.take("alarm.http.listen")})
 	page, err4 := dashboard.Handler()
-	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Redis: forAPI, Dashboard: page})
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8); err != nil {
+	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Graphs: points, Redis: forAPI, Dashboard: page})
+	n, err9 := nodata.New(cfg.Nodata, nodata.Deps{Log: log("nodata"), Rows: db, Points: lastPoints{points}, Redis: forNodata, Listener: at.take("nodata.http.listen")})
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9); err != nil {
 		return nil, closeAll, err
 	}
 	return []stage{
-		{"agent": a.Run},
+		{"agent": a.Run, "nodata": n.Run},
 		{"hbs": h.Run}, // it, too, sends points to transfer
 		{"transfer": t.Run},
 		{"graph": g.Run, "judge": j.Run},
 		{"alarm": l.Run},
 		{"api": p.Run},
 	}, closeAll, nil
+}
+
+// lastPoints is what nodata needs of the graphs.
+type lastPoints struct{ graphs *graphs.Client }
+
+func (p lastPoints) LastPoints(ctx context.Context, series []*model.GraphLastParam) ([]*model.GraphLastResp, error) {
+	answers, failed := p.graphs.LastBatch(ctx, series)
+	known := answers[:0]
+	for i, a := range answers {
+		if a != nil {
+			a.Endpoint, a.Counter = series[i].Endpoint, series[i].Counter
+			if a.Value == nil {
+				a.Value = &model.RRDData{} // no point
+			}
+			known = append(known, a)
+		}
+	}
+	if len(failed) > 0 {
+		return known, fmt.Errorf("graphs that did not answer: %s", strings.Join(failed, ", "))
+	}
+	return known, nil
 }
 
 func (f *Fleet) started(at *endpoints, password, file string) Started {

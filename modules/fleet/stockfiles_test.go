@@ -28,8 +28,8 @@ const inNamespace = "FALCON_TEST_NAMESPACE"
 
 // Stock's own files start our daemons as they are: `-c cfg.json` in the folder of each,
 // on stock's ports, with the stores on theirs, in a network of their own. A point that
-// the agent was given is in a chart, one by the gateway, too, and an alarm reaches
-// stock's gateway for mails. Then the files of its fork do.
+// the agent was given is in a chart, one by the gateway, too, an alarm reaches stock's
+// gateway for mails, and a silent host gets the value of its row. Then the files of its fork do.
 func TestStockFilesInTheirPlace(t *testing.T) {
 	if os.Getenv(inNamespace) != "" {
 		stockFleet(t)
@@ -58,12 +58,12 @@ func TestStockFilesInTheirPlace(t *testing.T) {
 	}
 }
 
-var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "agent"}
+var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "nodata", "agent"}
 
 // stockPages are where stock has the health of each.
 var stockPages = map[string]string{
 	"agent": "127.0.0.1:1988", "transfer": "127.0.0.1:6060", "gateway": "127.0.0.1:16060", "graph": "127.0.0.1:6071",
-	"judge": "127.0.0.1:6081", "hbs": "127.0.0.1:6031", "alarm": "127.0.0.1:9912", "api": "127.0.0.1:8080",
+	"judge": "127.0.0.1:6081", "hbs": "127.0.0.1:6031", "alarm": "127.0.0.1:9912", "nodata": "127.0.0.1:6090", "api": "127.0.0.1:8080",
 }
 
 func stockFleet(t *testing.T) {
@@ -140,6 +140,8 @@ func stockFleet(t *testing.T) {
 		t.Error("no mail within 20 s")
 	}
 	root.wantCase(5*time.Second, "room-a", "PROBLEM")
+	// nodata asks the api with the token that both files have.
+	silentHost(t, root, "127.0.0.1:6090", "http://127.0.0.1:1988/v1/push?wait=1")
 
 	// A stock client of each port gets an answer.
 	for addr, method := range map[string]string{"127.0.0.1:8433": "Transfer.Ping", "127.0.0.1:18433": "Transfer.Ping"} {

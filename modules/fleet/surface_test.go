@@ -23,6 +23,7 @@ import (
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	"falcon/modules/nodata"
 	"falcon/modules/transfer"
 )
 
@@ -171,6 +172,7 @@ func probeConfig(daemon, key string) (string, error) {
 		"judge":    func() conf.Config { c := judge.DefaultConfig(); return &c },
 		"hbs":      func() conf.Config { c := hbs.DefaultConfig(); return &c },
 		"alarm":    func() conf.Config { c := alarm.DefaultConfig(); return &c },
+		"nodata":   func() conf.Config { c := nodata.DefaultConfig(); return &c },
 		"api":      func() conf.Config { c := api.DefaultConfig(); return &c },
 	}[daemon]
 	if !ok {

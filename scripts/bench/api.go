@@ -28,6 +28,7 @@ func (b *bench) up(ctx context.Context) (p *process, at map[string]string, err e
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
+		"nodata": {"http": {"enabled": true, "listen": ":0"}},
 		"api": {"web_port": ":0"}
 	}`), 0o600)
 	if err != nil {
