@@ -149,13 +149,14 @@ func (m *PolyMetric) take(ctx context.Context) error {
 		return m.deps.Redis.Lead(ctx, redisx.Aggregators(first, last), m.cfg.Redis.Lease.D(), m.follow)
 	})
 	g.Go("redis", func(ctx context.Context) error {
-		return run.Every(ctx, m.cfg.Redis.Lease.D(), func(ctx context.Context) {
-			if err := m.deps.Redis.Ping(ctx); err != nil && ctx.Err() == nil {
-				m.trouble.set(m.log, "nobody works the rows while Redis is away", "ask Redis for the lock", err)
-			} else {
+		for again := true; again; again = run.Sleep(ctx, m.cfg.Redis.Lease.D()) {
+			if err := m.deps.Redis.Ping(ctx); err == nil {
 				m.trouble.clear("ask Redis for the lock")
+			} else if ctx.Err() == nil {
+				m.trouble.set(m.log, "nobody works the rows while Redis is away", "ask Redis for the lock", err)
 			}
-		})
+		}
+		return nil
 	})
 	return g.Wait()
 }

@@ -40,7 +40,8 @@ func (p *pushAPI) Push(ctx context.Context, items []*model.MetricValue) error {
 }
 
 const (
-	pushBatch = 200 // items a request, as in stock
+	pushBatch = 200                    // items a request, as in stock
+	gather    = 200 * time.Millisecond // how long the first of a batch waits for others
 	firstWait = 200 * time.Millisecond
 	longWait  = 10 * time.Second
 )
@@ -74,18 +75,15 @@ func (m *PolyMetric) push(item *model.MetricValue) {
 
 // handOn empties the queue until ctx ends, and after that for as long as hard lasts.
 func (m *PolyMetric) handOn(ctx, hard context.Context) {
-	for {
-		batch := m.queue.Take(nil, pushBatch)
-		if len(batch) > 0 {
-			m.handOver(ctx, hard, batch)
-			continue
-		}
+	for ended := false; !ended; {
 		select {
 		case <-m.queue.Ready():
+			pause(ctx, hard, gather) // rows have their turns one by one
 		case <-ctx.Done():
-			if m.queue.Len() == 0 {
-				return
-			}
+			ended = true
+		}
+		for batch := m.queue.Take(nil, pushBatch); len(batch) > 0; batch = m.queue.Take(nil, pushBatch) {
+			m.handOver(ctx, hard, batch)
 		}
 	}
 }

@@ -114,7 +114,7 @@ func TestAFullQueue(t *testing.T) {
 		m, _, stop := w.start(t, func(c *Config, _ *Deps) { c.Push.Queue = 250 })
 		defer stop()
 		queued(m, 1, same)
-		wait(time.Millisecond) // the first is under way
+		wait(time.Second) // the first is under way
 		queued(m, 300, same)
 		w.locked(func() { delete(w.away, "sink") })
 		wait(time.Minute)
