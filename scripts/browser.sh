@@ -58,7 +58,8 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 	  "alarm": {"http": {"enabled": true, "listen": ":0"}},
-	  "api": {"web_port": ":0"}
+	  "api": {"web_port": ":0"},
+	  "poly_metric": {"http": {"enabled": true, "listen": ":0"}}
 	}
 JSON
 bin/falcon up --data "$work/data" --config "$work/fleet.json" >"$work/falcon.log" 2>&1 &

@@ -14,6 +14,7 @@ import (
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -25,7 +26,8 @@ func TestShippedFiles(t *testing.T) {
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
 	l, gw := alarm.DefaultConfig(), transfer.GatewayConfig()
-	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	pm := polymetric.DefaultConfig()
+	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f, "poly_metric.json": &pm}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +114,9 @@ func TestWired(t *testing.T) {
 		{"where the links in mails lead", w.Alarm.API.Dashboard, "http://127.0.0.1:8080"},
 		{"whom api asks for the rules of a host", w.API.HBS.Addr, "http://127.0.0.1:6031"},
 		{"whom api asks to try a channel", w.API.Alarm.Addr, "http://127.0.0.1:9912"},
+		{"whom poly_metric asks", w.PolyMetric.API.PlusAPI, "http://127.0.0.1:8080"},
+		{"where its results go", w.PolyMetric.API.PushAPI, "http://127.0.0.1:6060/api/push"},
+		{"its database", w.PolyMetric.Database.Addr.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
 		{"the database alarms", w.API.DB.Alarms.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"alarm's", w.Alarm.Alarms.Addr.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"the database uic", w.API.DB.UIC.Reveal(), "u:p@tcp(db:3306)/uic?loc=Local&parseTime=true"},

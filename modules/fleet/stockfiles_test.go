@@ -57,12 +57,13 @@ func TestStockFilesInTheirPlace(t *testing.T) {
 	}
 }
 
-var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "agent"}
+var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "agent", "poly_metric"}
 
 // stockPages are where stock has the health of each.
 var stockPages = map[string]string{
 	"agent": "127.0.0.1:1988", "transfer": "127.0.0.1:6060", "gateway": "127.0.0.1:16060", "graph": "127.0.0.1:6071",
 	"judge": "127.0.0.1:6081", "hbs": "127.0.0.1:6031", "alarm": "127.0.0.1:9912", "api": "127.0.0.1:8080",
+	"poly_metric": "127.0.0.1:6055",
 }
 
 func stockFleet(t *testing.T) {
@@ -106,6 +107,7 @@ func stockFleet(t *testing.T) {
 	root.must("POST", "/api/v1/hostgroup", values{"name": "rooms"}, nil)
 	root.must("POST", "/api/v1/hostgroup/host", values{"hostgroup_id": root.group("rooms"), "hosts": []string{"room-a"}}, nil)
 	root.rule("temperature", "rooms", values{"metric": metric, "func": "all(#1)", "op": ">", "right_value": "30", "note": "too warm"})
+	root.must("POST", "/api/v1/aggregator", values{"hostgroup_id": root.group("rooms"), "numerator": "$(" + metric + ")", "denominator": "$#", "endpoint": "rooms", "metric": "temperature.mean", "tags": "", "step": 60}, nil)
 	// Stock's files name no Redis for api and hbs, which therefore look each minute.
 	testkit.Eventually(t, 90*time.Second, func() error {
 		if all := rulesOf("127.0.0.1:6081", "room-a"); len(all) != 1 {
@@ -139,6 +141,21 @@ func stockFleet(t *testing.T) {
 		t.Error("no mail within 20 s")
 	}
 	root.wantCase(5*time.Second, "room-a", "PROBLEM")
+
+	// The aggregator has looked at its rows within its 55 s, and each has a turn a minute.
+	testkit.Eventually(t, 2*time.Minute, func() error {
+		now := time.Now().Unix()
+		again := item(metric, 40)
+		again["timestamp"] = now
+		push(t, "http://127.0.0.1:1988/v1/push", []values{again})
+		got, err := root.history("rooms", "temperature.mean", now-300, now+60)
+		for _, v := range got {
+			if v == 40 {
+				return nil
+			}
+		}
+		return fmt.Errorf("the mean of the group is %v, %v", got, err)
+	})
 
 	// A stock client of each port gets an answer.
 	for addr, method := range map[string]string{"127.0.0.1:8433": "Transfer.Ping", "127.0.0.1:18433": "Transfer.Ping"} {

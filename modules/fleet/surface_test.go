@@ -23,6 +23,7 @@ import (
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -172,6 +173,8 @@ func probeConfig(daemon, key string) (string, error) {
 		"hbs":      func() conf.Config { c := hbs.DefaultConfig(); return &c },
 		"alarm":    func() conf.Config { c := alarm.DefaultConfig(); return &c },
 		"api":      func() conf.Config { c := api.DefaultConfig(); return &c },
+
+		"poly_metric": func() conf.Config { c := polymetric.DefaultConfig(); return &c },
 	}[daemon]
 	if !ok {
 		return "", fmt.Errorf("no configuration of %s is known", daemon)
