@@ -79,6 +79,46 @@ func eachPortal(t *testing.T, test func(t *testing.T, db *portal.DB)) {
 	})
 }
 
+// A user who may read stock's tables and change nothing is enough.
+func TestPortalOfAReader(t *testing.T) {
+	server := testkit.MySQL(t)
+	name := fmt.Sprintf("falcon_reader_%d", time.Now().UnixNano())
+	admin, err := sql.Open("mysql", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	full, err := portal.Open(t.Context(), portal.Config{PortalDSN: server + name, Only: []string{portal.Portal}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	if err := full.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"CREATE USER " + name + " IDENTIFIED BY 'x'", "GRANT SELECT ON " + name + ".cluster TO " + name, "GRANT SELECT ON " + name + ".host TO " + name} {
+		if _, err := admin.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		for _, q := range []string{"DROP DATABASE " + name, "DROP USER " + name} {
+			if _, err := admin.Exec(q); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	_, at, _ := strings.Cut(server, "@")
+	reader, err := portal.Open(t.Context(), portal.Config{PortalDSN: name + ":x@" + at + name, Only: []string{portal.Portal}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if rows, err := Portal(reader).Rows(t.Context(), 1, -1); err != nil || len(rows) != 0 {
+		t.Errorf("rows %v, %v", rows, err)
+	}
+}
+
 // The database has rows and hosts; it is made when it is not there.
 func TestPortal(t *testing.T) {
 	eachPortal(t, func(t *testing.T, db *portal.DB) {

@@ -131,4 +131,7 @@ func (m *PolyMetric) handOver(ctx, hard context.Context, batch []result) {
 		m.dropped.Add(dropOld, old)
 		batch = batch[old:]
 	}
+	if !m.works.Load() {
+		m.trouble.clear("hand results on") // another instance makes the next ones
+	}
 }

@@ -45,11 +45,16 @@ func (b *board) all() (rows []*worked, read bool) {
 	return rows, b.read
 }
 
+// readTimeout bounds a look at the rows, the making of the database included.
+const readTimeout = time.Minute
+
 // reread reads the rows. A row that was edited begins anew, one that is gone stops; when
 // they can not be read, the rows in hand are worked on.
 func (m *PolyMetric) reread(ctx context.Context, start func(*worked)) {
 	first, last := m.cfg.ids()
-	rows, err := m.deps.Rows.Rows(ctx, first, last)
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := m.deps.Rows.Rows(reading, first, last)
 	if err != nil {
 		if ctx.Err() == nil {
 			m.trouble.set(m.log, "the rows are as they were", "read the rows of cluster", err)

@@ -316,3 +316,48 @@ func TestAPanicIsARows(t *testing.T) {
 type panics struct{}
 
 func (panics) Hosts(context.Context, int64) ([]Host, error) { panic("no groups today") }
+
+// A database that hangs is asked again after a minute; until it has answered for the
+// first time health says so.
+func TestTheDatabaseHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.hangs = true
+		w.rows = []portal.DatedAggregator{metricRow(1, "$(a)", "$#", "m", 10)}
+		m, _, stop := w.start(t, nil)
+		defer stop()
+		wait(30 * time.Second)
+		if code, body := page(m, "/health"); code != http.StatusServiceUnavailable || body != "poly_metric has not read the rows of cluster yet\n" {
+			t.Errorf("/health: %d %q", code, body)
+		}
+		wait(31 * time.Second)
+		if _, body := page(m, "/health"); !strings.HasPrefix(body, "read the rows of cluster: context deadline exceeded") {
+			t.Errorf("/health after a minute: %q", body)
+		}
+		w.locked(func() { w.hangs = false })
+		wait(20 * time.Second)
+		if got := w.took(); len(got) == 0 {
+			t.Error("no result though the database answers")
+		}
+	})
+}
+
+// What did not work for a row is no trouble any more when the row is gone.
+func TestTroubleGoesWithItsRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.away["hosts"] = errAway
+		w.rows = []portal.DatedAggregator{metricRow(1, "$(a)", "$#", "m", 10)}
+		m, _, stop := w.start(t, nil)
+		defer stop()
+		wait(30 * time.Second)
+		if code, _ := page(m, "/health"); code != http.StatusServiceUnavailable {
+			t.Errorf("/health: %d while hosts can not be asked for", code)
+		}
+		w.locked(func() { w.rows = nil })
+		wait(time.Minute)
+		if _, body := page(m, "/health"); body != "ok" {
+			t.Errorf("/health without rows: %q", body)
+		}
+	})
+}

@@ -26,6 +26,7 @@ type world struct {
 	groups map[int64][]Host
 	values map[string]float64 // by host/counter: the last point, as old as now
 	away   map[string]error   // by rows, hosts, points, sink
+	hangs  bool               // the database answers nobody
 	slow   time.Duration      // of a request for last points
 	most   int                // series that a request may have; 0: any
 	asked  []int              // series of each request
@@ -47,11 +48,17 @@ func (w *world) locked(f func()) {
 	f()
 }
 
-func (w *world) Rows(_ context.Context, first, last int64) ([]portal.DatedAggregator, error) {
+func (w *world) Rows(ctx context.Context, first, last int64) ([]portal.DatedAggregator, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.away["rows"]; err != nil {
 		return nil, err
+	}
+	if w.hangs {
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return nil, ctx.Err()
 	}
 	return slices.DeleteFunc(slices.Clone(w.rows), func(r portal.DatedAggregator) bool { return r.ID < first || last >= 0 && r.ID > last }), nil
 }
