@@ -272,6 +272,7 @@ func TestThreeNodes(t *testing.T) {
 		{"nodata", []string{"falcon-mysql:3306)/falcon_portal", "falcon-redis:6379"}},
 		{"api", []string{"falcon-mysql:3306)/alarms", "falcon-mysql:3306)/falcon_portal", "falcon-mysql:3306)/uic", "falcon-mysql:3306)/graph", "falcon-mysql:3306)/dashboard", "falcon-redis:6379", "node-1:6070", "node-2:6070", "node-3:6070"}},
 		{"dashboard", nil},
+		{"poly_metric", []string{"falcon-mysql:3306)/falcon_portal", "falcon-redis:6379"}},
 	} {
 		text := read(t, "../config/examples/three-nodes/"+tc.daemon+".json")
 		for _, name := range tc.names {

@@ -136,7 +136,8 @@ func TestNginxBeforeFalconUp(t *testing.T) {
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"nodata": {"http": {"enabled": true, "listen": ":0"}},
-		"api": {"web_port": ":0", "trusted_proxies": ["127.0.0.1"]}
+		"api": {"web_port": ":0", "trusted_proxies": ["127.0.0.1"]},
+		"poly_metric": {"http": {"enabled": true, "listen": ":0"}}
 	}`, 0o644)
 	bin, _ := programs(t)
 	testkit.Start(t, dir, filepath.Join(bin, "falcon"), "up", "--config", "fleet.json")

@@ -172,7 +172,7 @@ func TestUnitsSay(t *testing.T) {
 				t.Errorf("%s: %s=%s, want %q", file, key, got, value)
 			}
 		}
-		shares := slices.Contains([]string{"falcon-graph", "falcon-hbs", "falcon-alarm", "falcon-nodata", "falcon-api"}, name)
+		shares := slices.Contains([]string{"falcon-graph", "falcon-hbs", "falcon-alarm", "falcon-nodata", "falcon-api", "falcon-poly_metric"}, name)
 		if got := setting(unit, "SupplementaryGroups") == "falcon"; got != shares {
 			t.Errorf("%s: in the group falcon: %v, want %v", file, got, shares)
 		}

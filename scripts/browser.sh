@@ -59,7 +59,8 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 	  "alarm": {"http": {"enabled": true, "listen": ":0"}},
 	  "nodata": {"http": {"enabled": true, "listen": ":0"}},
-	  "api": {"web_port": ":0"}
+	  "api": {"web_port": ":0"},
+	  "poly_metric": {"http": {"enabled": true, "listen": ":0"}}
 	}
 JSON
 bin/falcon up --data "$work/data" --config "$work/fleet.json" >"$work/falcon.log" 2>&1 &

@@ -8,4 +8,10 @@
 //
 // Values come newest first. Of a GAUGE they are what was pushed; of a COUNTER or
 // DERIVE they are rates between neighbours (Values).
+//
+// And it is the arithmetic of aggregators (contract query 4.1): two formulas over the
+// hosts of a group, one divided by the other (Ratio).
+//
+//	$(cpu.busy) / $#         the mean of the group
+//	$(cpu.busy)>80 / $#      the share of its hosts that are above 80
 package expr

@@ -50,21 +50,32 @@ func (db *DB) Aggregator(ctx context.Context, id int64) (*Aggregator, error) {
 
 // GroupAggregators returns the aggregators of a group, ordered by id. Limit 0 means all.
 func (db *DB) GroupAggregators(ctx context.Context, group int64, limit, offset int) ([]Aggregator, error) {
-	return db.aggregators(ctx, " WHERE grp_id = ?", limit, offset, group)
-}
-
-// Aggregators returns all aggregators, ordered by id.
-func (db *DB) Aggregators(ctx context.Context) ([]Aggregator, error) {
-	return db.aggregators(ctx, "", 0, 0)
-}
-
-func (db *DB) aggregators(ctx context.Context, where string, limit, offset int, args ...any) ([]Aggregator, error) {
-	query := "SELECT " + aggregatorColumns + " FROM cluster" + where + " ORDER BY id"
+	query, args := "SELECT "+aggregatorColumns+" FROM cluster WHERE grp_id = ? ORDER BY id", []any{group}
 	if limit > 0 {
 		query, args = query+" LIMIT ? OFFSET ?", append(args, limit, max(offset, 0))
 	}
 	all := []Aggregator{}
 	err := db.Portal.read.SelectContext(ctx, &all, query, args...)
+	return all, err
+}
+
+// A DatedAggregator is an aggregator with the time of its last change.
+type DatedAggregator struct {
+	Aggregator
+	// LastUpdate is that time as the database writes it, by the second: something to
+	// compare with an earlier one, and to show.
+	LastUpdate string `db:"last_update" json:"last_update"`
+}
+
+// AggregatorsBetween returns the aggregators with ids from first to last, both
+// included, ordered by id. A negative bound is open.
+func (db *DB) AggregatorsBetween(ctx context.Context, first, last int64) ([]DatedAggregator, error) {
+	query, args := "SELECT "+aggregatorColumns+", CAST(last_update AS CHAR) AS last_update FROM cluster WHERE id >= ?", []any{max(first, 0)}
+	if last >= 0 {
+		query, args = query+" AND id <= ?", append(args, last)
+	}
+	all := []DatedAggregator{}
+	err := db.Portal.read.SelectContext(ctx, &all, query+" ORDER BY id", args...)
 	return all, err
 }
 

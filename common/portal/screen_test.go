@@ -185,8 +185,33 @@ func TestAggregators(t *testing.T) {
 		if got := must[[]Aggregator](t)(db.GroupAggregators(ctx, g, 0, 0)); len(got) != 1 || got[0] != ok {
 			t.Errorf("of the group: %+v, want %+v", got, ok)
 		}
-		if got := must[[]Aggregator](t)(db.Aggregators(ctx)); len(got) != 1 {
-			t.Errorf("all: %+v", got)
+		second := ok
+		second.ID = must[int64](t)(db.CreateAggregator(ctx, ok))
+		for _, tc := range []struct {
+			first, last int64
+			want        []Aggregator
+		}{
+			{-1, -1, []Aggregator{ok, second}},
+			{1, -1, []Aggregator{ok, second}},
+			{second.ID, -1, []Aggregator{second}},
+			{-1, ok.ID, []Aggregator{ok}},
+			{ok.ID, second.ID, []Aggregator{ok, second}},
+			{second.ID, ok.ID, nil},
+			{0, 0, nil},
+		} {
+			var got []Aggregator
+			for _, a := range must[[]DatedAggregator](t)(db.AggregatorsBetween(ctx, tc.first, tc.last)) {
+				if !strings.HasPrefix(a.LastUpdate, "2") {
+					t.Errorf("changed last at %q", a.LastUpdate)
+				}
+				got = append(got, a.Aggregator)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("ids %d to %d: %+v, want %+v", tc.first, tc.last, got, tc.want)
+			}
+		}
+		if err := db.DeleteAggregator(ctx, second.ID); err != nil {
+			t.Error(err)
 		}
 		if got := must[[]Aggregator](t)(db.GroupAggregators(ctx, g, 1, 1)); len(got) != 0 {
 			t.Errorf("second page: %+v", got)

@@ -69,6 +69,13 @@ const (
 // hbs that has HBSLock. It goes twenty minutes after it was last in force.
 func HBSRules(version string) string { return HBSBook + ":" + version }
 
+// Aggregators is the lock of the poly_metric that works the rows of cluster with ids
+// from first to last, as its configuration has them (-1 is open): several that share
+// the rows by ranges of ids have a lock for each range.
+func Aggregators(first, last int64) string {
+	return fmt.Sprintf("{falcon:poly_metric}:aggregators:%d:%d", first, last)
+}
+
 // Part is the list of events of one part of all event ids: written by the alarm that
 // deals, read by the one that holds the part's lock.
 func Part(part, priority int) string { return fmt.Sprintf("{alarm:part:%d}:p%d", part, priority) }

@@ -20,6 +20,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	Alarm    alarm.Config    `json:"alarm"`
 	Nodata   nodata.Config   `json:"nodata"`
 	API      api.Config      `json:"api"`
+
+	PolyMetric polymetric.Config `json:"poly_metric"`
 }
 
 // DefaultConfig returns the configuration of a fleet whose file is empty. It looks
@@ -73,11 +76,15 @@ func DefaultConfig() Config {
 	c.Alarm.HTTP.Listen = ":9912"
 	c.Nodata.HTTP.Listen = ":6090"
 	c.API.Listen = ":8080"
+	c.PolyMetric = polymetric.DefaultConfig()
+	c.PolyMetric.HTTP.Listen = ":6055"
+	c.PolyMetric.Database.Interval = conf.Seconds(10 * time.Second) // the database is at hand
 	// Empty folders and addresses of neighbours are filled in by Wired.
 	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
 	c.Alarm.Redis.Addr, c.Alarm.API.Dashboard, c.API.Redis.Addr, c.API.HBS.Addr, c.API.Alarm.Addr = "", "", "", "", ""
 	c.Nodata.Rows.Dir, c.Nodata.PlusAPI.Addr, c.Nodata.Sender.TransferAddr, c.Nodata.Redis.Addr = "", "", "", ""
+	c.PolyMetric.API.PlusAPI, c.PolyMetric.API.PushAPI, c.PolyMetric.Redis.Addr, c.PolyMetric.Database.Dir = "", "", "", ""
 	c.Transfer.Spool.Dir, c.Judge.Data, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.Alarm.DB.Dir, c.API.DB.Dir = "", "", "", "", "", "", ""
 	return c
 }
@@ -110,6 +117,7 @@ func (c *Config) places() []place {
 		{"alarm.http.listen", &c.Alarm.HTTP.Listen, c.Alarm.HTTP.Enabled, &c.Alarm.HTTP},
 		{"nodata.http.listen", &c.Nodata.HTTP.Listen, c.Nodata.HTTP.Enabled, &c.Nodata.HTTP},
 		{"api.web_port", &c.API.Listen, true, nil},
+		{"poly_metric.http.listen", &c.PolyMetric.HTTP.Listen, c.PolyMetric.HTTP.Enabled, &c.PolyMetric.HTTP},
 	}
 }
 
@@ -131,6 +139,7 @@ func (c *Config) Wired() Config {
 	fill(&w.Alarm.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.Nodata.Rows.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.API.DB.Dir, filepath.Join(w.Data, "portal"))
+	fill(&w.PolyMetric.Database.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.Log.File, filepath.Join(w.Data, "logs", "falcon.log"))
 	if w.MySQL != "" {
 		if w.HBS.Database == "" {
@@ -146,6 +155,7 @@ func (c *Config) Wired() Config {
 		}
 		w.Alarm.Alarms.Addr, w.Alarm.DB.Portal, w.Alarm.DB.UIC = w.API.DB.Alarms, w.API.DB.Portal, w.API.DB.UIC
 		w.Nodata.Rows.DSN = w.API.DB.Portal
+		w.PolyMetric.Database.Addr = w.API.DB.Portal
 	}
 	for _, p := range w.places() {
 		if host, port, err := net.SplitHostPort(*p.addr); err == nil && host == "" {
@@ -165,6 +175,11 @@ func (c *Config) Wired() Config {
 		}
 	}
 	fill(&w.Alarm.API.Dashboard, "http://"+loopback(w.API.Listen))
+	fill(&w.PolyMetric.API.PlusAPI, "http://"+loopback(w.API.Listen))
+	if w.Transfer.HTTP.Enabled && w.Transfer.HTTP.Cert == "" {
+		fill(&w.PolyMetric.API.PushAPI, "http://"+loopback(w.Transfer.HTTP.Listen)+"/api/push")
+	}
+	fill(&w.PolyMetric.API.PushAPI, "http://"+loopback(w.Agent.HTTP.Listen)+"/v1/push")
 	fill(&w.API.HBS.Addr, "http://"+loopback(w.HBS.HTTP.Listen))
 	fill(&w.API.Alarm.Addr, "http://"+loopback(w.Alarm.HTTP.Listen))
 	fill(&w.Nodata.PlusAPI.Addr, "http://"+loopback(w.API.Listen))
@@ -200,6 +215,9 @@ func (c *Config) redises() (all []*redisx.Config) {
 		all = append(all, &c.API.Redis.Config)
 	}
 	all = append(all, &c.Alarm.Redis.Config)
+	if c.PolyMetric.Redis.Enabled {
+		all = append(all, &c.PolyMetric.Redis.Config)
+	}
 	if c.Nodata.Redis.Enabled {
 		all = append(all, &c.Nodata.Redis.Config)
 	}
@@ -270,7 +288,7 @@ func (c *Config) Validate() error {
 	for _, s := range []struct {
 		name string
 		conf.Config
-	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"nodata", &w.Nodata}, {"api", &w.API}} {
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"nodata", &w.Nodata}, {"api", &w.API}, {"poly_metric", &w.PolyMetric}} {
 		if err := s.Validate(); err != nil {
 			errs = append(errs, prefixed(s.name, err)...)
 		}
@@ -294,6 +312,7 @@ func (c *Config) Retired() map[string]string {
 	all := map[string]string{}
 	for section, keys := range map[string]map[string]string{
 		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "judge": c.Judge.Retired(), "hbs": c.HBS.Retired(), "alarm": c.Alarm.Retired(), "nodata": c.Nodata.Retired(), "api": c.API.Retired(),
+		"poly_metric": c.PolyMetric.Retired(),
 	} {
 		for k, why := range keys {
 			all[section+"."+k] = why

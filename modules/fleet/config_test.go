@@ -15,6 +15,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -26,7 +27,8 @@ func TestShippedFiles(t *testing.T) {
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
 	l, n, gw := alarm.DefaultConfig(), nodata.DefaultConfig(), transfer.GatewayConfig()
-	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "nodata.json": &n, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f}
+	pm := polymetric.DefaultConfig()
+	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "nodata.json": &n, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f, "poly_metric.json": &pm}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +117,9 @@ func TestWired(t *testing.T) {
 		{"whom api asks to try a channel", w.API.Alarm.Addr, "http://127.0.0.1:9912"},
 		{"nodata's transfer", w.Nodata.Sender.TransferAddr, "127.0.0.1:6060"},
 		{"nodata's rows", w.Nodata.Rows.DSN.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
+		{"whom poly_metric asks", w.PolyMetric.API.PlusAPI, "http://127.0.0.1:8080"},
+		{"where its results go", w.PolyMetric.API.PushAPI, "http://127.0.0.1:6060/api/push"},
+		{"its database", w.PolyMetric.Database.Addr.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
 		{"the database alarms", w.API.DB.Alarms.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"alarm's", w.Alarm.Alarms.Addr.Reveal(), "u:p@tcp(db:3306)/alarms?loc=Local&parseTime=true"},
 		{"the database uic", w.API.DB.UIC.Reveal(), "u:p@tcp(db:3306)/uic?loc=Local&parseTime=true"},

@@ -3,6 +3,7 @@
 //
 //	agent ──> transfer ──> graph <── api (with the dashboard at /)
 //	   └────> hbs ──> portal, Redis    graph ──> nodata ──> transfer
+//	poly_metric ── rows of cluster, points by api ──> transfer
 //
 // Start: the data folder is locked, every listener is opened, the stores are
 // brought to their schema, then everything starts at once; no order exists. Stop:
@@ -10,6 +11,6 @@
 //
 // Data folder: portal/ (SQLite), graph/, spool/, redis/, logs/, root-password, LOCK.
 //
-// Not there yet: plus_judge and poly_metric, which will run here by default, and
+// Not there yet: plus_judge, which will run here by default, and
 // apiproxy and gateway, which will not.
 package fleet

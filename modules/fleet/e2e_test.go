@@ -140,7 +140,8 @@ func onAnyPort(t testing.TB, dir string) string {
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"nodata": {"http": {"enabled": true, "listen": ":0"}},
-		"api": {"web_port": ":0"}
+		"api": {"web_port": ":0"},
+		"poly_metric": {"http": {"enabled": true, "listen": ":0"}, "database": {"interval": 1}}
 	}`), 0o600)
 	if err != nil {
 		t.Fatal(err)

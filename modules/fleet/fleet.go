@@ -2,10 +2,12 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,6 +30,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -193,10 +196,20 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{&cfg.Alarm.API.Dashboard, f.cfg.API.Listen, "api.web_port"},
 		{&cfg.API.HBS.Addr, f.cfg.HBS.HTTP.Listen, "hbs.http.listen"},
 		{&cfg.API.Alarm.Addr, f.cfg.Alarm.HTTP.Listen, "alarm.http.listen"},
+		{&cfg.PolyMetric.API.PlusAPI, f.cfg.API.Listen, "api.web_port"},
+		{&cfg.PolyMetric.API.PushAPI, f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"},
+		{&cfg.PolyMetric.API.PushAPI, f.cfg.Agent.HTTP.Listen, "agent.http.listen"},
 	} {
-		if addr, ok := strings.CutPrefix(*u.addr, "http://"); ok {
+		if rest, ok := strings.CutPrefix(*u.addr, "http://"); ok {
+			addr, path, slash := strings.Cut(rest, "/")
 			*u.addr = "http://" + at.instead([]string{addr}, u.configured, u.key)[0]
+			if slash {
+				*u.addr += "/" + path
+			}
 		}
+	}
+	if cfg.PolyMetric.API.PlusAPIToken == "" {
+		cfg.PolyMetric.API.PlusAPIToken = serviceToken(&cfg.API, "aggregator")
 	}
 
 	cfg.Nodata.Sender.TransferAddr = strings.Join(at.instead(strings.Split(cfg.Nodata.Sender.TransferAddr, ","), f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"), ",")
@@ -231,6 +244,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	}
 	forHBS, forAlarm, forAPI := pool(cfg.HBS.Redis.Config, cfg.HBS.Redis.Enabled), pool(cfg.Alarm.Redis.Config, true), pool(cfg.API.Redis.Config, cfg.API.Redis.Enabled)
 	forNodata := pool(cfg.Nodata.Redis.Config, cfg.Nodata.Redis.Enabled)
+	forPoly := pool(cfg.PolyMetric.Redis.Config, cfg.PolyMetric.Redis.Enabled)
 	if err != nil {
 		return nil, closeAll, err
 	}
@@ -247,10 +261,17 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	page, err4 := dashboard.Handler()
 	p, err5 := api.New(cfg.API, api.Deps{Log: log("api"), Listener: at.take("api.web_port"), Portal: db, Graphs: points, Redis: forAPI, Dashboard: page})
 	n, err9 := nodata.New(cfg.Nodata, nodata.Deps{Log: log("nodata"), Rows: db, Points: lastPoints{points}, Redis: forNodata, Listener: at.take("nodata.http.listen")})
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9); err != nil {
+	rows := polymetric.Portal(db)
+	forRows := polymetric.Deps{Log: log("poly_metric"), Rows: rows, Groups: rows, Redis: forPoly, Listener: at.take("poly_metric.http.listen")}
+	if cfg.PolyMetric.Groups == "api" {
+		forRows.Groups = nil // asked over the wire, as somebody wants it
+	}
+	m, err10 := polymetric.New(cfg.PolyMetric, forRows)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10); err != nil {
 		return nil, closeAll, err
 	}
 	return []stage{
+		{"poly_metric": m.Run}, // its last results go to a transfer, or to the agent
 		{"agent": a.Run, "nodata": n.Run},
 		{"hbs": h.Run}, // it, too, sends points to transfer
 		{"transfer": t.Run},
@@ -279,6 +300,22 @@ func (p lastPoints) LastPoints(ctx context.Context, series []*model.GraphLastPar
 		return known, fmt.Errorf("graphs that did not answer: %s", strings.Join(failed, ", "))
 	}
 	return known, nil
+}
+
+// serviceToken returns the token by which a service of this process is known to its api:
+// the one that api's section has for the name, or one that is made here and that nobody
+// else is told.
+func serviceToken(c *api.Config, name string) conf.Secret {
+	if t, ok := c.ServiceTokens[name]; ok {
+		return t.Token
+	}
+	tokens := maps.Clone(c.ServiceTokens)
+	if tokens == nil {
+		tokens = map[string]api.ServiceToken{}
+	}
+	tokens[name] = api.ServiceToken{Token: conf.Secret(rand.Text()), Scope: "read"}
+	c.ServiceTokens = tokens
+	return tokens[name].Token
 }
 
 func (f *Fleet) started(at *endpoints, password, file string) Started {

@@ -58,12 +58,13 @@ func TestStockFilesInTheirPlace(t *testing.T) {
 	}
 }
 
-var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "nodata", "agent"}
+var stockDaemons = []string{"api", "hbs", "graph", "judge", "transfer", "gateway", "alarm", "nodata", "agent", "poly_metric"}
 
 // stockPages are where stock has the health of each.
 var stockPages = map[string]string{
 	"agent": "127.0.0.1:1988", "transfer": "127.0.0.1:6060", "gateway": "127.0.0.1:16060", "graph": "127.0.0.1:6071",
 	"judge": "127.0.0.1:6081", "hbs": "127.0.0.1:6031", "alarm": "127.0.0.1:9912", "nodata": "127.0.0.1:6090", "api": "127.0.0.1:8080",
+	"poly_metric": "127.0.0.1:6055",
 }
 
 func stockFleet(t *testing.T) {
@@ -107,6 +108,7 @@ func stockFleet(t *testing.T) {
 	root.must("POST", "/api/v1/hostgroup", values{"name": "rooms"}, nil)
 	root.must("POST", "/api/v1/hostgroup/host", values{"hostgroup_id": root.group("rooms"), "hosts": []string{"room-a"}}, nil)
 	root.rule("temperature", "rooms", values{"metric": metric, "func": "all(#1)", "op": ">", "right_value": "30", "note": "too warm"})
+	root.must("POST", "/api/v1/aggregator", values{"hostgroup_id": root.group("rooms"), "numerator": "$(" + metric + ")", "denominator": "$#", "endpoint": "rooms", "metric": "temperature.mean", "tags": "", "step": 60}, nil)
 	// Stock's files name no Redis for api and hbs, which therefore look each minute.
 	testkit.Eventually(t, 90*time.Second, func() error {
 		if all := rulesOf("127.0.0.1:6081", "room-a"); len(all) != 1 {
@@ -143,6 +145,21 @@ func stockFleet(t *testing.T) {
 	// nodata asks the api with the token that both files have.
 	silentHost(t, root, "127.0.0.1:6090", "http://127.0.0.1:1988/v1/push?wait=1")
 
+	// The aggregator has looked at its rows within its 55 s, and each has a turn a minute.
+	testkit.Eventually(t, 2*time.Minute, func() error {
+		now := time.Now().Unix()
+		again := item(metric, 40)
+		again["timestamp"] = now
+		push(t, "http://127.0.0.1:1988/v1/push", []values{again})
+		got, err := root.history("rooms", "temperature.mean", now-300, now+60)
+		for _, v := range got {
+			if v == 40 {
+				return nil
+			}
+		}
+		return fmt.Errorf("the mean of the group is %v, %v", got, err)
+	})
+
 	// A stock client of each port gets an answer.
 	for addr, method := range map[string]string{"127.0.0.1:8433": "Transfer.Ping", "127.0.0.1:18433": "Transfer.Ping"} {
 		c, err := net.Dial("tcp", addr)
@@ -169,7 +186,7 @@ func stockFleet(t *testing.T) {
 	root = login(t, "http://127.0.0.1:8080", "root", "a password")
 	root.wants(20*time.Second, "room-a", "by.line", map[int64]float64{now: 3})
 	push(t, "http://127.0.0.1:1988/v1/push", []values{{
-		"endpoint": "room-a", "metric": metric, "counterType": "GAUGE", "tags": "", "timestamp": now + 60, "value": 20, "step": 60,
+		"endpoint": "room-a", "metric": metric, "counterType": "GAUGE", "tags": "", "timestamp": time.Now().Unix()/60*60 + 60, "value": 20, "step": 60,
 	}})
 	root.wantCase(20*time.Second, "room-a", "OK") // judge, Redis and alarm have done their part
 	for _, key := range []string{redisx.Epoch, redisx.Heartbeats, redisx.AlarmInstances} {

@@ -24,6 +24,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
 
@@ -174,6 +175,8 @@ func probeConfig(daemon, key string) (string, error) {
 		"alarm":    func() conf.Config { c := alarm.DefaultConfig(); return &c },
 		"nodata":   func() conf.Config { c := nodata.DefaultConfig(); return &c },
 		"api":      func() conf.Config { c := api.DefaultConfig(); return &c },
+
+		"poly_metric": func() conf.Config { c := polymetric.DefaultConfig(); return &c },
 	}[daemon]
 	if !ok {
 		return "", fmt.Errorf("no configuration of %s is known", daemon)

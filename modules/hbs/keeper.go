@@ -365,7 +365,7 @@ func (k *keeper) compile(ctx context.Context, publish func(*edition) error) erro
 	} else {
 		k.held = nil
 	}
-	k.taken = "" // unless it is on the shelf
+	k.taken = ""                                                                  // unless it is on the shelf
 	if publish != nil && (e.name != "" || old == nil || old.Result != e.Result) { // what the guard keeps may have no name
 		if e.name == "" {
 			e.seal(rows, old)

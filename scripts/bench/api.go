@@ -29,7 +29,8 @@ func (b *bench) up(ctx context.Context) (p *process, at map[string]string, err e
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"nodata": {"http": {"enabled": true, "listen": ":0"}},
-		"api": {"web_port": ":0"}
+		"api": {"web_port": ":0"},
+		"poly_metric": {"http": {"enabled": true, "listen": ":0"}}
 	}`), 0o600)
 	if err != nil {
 		return nil, nil, err

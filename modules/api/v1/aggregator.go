@@ -2,33 +2,11 @@ package v1
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
 
+	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/common/portal"
 )
-
-// A formula is computed for each host of a group and added up (contract query 4.1).
-var (
-	formulaSum    = `\$\([^()]+\)(?:[+-]\$\([^()]+\))*`
-	formulaNumber = `(?:>=|<=|>|<|=)[0-9]+(?:\.[0-9]+)?`
-	formula       = regexp.MustCompile(`^(?:` + formulaSum + `|\$\([^()]+\)` + formulaNumber + `|\(` + formulaSum + `\)` + formulaNumber + `)$`)
-	formulaConst  = regexp.MustCompile(`^(?:\$#|[0-9]+)$`)
-)
-
-// checkFormula says why a side of an aggregator can not be computed, and whether it
-// is a constant.
-func checkFormula(field, text string) (constant bool, err error) {
-	if text == "" {
-		return false, badField(field, "%s is required", field)
-	}
-	clean := strings.NewReplacer(" ", "", "\r", "", "\n", "", "\t", "").Replace(text)
-	if constant = formulaConst.MatchString(clean); constant || formula.MatchString(clean) {
-		return constant, nil
-	}
-	return false, badField(field, "%s %q: write $#, a whole number, $(counter)+$(counter)-…, $(counter)>80 or ($(counter)+$(counter))>80", field, text)
-}
 
 type aggregatorInput struct {
 	ID          int64  `json:"id" form:"id" xml:"id"`
@@ -41,19 +19,31 @@ type aggregatorInput struct {
 	Step        int    `json:"step" form:"step" xml:"step"`
 }
 
+// check refuses what poly_metric could not compute, by the reading that it has itself.
 func (in *aggregatorInput) check() error {
-	a, err := checkFormula("numerator", in.Numerator)
+	above, err := formula("numerator", in.Numerator)
 	if err != nil {
 		return err
 	}
-	b, err := checkFormula("denominator", in.Denominator)
+	below, err := formula("denominator", in.Denominator)
 	if err != nil {
 		return err
 	}
-	if a && b {
-		return badField("numerator", "neither numerator nor denominator names a counter: write $(counter) in one of them")
+	if _, err := expr.NewRatio(above, below); err != nil {
+		return badField("numerator", "%v", err)
 	}
 	return nil
+}
+
+func formula(field, text string) (expr.Formula, error) {
+	if text == "" {
+		return expr.Formula{}, badField(field, "%s is required", field)
+	}
+	f, err := expr.ParseFormula(text)
+	if err != nil {
+		return f, badField(field, "%s: %v", field, err)
+	}
+	return f, nil
 }
 
 func (in *aggregatorInput) over(a *portal.Aggregator) {

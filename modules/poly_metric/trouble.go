@@ -1,0 +1,74 @@
+package polymetric
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// trouble is what does not work at the moment, by what was to be done. The log says each
+// once a minute at most, however often it comes and goes.
+type trouble struct {
+	mu sync.Mutex
+	m  map[string]*ailing
+}
+
+type ailing struct {
+	err  error     // nil: it works again
+	said time.Time // in the log
+}
+
+// set notes that something does not work; text is what the log says of it.
+func (t *trouble) set(log *slog.Logger, text, what string, err error) {
+	t.mu.Lock()
+	if t.m == nil {
+		t.m = map[string]*ailing{}
+	}
+	a := t.m[what]
+	if a == nil {
+		a = &ailing{}
+		t.m[what] = a
+	}
+	a.err = err
+	say := time.Since(a.said) > time.Minute
+	if say {
+		a.said = time.Now()
+	}
+	t.mu.Unlock()
+	if say {
+		log.Warn(text, "what", what, "err", err)
+	}
+}
+
+// clear notes that it works.
+func (t *trouble) clear(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.m[what]; a != nil {
+		a.err = nil
+	}
+}
+
+// err says everything that does not work; nil when all does.
+func (t *trouble) err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, what := range slices.Sorted(maps.Keys(t.m)) {
+		if err := t.m[what].err; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// has says whether something does not work.
+func (t *trouble) has(what string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.m[what] != nil && t.m[what].err != nil
+}
