@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/portal"
 	"falcon/common/redisx"
@@ -65,8 +66,8 @@ type Alarm struct {
 	shared            chan struct{} // closed once no more parts are taken
 
 	ready   atomic.Bool
-	trouble trouble // what keeps events from being told
-	failing trouble // what keeps some messages from being sent
+	trouble daemon.Trouble // what keeps events from being told
+	failing daemon.Trouble // what keeps some messages from being sent
 	holds   atomic.Int64
 	heldN   atomic.Int64
 	lag     atomic.Int64
@@ -179,9 +180,9 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 	g.Go("channels", func(ctx context.Context) error {
 		return run.Every(ctx, channelsEvery, func(ctx context.Context) {
 			if err := a.channels.reread(ctx); err != nil && ctx.Err() == nil {
-				a.failing.set(a.log, "the channels are as they were", "channels", err)
+				a.failing.Set(a.log, "the channels are as they were", "channels", err)
 			} else {
-				a.failing.clear("channels")
+				a.failing.Clear("channels")
 			}
 		})
 	})

@@ -97,10 +97,10 @@ func (a *Alarm) call(ctx context.Context, o *outlet, m *message) (result string,
 	}
 	a.sent(typeCallback, err == nil)
 	if err != nil {
-		a.failing.set(a.log, "a callback fails", "callback "+address, err)
+		a.failing.Set(a.log, "a callback fails", "callback "+address, err)
 		return portal.NoticeFailed, n, said
 	}
-	a.failing.clear("callback " + address)
+	a.failing.Clear("callback " + address)
 	return portal.NoticeSent, n, said
 }
 

@@ -46,7 +46,7 @@ func (a *Alarm) bury(e redisx.Element, reason string) redisx.Moved {
 	text := string(e.Payload[:min(len(e.Payload), maxDeadEvent)])
 	raw, _ := json.Marshal(dead{e.List, reason, a.now().Unix(), strings.ToValidUTF8(text, "\ufffd")}) // strings can be marshalled
 	a.dead.Add(1)
-	a.failing.set(a.log, "an event can not be told; it is in the list "+redisx.Dead, "event", errText(reason))
+	a.failing.Set(a.log, "an event can not be told; it is in the list "+redisx.Dead, "event", errText(reason))
 	return redisx.Moved{Element: e, To: redisx.Dead, With: raw, Max: maxDead}
 }
 
@@ -75,12 +75,12 @@ func (a *Alarm) deal(ctx context.Context) error {
 	for err == nil && ctx.Err() == nil {
 		var n int
 		if n, err = a.dealSome(ctx, q); err == nil && n == 0 {
-			a.failing.clear("deal events")
+			a.failing.Clear("deal events")
 			run.Sleep(ctx, idle)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		a.failing.set(a.log, "something is tried again until it works", "deal events", err)
+		a.failing.Set(a.log, "something is tried again until it works", "deal events", err)
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

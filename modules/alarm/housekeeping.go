@@ -15,9 +15,9 @@ func (a *Alarm) housekeep(ctx context.Context) error {
 		for {
 			if err := a.sweepRows(ctx); err != nil && ctx.Err() == nil {
 				a.dbErrors.Add(1)
-				a.failing.set(a.log, "old rows can not be deleted", "housekeeping", err)
+				a.failing.Set(a.log, "old rows can not be deleted", "housekeeping", err)
 			} else {
-				a.failing.clear("housekeeping")
+				a.failing.Clear("housekeeping")
 			}
 			if !run.Sleep(ctx, time.Minute) {
 				return nil

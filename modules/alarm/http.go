@@ -83,7 +83,7 @@ func (a *Alarm) measure(ctx context.Context) {
 
 // health says why events are not told, if so.
 func (a *Alarm) health() error {
-	if err := a.trouble.err(); err != nil {
+	if err := a.trouble.Err(); err != nil {
 		return err
 	}
 	if !a.ready.Load() {

@@ -58,10 +58,10 @@ func (a *Alarm) shareOnce(ctx context.Context, members *redisx.Members, held map
 	live, err := members.Beat(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.trouble.set(a.log, "something is tried again until it works", "say in redis that this alarm lives", err)
+			a.trouble.Set(a.log, "something is tried again until it works", "say in redis that this alarm lives", err)
 		}
 	} else {
-		a.trouble.clear("say in redis that this alarm lives")
+		a.trouble.Clear("say in redis that this alarm lives")
 	}
 	for n, p := range held {
 		switch ok, err := p.lock.Renew(ctx); {

@@ -405,7 +405,7 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		<-o.calls
 		if err == nil {
 			a.sent(ch.name, true)
-			a.failing.clear("channel " + ch.name)
+			a.failing.Clear("channel " + ch.name)
 			return portal.NoticeSent, n, said
 		}
 		if a.hard.Err() != nil {
@@ -428,7 +428,7 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		}
 	}
 	a.sent(ch.name, false)
-	a.failing.set(a.log, "messages can not be sent", "channel "+ch.name, errors.New(answer))
+	a.failing.Set(a.log, "messages can not be sent", "channel "+ch.name, errors.New(answer))
 	return portal.NoticeFailed, n, answer
 }
 
@@ -577,14 +577,14 @@ func (a *Alarm) insist(ctx context.Context, what string, do func() error) bool {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := do()
 		if err == nil {
-			a.trouble.clear(what)
+			a.trouble.Clear(what)
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		a.dbErrors.Add(1)
-		a.trouble.set(a.log, "something is tried again until it works", what, err)
+		a.trouble.Set(a.log, "something is tried again until it works", what, err)
 		if !run.Sleep(ctx, pause) {
 			return false
 		}

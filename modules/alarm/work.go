@@ -194,7 +194,7 @@ func (w *worker) work(ctx context.Context) int {
 	}
 	room := min(batch, window-int(w.inHand.Load()))
 	if w.queue == nil {
-		w.a.trouble.clear("take events")
+		w.a.trouble.Clear("take events")
 	}
 	if w.queue == nil || w.suspect.Load() || room <= 0 || w.bytes.Load() > windowBytes || w.parkedN >= maxParked || w.parkedBytes > windowBytes {
 		return 0
@@ -202,12 +202,12 @@ func (w *worker) work(ctx context.Context) int {
 	elements, err := w.queue.Pop(ctx, room)
 	if err != nil {
 		w.suspect.Store(true)
-		w.a.trouble.set(w.a.log, "something is tried again until it works", "take events", err)
+		w.a.trouble.Set(w.a.log, "something is tried again until it works", "take events", err)
 		if len(elements) == 0 {
 			return 0
 		}
 	} else {
-		w.a.trouble.clear("take events")
+		w.a.trouble.Clear("take events")
 	}
 	var items []*item
 	var bad []redisx.Moved
@@ -426,7 +426,7 @@ func (w *worker) hold(it *item, err error) {
 	w.heldIDs[it.event.Id] = true
 	w.a.heldN.Add(1)
 	if err != nil {
-		w.a.trouble.set(w.a.log, "something is tried again until it works", "ask whom events are for", err)
+		w.a.trouble.Set(w.a.log, "something is tried again until it works", "ask whom events are for", err)
 	}
 }
 
@@ -472,7 +472,7 @@ func (w *worker) retryHeld(ctx context.Context) {
 	w.held, w.heldIDs = still, waiting
 	w.a.heldN.Add(-int64(len(ready)))
 	if last == nil {
-		w.a.trouble.clear("ask whom events are for")
+		w.a.trouble.Clear("ask whom events are for")
 	}
 	for chunk := range slices.Chunk(ready, batch) {
 		// With the teams that are known now.
@@ -501,7 +501,7 @@ func (w *worker) dropSome(which func(*item) bool) {
 		return false
 	})
 	if len(w.held) == 0 {
-		w.a.trouble.clear("ask whom events are for")
+		w.a.trouble.Clear("ask whom events are for")
 	}
 }
 

@@ -56,11 +56,11 @@ func (n *Nodata) load(ctx context.Context) (int, error) {
 	series, unusable, err := n.read(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			n.trouble.set(n.log, "the rows are as they were", "read the rows of mockcfg", err)
+			n.trouble.Set(n.log, "the rows are as they were", "read the rows of mockcfg", err)
 		}
 		return 0, err
 	}
-	n.trouble.clear("read the rows of mockcfg")
+	n.trouble.Clear("read the rows of mockcfg")
 	n.mu.Lock()
 	n.book.load(series)
 	n.mu.Unlock()
@@ -103,14 +103,14 @@ func (n *Nodata) collect(ctx context.Context) int {
 	n.blind.Store(blind)
 	switch {
 	case blind:
-		n.trouble.set(n.log, "nothing is known of the series: none is judged", "ask for last points", *err)
+		n.trouble.Set(n.log, "nothing is known of the series: none is judged", "ask for last points", *err)
 	case err != nil:
 		// Series that nobody answers for are not judged; the others are.
-		n.trouble.clear("ask for last points")
-		n.partly.set(n.log, "some last points did not come", "ask for last points", *err)
+		n.trouble.Clear("ask for last points")
+		n.partly.Set(n.log, "some last points did not come", "ask for last points", *err)
 	default:
-		n.trouble.clear("ask for last points")
-		n.partly.clear("ask for last points")
+		n.trouble.Clear("ask for last points")
+		n.partly.Clear("ask for last points")
 	}
 	n.collected.Add(int(answers.Load()))
 	n.collectRuns.Add(1)
@@ -154,7 +154,7 @@ func (n *Nodata) judge(at time.Time) Round {
 	if n.cfg.Sender.Enabled {
 		n.dropped.Add("queue_full", n.out.add(r.Mocks))
 		if len(r.Mocks) == 0 && n.out.len() == 0 {
-			n.trouble.clear("push mocks to transfer") // there is nothing to push
+			n.trouble.Clear("push mocks to transfer") // there is nothing to push
 		}
 	}
 	return r

@@ -56,7 +56,7 @@ func is(b bool) float64 {
 
 // health says why silent series get no mock, if so.
 func (n *Nodata) health() error {
-	if err := n.trouble.err(); err != nil {
+	if err := n.trouble.Err(); err != nil {
 		return err
 	}
 	if !n.ready.Load() {

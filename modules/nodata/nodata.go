@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/redisx"
 	"falcon/common/run"
@@ -54,9 +55,9 @@ type Nodata struct {
 
 	ready   atomic.Bool
 	sends   atomic.Bool
-	blind   atomic.Bool // the last round of questions had no answer at all
-	trouble trouble     // of everything
-	partly  trouble     // of some series
+	blind   atomic.Bool    // the last round of questions had no answer at all
+	trouble daemon.Trouble // of everything
+	partly  daemon.Trouble // of some series
 
 	stats                                                         *stat.Set
 	rowsRuns, collectRuns, collected, judgeRuns, sendRuns         *stat.Counter
@@ -238,8 +239,8 @@ func inParallel[T any](ctx context.Context, n int, parts []T, fn func(T)) {
 // askRedis looks whether the lock can be had at all.
 func (n *Nodata) askRedis(ctx context.Context) {
 	if err := n.deps.Redis.Ping(ctx); err == nil {
-		n.trouble.clear("ask redis for the lock")
+		n.trouble.Clear("ask redis for the lock")
 	} else if ctx.Err() == nil {
-		n.trouble.set(n.log, "nobody has the lock, and nobody sends", "ask redis for the lock", err)
+		n.trouble.Set(n.log, "nobody has the lock, and nobody sends", "ask redis for the lock", err)
 	}
 }

@@ -39,7 +39,7 @@ func (n *Nodata) send(ctx, life context.Context) error {
 	if life.Err() == nil {
 		// Another one has the lock, and these mocks as well.
 		n.dropped.Add("handed_over", n.out.end())
-		n.trouble.clear("push mocks to transfer")
+		n.trouble.Clear("push mocks to transfer")
 		n.log.Info("this nodata stands by: another one sends")
 		return nil
 	}
@@ -70,7 +70,7 @@ func (n *Nodata) sendOnce(ctx context.Context) int {
 	for try := 1; ; try++ {
 		invalid, err := n.push(ctx, batch)
 		if err == nil {
-			n.trouble.clear("push mocks to transfer")
+			n.trouble.Clear("push mocks to transfer")
 			n.sent.Add(len(batch) - invalid)
 			n.dropped.Add("invalid", invalid)
 			return len(batch)
@@ -79,7 +79,7 @@ func (n *Nodata) sendOnce(ctx context.Context) int {
 			n.giveBack(batch)
 			return 0
 		}
-		n.trouble.set(n.log, "mocks are not sent", "push mocks to transfer", err)
+		n.trouble.Set(n.log, "mocks are not sent", "push mocks to transfer", err)
 		if se, ok := errors.AsType[*httpx.StatusError](err); ok && se.Code/100 == 4 && se.Code != http.StatusTooManyRequests {
 			n.dropped.Add("refused", len(batch)) // it will say so again
 			return len(batch)

@@ -169,7 +169,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 		}))
 		n := newNodata(t, func(c *Config) { c.PlusAPI.Addr = srv.URL }, row(1, "host", "h1\nh2", "m", ""))
 		got := n.collect(t.Context())
-		said := fmt.Sprint(n.trouble.err())
+		said := fmt.Sprint(n.trouble.Err())
 		if got != tc.answers || tc.trouble == "" && said != "<nil>" || !strings.Contains(said, tc.trouble) {
 			t.Errorf("%s: %d answers, %s", tc.name, got, said)
 		}

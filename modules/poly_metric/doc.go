@@ -16,7 +16,6 @@
 //	polymetric.go Run, and every goroutine
 //	schedule.go   rows come, change and go
 //	groups.go, points.go, push.go   who is asked and who is told
-//	trouble.go    what does not work at the moment, for /health and the log
 //	http.go       /items, /bad and the pages that every daemon has
 //
 // Ports: HTTP 6055.

@@ -48,7 +48,7 @@ func (m *PolyMetric) count() {
 // health says why rows have no results, if so. An instance that waits for the lock is
 // healthy: it is what it is there for.
 func (m *PolyMetric) health() error {
-	if err := m.trouble.err(); err != nil {
+	if err := m.trouble.Err(); err != nil {
 		return err
 	}
 	if _, read := m.board.all(); m.works.Load() && !read {

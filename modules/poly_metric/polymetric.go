@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/queue"
 	"falcon/common/redisx"
@@ -53,10 +54,10 @@ type PolyMetric struct {
 
 	board   board
 	queue   *queue.Queue[result]
-	asking  chan struct{} // holds a token for each request for last points
-	works   atomic.Bool   // this instance has the lock, or needs none
-	trouble trouble       // what keeps rows from having results
-	failing trouble       // what costs some results
+	asking  chan struct{}  // holds a token for each request for last points
+	works   atomic.Bool    // this instance has the lock, or needs none
+	trouble daemon.Trouble // what keeps rows from having results
+	failing daemon.Trouble // what costs some results
 
 	stats                    *stat.Set
 	results, pushed, retried *stat.Counter
@@ -151,9 +152,9 @@ func (m *PolyMetric) take(ctx context.Context) error {
 	g.Go("redis", func(ctx context.Context) error {
 		for again := true; again; again = run.Sleep(ctx, m.cfg.Redis.Lease.D()) {
 			if err := m.deps.Redis.Ping(ctx); err == nil {
-				m.trouble.clear("ask Redis for the lock")
+				m.trouble.Clear("ask Redis for the lock")
 			} else if ctx.Err() == nil {
-				m.trouble.set(m.log, "nobody works the rows while Redis is away", "ask Redis for the lock", err)
+				m.trouble.Set(m.log, "nobody works the rows while Redis is away", "ask Redis for the lock", err)
 			}
 		}
 		return nil
@@ -177,7 +178,7 @@ func (m *PolyMetric) follow(ctx context.Context) error {
 	}
 	turning.Wait()
 	m.atEase()
-	m.trouble.clear("read the rows of cluster")
+	m.trouble.Clear("read the rows of cluster")
 	m.board.mu.Lock()
 	m.board.m, m.board.read = nil, false
 	m.board.mu.Unlock()
@@ -189,7 +190,7 @@ func (m *PolyMetric) follow(ctx context.Context) error {
 // first time, and after a failure, that is short.
 func (m *PolyMetric) pause() time.Duration {
 	interval := m.cfg.Database.Interval.D()
-	if m.trouble.has("read the rows of cluster") {
+	if m.trouble.Has("read the rows of cluster") {
 		return min(interval, 5*time.Second)
 	}
 	return interval

@@ -105,7 +105,7 @@ func (m *PolyMetric) handOver(ctx, hard context.Context, batch []result) {
 		err := m.sink.Push(hard, items)
 		switch {
 		case err == nil:
-			m.trouble.clear("hand results on")
+			m.trouble.Clear("hand results on")
 			m.pushed.Add(len(batch))
 			return
 		case itemRefused(err) && len(batch) > 1:
@@ -116,10 +116,10 @@ func (m *PolyMetric) handOver(ctx, hard context.Context, batch []result) {
 		case itemRefused(err):
 			m.dropped.Add(dropRefused, 1)
 			it := batch[0].item
-			m.failing.set(m.log, "a result is refused, and dropped", "results", fmt.Errorf("%s/%s of %s: %w", it.Metric, it.Tags, it.Endpoint, err))
+			m.failing.Set(m.log, "a result is refused, and dropped", "results", fmt.Errorf("%s/%s of %s: %w", it.Metric, it.Tags, it.Endpoint, err))
 			return
 		}
-		m.trouble.set(m.log, "results wait", "hand results on", err)
+		m.trouble.Set(m.log, "results wait", "hand results on", err)
 		if !pause(ctx, hard, wait) {
 			m.dropped.Add(dropStopped, len(batch))
 			return
@@ -132,6 +132,6 @@ func (m *PolyMetric) handOver(ctx, hard context.Context, batch []result) {
 		batch = batch[old:]
 	}
 	if !m.works.Load() {
-		m.trouble.clear("hand results on") // another instance makes the next ones
+		m.trouble.Clear("hand results on") // another instance makes the next ones
 	}
 }

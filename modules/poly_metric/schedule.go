@@ -57,11 +57,11 @@ func (m *PolyMetric) reread(ctx context.Context, start func(*worked)) {
 	rows, err := m.deps.Rows.Rows(reading, first, last)
 	if err != nil {
 		if ctx.Err() == nil {
-			m.trouble.set(m.log, "the rows are as they were", "read the rows of cluster", err)
+			m.trouble.Set(m.log, "the rows are as they were", "read the rows of cluster", err)
 		}
 		return
 	}
-	m.trouble.clear("read the rows of cluster")
+	m.trouble.Clear("read the rows of cluster")
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
 	if m.board.m == nil {
@@ -101,8 +101,8 @@ func (m *PolyMetric) reread(ctx context.Context, start func(*worked)) {
 // atEase forgets what did not work for rows; those that still have turns will say it
 // again.
 func (m *PolyMetric) atEase() {
-	m.trouble.clear("ask for the hosts of groups")
-	m.trouble.clear("ask for last points")
+	m.trouble.Clear("ask for the hosts of groups")
+	m.trouble.Clear("ask for last points")
 }
 
 // turns works a row until ctx ends.
@@ -157,9 +157,9 @@ func (m *PolyMetric) compute(ctx context.Context, r *rule, turn time.Time) (outc
 	case errors.Is(err, portal.ErrNotFound):
 		return outcome{err: fmt.Errorf("there is no group with id %d", r.row.Group)}, "no_group"
 	case err == nil:
-		m.trouble.clear("ask for the hosts of groups")
+		m.trouble.Clear("ask for the hosts of groups")
 	default:
-		m.trouble.set(m.log, "the hosts of a group are as they were, or nobody knows them", "ask for the hosts of groups", err)
+		m.trouble.Set(m.log, "the hosts of a group are as they were, or nobody knows them", "ask for the hosts of groups", err)
 		if hosts == nil {
 			return outcome{err: fmt.Errorf("ask for the hosts of group %d: %w", r.row.Group, err)}, "hosts"
 		}
@@ -209,9 +209,9 @@ func (m *PolyMetric) lastPoints(ctx context.Context, r *rule, hosts []string) (m
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		m.trouble.set(m.log, "rows have no result", "ask for last points", err)
+		m.trouble.Set(m.log, "rows have no result", "ask for last points", err)
 		return nil, err
 	}
-	m.trouble.clear("ask for last points")
+	m.trouble.Clear("ask for last points")
 	return points, nil
 }

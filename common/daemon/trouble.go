@@ -1,4 +1,4 @@
-package polymetric
+package daemon
 
 import (
 	"errors"
@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// trouble is what does not work at the moment, by what was to be done. The log says each
-// once a minute at most, however often it comes and goes.
-type trouble struct {
+// Trouble is what a daemon can not do at the moment, by what was to be done, for /health
+// and the log, which says each once a minute at most, however often it comes and goes.
+// The zero value is a daemon that is well.
+type Trouble struct {
 	mu sync.Mutex
 	m  map[string]*ailing
 }
@@ -22,8 +23,8 @@ type ailing struct {
 	said time.Time // in the log
 }
 
-// set notes that something does not work; text is what the log says of it.
-func (t *trouble) set(log *slog.Logger, text, what string, err error) {
+// Set notes that something does not work; text is what the log says of it.
+func (t *Trouble) Set(log *slog.Logger, text, what string, err error) {
 	t.mu.Lock()
 	if t.m == nil {
 		t.m = map[string]*ailing{}
@@ -44,8 +45,8 @@ func (t *trouble) set(log *slog.Logger, text, what string, err error) {
 	}
 }
 
-// clear notes that it works.
-func (t *trouble) clear(what string) {
+// Clear notes that it works.
+func (t *Trouble) Clear(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a := t.m[what]; a != nil {
@@ -53,8 +54,8 @@ func (t *trouble) clear(what string) {
 	}
 }
 
-// err says everything that does not work; nil when all does.
-func (t *trouble) err() error {
+// Err says everything that does not work; nil when all does.
+func (t *Trouble) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var errs []error
@@ -66,8 +67,8 @@ func (t *trouble) err() error {
 	return errors.Join(errs...)
 }
 
-// has says whether something does not work.
-func (t *trouble) has(what string) bool {
+// Has says whether something does not work.
+func (t *Trouble) Has(what string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.m[what] != nil && t.m[what].err != nil
