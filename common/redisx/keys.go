@@ -76,6 +76,28 @@ func Aggregators(first, last int64) string {
 	return fmt.Sprintf("{falcon:poly_metric}:aggregators:%d:%d", first, last)
 }
 
+// A ForkSet names where the fork's hbs keep one of the tables that rules are made of: a
+// lock (a string, the Unix time at which it ends, with that expiry), a pointer (a string,
+// the name of the key that is in force; it never expires) and that key (a hash, written
+// once, which goes after twenty minutes). Written and read by the fork's hbs and, with
+// redis_compat "fork", by ours.
+type ForkSet struct{ Lock, Pointer, Data string }
+
+// The fork's tables; the values of the hashes are in modules/hbs. Data is the beginning
+// of the key's name, behind which the host's name and the time of day stand, or the time
+// alone.
+var (
+	ForkPlugins        = ForkSet{"GroupPluginsLock", "plugin", "plugin"}
+	ForkGroupTemplates = ForkSet{"GroupTemplatesLock", "template", "template_<host>_"}
+	ForkHostGroups     = ForkSet{"HostGroupsMapLock", "group", "group_<host>_"}
+	ForkHosts          = ForkSet{"HostMapLock", "host", "host_<host>_"}
+	ForkMonitored      = ForkSet{"MonitoredHostsLock", "monitored_host", "monitored_host_<host>_"}
+	ForkTemplates      = ForkSet{"TemplateCacheLock", "tpl", "tpl_<host>_"}
+	ForkHostTemplates  = ForkSet{"HostTemplateIdsLock", "host_template", "host_template_<host>_"}
+	ForkStrategies     = ForkSet{"StrategiesLock", "strategies", "strategies_<host>_"}
+	ForkExpressions    = ForkSet{"ExpressionCacheLock", "expressions", "expressions"}
+)
+
 // Part is the list of events of one part of all event ids: written by the alarm that
 // deals, read by the one that holds the part's lock.
 func Part(part, priority int) string { return fmt.Sprintf("{alarm:part:%d}:p%d", part, priority) }

@@ -39,6 +39,9 @@ type Config struct {
 	Redis Redis `json:"redis"`
 	// Nodes are nodes of a Redis Cluster: the fork has its key at the top of the file.
 	Nodes []conf.DSN `json:"redis_cluster_nodes,omitempty"`
+	// RedisCompat "fork" shares what is read from the database with hbs of the fork, by
+	// their locks and keys. Empty: with hbs of ours alone.
+	RedisCompat string `json:"redis_compat"`
 	// Interval is how often the rules are compiled without being told of a change.
 	Interval conf.Seconds `json:"interval"`
 	// Timezone is where the hours of strategies are meant, such as Asia/Shanghai; empty
@@ -50,6 +53,9 @@ type Config struct {
 	// one's is held back until a second look a minute later agrees. 0: never.
 	Guard int `json:"guard_hosts"`
 }
+
+// forkCompat is the value of Config.RedisCompat.
+const forkCompat = "fork"
 
 // Redis is where Redis is.
 type Redis struct {
@@ -86,6 +92,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Database == "" && c.DBDir == "" {
 		errs = append(errs, errors.New("database: give a DSN (MySQL) or db_dir (SQLite)"))
+	}
+	if c.RedisCompat != "" && c.RedisCompat != forkCompat {
+		errs = append(errs, fmt.Errorf("redis_compat: %q is not known, write \"fork\" to share with hbs of the fork, or nothing", c.RedisCompat))
+	}
+	if c.RedisCompat != "" && !c.Redis.Enabled {
+		errs = append(errs, errors.New("redis_compat: there is nothing to share while redis.enabled is false"))
 	}
 	if c.Interval.D() < time.Second {
 		errs = append(errs, fmt.Errorf("interval: %v is shorter than a second", c.Interval.D()))

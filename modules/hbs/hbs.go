@@ -46,6 +46,7 @@ type HBS struct {
 	now    func() time.Time
 	keeper *keeper
 	beats  *heartbeats
+	fork   *forkRows // nil without hbs of the fork
 	live   *liveness // nil when nobody is to hear of silent agents
 
 	stats             *stat.Set
@@ -71,7 +72,12 @@ func New(cfg Config, deps Deps) (*HBS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hbs: %w", err)
 	}
-	h.keeper = newKeeper(deps.Portal, &cfg, loc, h.log, h.now)
+	var rows Rows = deps.Portal
+	if cfg.RedisCompat == forkCompat {
+		h.fork = &forkRows{Rows: rows, pool: deps.Redis, loc: loc, log: h.log, now: h.now, took: map[redisx.ForkSet]string{}}
+		rows = h.fork
+	}
+	h.keeper = newKeeper(rows, &cfg, loc, h.log, h.now)
 	h.beats = &heartbeats{
 		hosts: deps.Portal, join: cfg.AutoGroup, only: cfg.Hosts != "", added: h.keeper.added, log: h.log, now: h.now,
 		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{},

@@ -21,6 +21,11 @@ func (h *HBS) count() {
 	h.books = s.Counter("rpc.sync", "book_calls_total", "Calls of HbsNew.Book.")
 	h.stockBooks = s.Counter("rpc.strategies", "stock_strategies_calls_total", "Calls of Hbs.GetStrategies.")
 	h.keeper.reads = s.Counter("db.rules", "rules_read_total", "Times that the rows of rules were read from the database.")
+	if h.fork != nil {
+		h.fork.published = s.Counter("fork.published", "fork_published_total", "Tables that were published for hbs of the fork.")
+		h.fork.taken = s.Counter("fork.taken", "fork_taken_total", "Tables that were taken from hbs of the fork.")
+		h.fork.unreadable = s.Reasons("fork.unreadable", "fork_unreadable_total", "Tables of hbs of the fork that were not readable, by table; the database's were taken.")
+	}
 	s.GaugeFunc("leader", "leads", "1 while this hbs compiles the rules for all.", func() float64 {
 		if h.keeper.leading() {
 			return 1
