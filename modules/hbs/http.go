@@ -10,6 +10,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/stat"
+	"falcon/modules/hbs/compile"
 )
 
 // count makes the counters of contract alerting 4.19.
@@ -141,6 +142,11 @@ func (h *HBS) reach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reach, err := e.Reach(&p)
+	if err != nil { // a template or group that was made a moment ago is in the database
+		if rows, readErr := h.keeper.rows.RuleRows(r.Context()); readErr == nil {
+			reach, err = compile.Compile(rows, h.keeper.now().In(h.keeper.loc)).Reach(&p)
+		}
+	}
 	if err != nil {
 		failed(w, http.StatusNotFound, err.Error())
 		return

@@ -287,8 +287,8 @@ func TestBacktestErrors(t *testing.T) {
 	}
 	w.want("admin", "POST", "/strategy/backtest", map[string]any{"id": 9999}, 417, `{"error":"record not found"}`)
 	w.want("admin", "POST", "/strategy/backtest", body("tpl_id", 9999), 417, `{"error":"record not found"}`)
-	hbs.reason = &httpx.StatusError{Code: 404, Body: []byte(`{"error":"hbs knows no template 5: it sees a new one within a minute"}`)}
-	w.want("admin", "POST", "/strategy/backtest", body("tpl_id", x.template), 404, `{"error":"hbs knows no template 5: it sees a new one within a minute"}`)
+	hbs.reason = &httpx.StatusError{Code: 404, Body: []byte(`{"error":"hbs knows no template 5"}`)}
+	w.want("admin", "POST", "/strategy/backtest", body("tpl_id", x.template), 404, `{"error":"hbs knows no template 5"}`)
 	hbs.reason = errors.New("connection refused")
 	w.want("admin", "POST", "/strategy/backtest", body("tpl_id", x.template), 502, `{"error":"hbs does not answer: connection refused"}`)
 	w.peers.hbs = nil

@@ -127,7 +127,7 @@ func (c *compiler) withTrial(rows *portal.RuleRows, p *model.ReachParam, out *mo
 		rows.GroupHosts = hosts
 		rows.Strategies = nil
 	} else if c.templates[p.Template] == nil {
-		return fmt.Errorf("hbs knows no template %d: it sees a new one within a minute", p.Template)
+		return fmt.Errorf("hbs knows no template %d", p.Template)
 	}
 	watches := trial.Metric + "/" + model.SortedTags(model.RuleTags(trial.Tags))
 	kept := []portal.RuleStrategy{trial}
@@ -152,7 +152,7 @@ func (c *compiler) members(p *model.ReachParam, out *model.Reach) ([]portal.Rule
 	}
 	for _, g := range p.Groups {
 		if !slices.ContainsFunc(c.rows.Groups, func(r portal.RuleGroup) bool { return r.ID == g }) {
-			return nil, fmt.Errorf("hbs knows no group %d: it sees a new one within a minute", g)
+			return nil, fmt.Errorf("hbs knows no group %d", g)
 		}
 	}
 	for _, pair := range c.rows.GroupHosts {
