@@ -236,9 +236,9 @@ test("a strategy is checked while it is written, and what is wrong stands at its
 });
 
 for (const [name, look, words] of [
-  ["a desktop", {}, { go: "Try", again: "Try again", sum: "Would have fired 3× on 2 of 14 hosts in the last 1d", more: "1 would be firing now", events: "What would have been told (5)", quiet: "The rule reaches no host", stale: "The rule has been changed since" }],
+  ["a desktop", {}, { go: "Try", again: "Try again", sum: "Would have fired 3× on 2 of 14 hosts in the last day", more: "1 would be firing now", events: "What would have been told (5)", quiet: "The rule reaches no host", stale: "The rule has been changed since" }],
   ["a dark phone in Chinese", { lang: "zh", dark: true, width: 360, height: 740, touch: true },
-    { go: "试算", again: "重新试算", sum: "最近 1d 内会在 14 台主机中的 2 台上触发 3 次", more: "现在会有 1 条处于告警中", events: "会发出的通知（5）", quiet: "规则未作用于任何主机", stale: "规则已改动" }],
+    { go: "试算", again: "重新试算", sum: "最近 1 天内会在 14 台主机中的 2 台上触发 3 次", more: "现在会有 1 条处于告警中", events: "会发出的通知（5）", quiet: "规则未作用于任何主机", stale: "规则已改动" }],
 ] as const) {
   test(`a rule is tried on history before it is saved, on ${name}`, async () => {
     const p = await page(look);

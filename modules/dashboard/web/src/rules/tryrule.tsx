@@ -78,13 +78,14 @@ export function TryRule({ tpl, id, draft }: Props) {
 function Result({ d, stale }: { d: Done; stale: boolean }) {
   const { tried } = d;
   const some = tried.series.some((s) => s.points.length > 0);
+  const range = t(`try.last.${d.range}`);
   return (
     <div class={"stack tried" + (stale ? " stale" : "")}>
       <div class="try-sum" role="status">
         <b class={tried.fired > 0 ? "warn-text" : "ok-text"}>
           {tried.fired > 0
-            ? t("try.fired", { n: count(tried.fired), hosts: count(tried.fired_hosts), all: count(tried.hosts), range: d.range })
-            : t("try.quiet", { all: count(tried.hosts), range: d.range })}
+            ? t("try.fired", { n: count(tried.fired), hosts: count(tried.fired_hosts), all: count(tried.hosts), range })
+            : t("try.quiet", { all: count(tried.hosts), range })}
         </b>
         {tried.fired > 0 ? <span>{t("try.more", { told: count(tried.told), over: count(tried.recovered), firing: count(tried.firing) })}</span> : null}
         <span class="sub">{t("try.looked", { n: count(tried.looked_at), all: count(tried.matches) + (tried.more ? "+" : ""), points: count(tried.points) })}</span>

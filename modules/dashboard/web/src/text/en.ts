@@ -235,6 +235,7 @@ export const en = {
   "try.changed": "The rule has been changed since; try again.",
   "try.fired": "Would have fired {n}× on {hosts} of {all} hosts in the last {range}",
   "try.quiet": "Would not have fired on any of {all} hosts in the last {range}",
+  "try.last.1h": "hour", "try.last.6h": "6 hours", "try.last.1d": "day", "try.last.3d": "3 days", "try.last.7d": "7 days",
   "try.more": "{told} messages, {over} recoveries; {firing} would be firing now",
   "try.looked": "{n} of {all} series looked at, {points} points",
   "try.open": "open",

@@ -237,6 +237,7 @@ export const zh: Record<Key, string> = {
   "try.changed": "规则已改动，请重新试算。",
   "try.fired": "最近 {range} 内会在 {all} 台主机中的 {hosts} 台上触发 {n} 次",
   "try.quiet": "最近 {range} 内不会在 {all} 台主机中的任何一台上触发",
+  "try.last.1h": "1 小时", "try.last.6h": "6 小时", "try.last.1d": "1 天", "try.last.3d": "3 天", "try.last.7d": "7 天",
   "try.more": "共 {told} 条告警、{over} 次恢复；现在会有 {firing} 条处于告警中",
   "try.looked": "已查看 {all} 条曲线中的 {n} 条，共 {points} 个点",
   "try.open": "未恢复",
