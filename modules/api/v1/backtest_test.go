@@ -113,7 +113,7 @@ func TestBacktest(t *testing.T) {
 		graphtest.Gauge("h2", "cpu.busy/core=2", 60, t0, 1, 2, 3),
 		graphtest.Gauge("h3", "cpu.busy", 60, t0-7200, 95, 95), // silent since
 		graphtest.Gauge("h9", "cpu.busy", 60, t0, 95, 95),      // not reached
-		graphtest.Gauge("h1", "cpu.busyness", 60, t0, 95, 95),
+		graphtest.Gauge("h1", "cpu.busyness", 60, t0, 95, 95), graphtest.Gauge("h1", "CPU.busy", 60, t0, 95, 95), // other metrics
 	)
 	r := w.try("/strategy/backtest", body("tpl_id", tpl))
 	// In the order of time, then of names.
@@ -248,6 +248,8 @@ func TestBacktestExpression(t *testing.T) {
 	if r = w.try("/expression/backtest", map[string]any{"id": x.expression}); r.notes() != "no_series 0" {
 		t.Errorf("the saved one: %s", r.notes())
 	}
+	w.addUser("cid", 0)
+	w.want("cid", "POST", "/expression/backtest", map[string]any{"id": x.expression}, 417, `{"error":"you don't have permission"}`)
 	if a := w.call("admin", "POST", "/expression/backtest", map[string]any{"expression": "each(metric=qps)", "func": "all(#1)", "op": ">", "right_value": "80", "max_step": 1}); a.status != 400 || !strings.Contains(a.body, `"field":"expression"`) {
 		t.Errorf("without a tag: %d %s", a.status, a.body)
 	}
@@ -318,6 +320,18 @@ func TestBacktestIsBounded(t *testing.T) {
 	}
 	r = w.try("/strategy/backtest", body("hosts", []string{"x"}, "metric", "fast", "start", t0-6*86400))
 	if r.Matches != 20 || r.LookedAt != 5 || !strings.HasPrefix(r.notes(), "series_left_out 15") {
+		t.Errorf("%d series, %d looked at, %s", r.Matches, r.LookedAt, r.notes())
+	}
+	// Nor are more read when those that are picked have more than the average.
+	for i := range 20 {
+		step := 1
+		if i%2 == 1 {
+			step = 3600
+		}
+		w.put(graphtest.Gauge(fmt.Sprintf("h%04d", i), "mixed", step, t0, 95, 95))
+	}
+	r = w.try("/strategy/backtest", body("hosts", []string{"x"}, "metric", "mixed", "start", t0-6*86400))
+	if r.Matches != 20 || r.LookedAt != 10 || !strings.HasPrefix(r.notes(), "series_left_out 10") {
 		t.Errorf("%d series, %d looked at, %s", r.Matches, r.LookedAt, r.notes())
 	}
 	// What a node would have answered that is away is left out, and the node is named.

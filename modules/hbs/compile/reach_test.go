@@ -36,6 +36,8 @@ func TestReach(t *testing.T) {
 		{"one that a descendant replaces", func(r *portal.RuleRows) { bind(r, 1, 1); bind(r, 2, 2) }, model.ReachParam{Template: 1}, "h1 0-24"},
 		{"the saved one, changed to watch what its descendant does not", func(r *portal.RuleRows) { bind(r, 1, 2) },
 			model.ReachParam{Template: 1, Strategy: 100, Tags: "core=1"}, "h1,h2 0-24"},
+		{"the saved one, with other hours", func(r *portal.RuleRows) { bind(r, 2, 1) },
+			model.ReachParam{Template: 1, Strategy: 100, RunBegin: "20:00", RunEnd: "07:59"}, "h2 8-20"},
 		{"a child's replaces the parent's", func(r *portal.RuleRows) { bind(r, 1, 4) }, model.ReachParam{Template: 4}, "h1,h2 0-24"},
 		{"hours", func(r *portal.RuleRows) { bind(r, 2, 4) }, model.ReachParam{Template: 4, RunBegin: "20:00", RunEnd: "07:59"}, "h2 8-20"},
 		{"hours of the day", func(r *portal.RuleRows) { bind(r, 2, 4) }, model.ReachParam{Template: 4, RunBegin: "08:00", RunEnd: "19:59"}, "h2 0-8 20-24"},
