@@ -365,6 +365,9 @@ func TestLineOfATrial(t *testing.T) {
 	w := trialWorld(t, &fakeHBS{hosts: []string{"h"}}, options{})
 	w.put(s)
 	r := w.try("/strategy/backtest", body("hosts", []string{"h"}, "metric", "c", "start", t0-86400))
+	if r.notes() != "short 6400" { // the first point is so many seconds after the start
+		t.Errorf("notes %s", r.notes())
+	}
 	got, gaps, peak := r.Series[0].Points, 0, 0.0
 	for i, p := range got {
 		if p[1] == nil {
