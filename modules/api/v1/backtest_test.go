@@ -111,8 +111,8 @@ func TestBacktest(t *testing.T) {
 		graphtest.Gauge("h1", "cpu.busy", 60, t0-120, 90, 10, 95, 95, 95, 95, 95, 95, 95, 95, 95, 20, 20, 95, 95),
 		graphtest.Gauge("h2", "cpu.busy/core=1", 60, t0, 95, 95, nan, 95, 30),
 		graphtest.Gauge("h2", "cpu.busy/core=2", 60, t0, 1, 2, 3),
-		graphtest.Gauge("h3", "cpu.busy", 60, t0-7200, 95, 95), // silent since
-		graphtest.Gauge("h9", "cpu.busy", 60, t0, 95, 95),      // not reached
+		graphtest.Gauge("h3", "cpu.busy", 60, t0-7200, 95, 95),                                                   // silent since
+		graphtest.Gauge("h9", "cpu.busy", 60, t0, 95, 95),                                                        // not reached
 		graphtest.Gauge("h1", "cpu.busyness", 60, t0, 95, 95), graphtest.Gauge("h1", "CPU.busy", 60, t0, 95, 95), // other metrics
 	)
 	r := w.try("/strategy/backtest", body("tpl_id", tpl))
