@@ -56,14 +56,18 @@ const (
 )
 
 // GraphQueryBatchParam asks for several series at once. Every query is answered
-// in its place.
+// in its place. Raw asks for the values as they were received, of a counter too, and
+// without filled gaps: what a judge saw.
 type GraphQueryBatchParam struct {
 	Queries []*GraphQueryParam `json:"queries"`
+	Raw     bool               `json:"raw,omitempty"`
 }
 
-// GraphQueryBatchResp holds the answers in the order of the queries.
+// GraphQueryBatchResp holds the answers in the order of the queries. Raw says that they
+// are received values; an older graph does not know the question.
 type GraphQueryBatchResp struct {
 	Answers []*GraphQueryResponse `json:"answers"`
+	Raw     bool                  `json:"raw,omitempty"`
 }
 
 // GraphLastBatchParam asks for the newest points of several series. Raw asks for

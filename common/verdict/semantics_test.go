@@ -34,6 +34,10 @@ func TestStoriesOfTheManual(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("told %v, the page says %v", got, want)
 			}
+			tried := try(t, lines[1], row(t, lines[2], "minute"), row(t, lines[3], "value"))
+			if !slices.Equal(tried, want) {
+				t.Errorf("on stored points told %v, the page says %v", tried, want)
+			}
 			for _, s := range want {
 				told[s] = true
 			}
@@ -94,6 +98,26 @@ func tell(t *testing.T, rule string, minutes, values []string) (told []string) {
 			told = append(told, "OK")
 		default:
 			told = append(told, "-")
+		}
+	}
+	return told
+}
+
+// try is tell for points that are stored.
+func try(t *testing.T, rule string, minutes, values []string) (told []string) {
+	t.Helper()
+	f := strings.Fields(rule)
+	r := trialOf(t, f[0], f[1], number(t, f[2]), int(number(t, f[4])))
+	points, at := []expr.Point{}, map[int64]int{}
+	for i := range minutes {
+		ts := 1500000000 + 60*int64(number(t, minutes[i]))
+		points, at[ts], told = append(points, expr.Point{Ts: ts, Value: number(t, values[i])}), i, append(told, "-")
+	}
+	all, _ := r.Run(nil, points, len(f) == 5)
+	for _, e := range all {
+		told[at[e.EventTime]] = "OK"
+		if e.Emit == TellProblem {
+			told[at[e.EventTime]] = fmt.Sprintf("P%d", e.Step)
 		}
 	}
 	return told

@@ -26,6 +26,7 @@ type (
 	}
 	batchReply struct {
 		Answers []*queryReply `json:"answers"`
+		Raw     bool          `json:"raw,omitempty"`
 	}
 )
 
@@ -67,10 +68,17 @@ func (r *batchReply) AppendMsgpack(dst []byte) []byte {
 		n += a.size()
 	}
 	dst = slices.Grow(dst, n)
-	dst = rpc.AppendMsgpackString(rpc.AppendMsgpackMap(dst, 1), "answers")
+	fields := 1
+	if r.Raw {
+		fields = 2
+	}
+	dst = rpc.AppendMsgpackString(rpc.AppendMsgpackMap(dst, fields), "answers")
 	dst = rpc.AppendMsgpackArray(dst, len(r.Answers))
 	for _, a := range r.Answers {
 		dst = a.append(dst)
+	}
+	if r.Raw {
+		dst = append(rpc.AppendMsgpackString(dst, "raw"), 0xc3)
 	}
 	return dst
 }

@@ -41,6 +41,8 @@ func TestRepliesAreTheStructOfTheModel(t *testing.T) {
 		{"one", reply, want, new(model.GraphQueryResponse)},
 		{"batch", &batchReply{Answers: []*queryReply{reply, none}},
 			&model.GraphQueryBatchResp{Answers: []*model.GraphQueryResponse{want, {Endpoint: "none", Values: []*model.RRDData{}}}}, new(model.GraphQueryBatchResp)},
+		{"raw", &batchReply{Answers: []*queryReply{reply}, Raw: true},
+			&model.GraphQueryBatchResp{Answers: []*model.GraphQueryResponse{want}, Raw: true}, new(model.GraphQueryBatchResp)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			js, err := json.Marshal(tc.want)

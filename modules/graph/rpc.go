@@ -106,11 +106,18 @@ func (g *Graph) isQuick(q *model.GraphQueryParam) bool {
 
 func (g *Graph) query(_ context.Context, c *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
 	g.queries.Add(1)
-	return g.answer(c, q)
+	return g.answer(c, q, false)
 }
 
-func (g *Graph) answer(c *rpc.Conn, q *model.GraphQueryParam) (*queryReply, error) {
-	in, points, err := g.db.Query(q.Endpoint, q.Counter, q.ConsolFun, q.Start, q.End, nil)
+func (g *Graph) answer(c *rpc.Conn, q *model.GraphQueryParam, raw bool) (*queryReply, error) {
+	var in tsdb.Info
+	var points []tsdb.Point
+	var err error
+	if raw {
+		in, points, err = g.db.Received(q.Endpoint, q.Counter, q.Start, q.End, nil)
+	} else {
+		in, points, err = g.db.Query(q.Endpoint, q.Counter, q.ConsolFun, q.Start, q.End, nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("query %s of %s: %w", q.Counter, q.Endpoint, err)
 	}
@@ -131,7 +138,7 @@ func (g *Graph) queryBatch(ctx context.Context, c *rpc.Conn, p *model.GraphQuery
 		return nil, fmt.Errorf("%d queries in a batch are more than %d: ask in portions", len(p.Queries), maxBatchQueries)
 	}
 	g.queries.Add(len(p.Queries))
-	resp := &batchReply{Answers: make([]*queryReply, len(p.Queries))}
+	resp := &batchReply{Answers: make([]*queryReply, len(p.Queries)), Raw: p.Raw}
 	points := 0
 	for i, q := range p.Queries {
 		if err := ctx.Err(); err != nil {
@@ -140,7 +147,7 @@ func (g *Graph) queryBatch(ctx context.Context, c *rpc.Conn, p *model.GraphQuery
 		if q == nil {
 			q = &model.GraphQueryParam{}
 		}
-		a, err := g.answer(c, q)
+		a, err := g.answer(c, q, p.Raw)
 		if err != nil {
 			return nil, err
 		}

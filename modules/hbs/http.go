@@ -7,8 +7,10 @@ import (
 	"strconv"
 
 	"falcon/common/daemon"
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/stat"
+	"falcon/modules/hbs/compile"
 )
 
 // count makes the counters of contract alerting 4.19.
@@ -77,6 +79,7 @@ func (h *HBS) admin() http.Handler {
 		wrapped(w, e.Plugins(r.PathValue("hostname")))
 	})
 	mux.HandleFunc("GET /host/strategies", h.hostStrategies)
+	mux.HandleFunc("POST /strategy/reach", h.reach)
 	return mux
 }
 
@@ -90,11 +93,7 @@ func wrapped(w http.ResponseWriter, data any) {
 
 // hostStrategies answers the final rules of a host, with the reason for each.
 func (h *HBS) hostStrategies(w http.ResponseWriter, r *http.Request) {
-	fail := func(status int, text string) {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
-	}
+	fail := func(status int, text string) { failed(w, status, text) }
 	q := r.URL.Query()
 	name, id := q.Get("hostname"), 0
 	if text := q.Get("id"); text != "" {
@@ -119,6 +118,45 @@ func (h *HBS) hostStrategies(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	daemon.WriteJSON(w, rules)
+}
+
+// failed answers an error as api understands it.
+func failed(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
+}
+
+// maxReach bounds the question of reach, in bytes, and maxReachRange its range.
+const maxReach, maxReachRange = 4 << 20, 32 * 24 * 3600
+
+// reach answers whom a strategy would watch that is not saved.
+func (h *HBS) reach(w http.ResponseWriter, r *http.Request) {
+	var p model.ReachParam
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReach)).Decode(&p); err != nil {
+		failed(w, http.StatusBadRequest, fmt.Sprintf("the question can not be read: %v", err))
+		return
+	}
+	if p.From >= p.To || p.To-p.From > maxReachRange {
+		failed(w, http.StatusBadRequest, fmt.Sprintf("from %d to %d is no range of 32 days at most", p.From, p.To))
+		return
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		failed(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	reach, err := e.Reach(&p)
+	if err != nil { // a template or group that was made a moment ago is in the database
+		if rows, readErr := h.keeper.rows.RuleRows(r.Context()); readErr == nil {
+			reach, err = compile.Compile(rows, h.keeper.now().In(h.keeper.loc)).Reach(&p)
+		}
+	}
+	if err != nil {
+		failed(w, http.StatusNotFound, err.Error())
+		return
+	}
+	daemon.WriteJSON(w, reach)
 }
 
 // reload reads the file again. All settings of an hbs wait for a restart but the log

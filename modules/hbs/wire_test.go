@@ -257,4 +257,28 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", path, got, want)
 		}
 	}
+
+	// Whom a rule would watch that is not saved.
+	for question, want := range map[string]string{
+		`{"metric":"m","hosts":["it-h1","nobody"],"from":100,"to":200}`: `200 {"any":false,"sets":[{"hosts":["it-h1"],"spans":[[100,200]]}],"unknown":["nobody"],"until":0}`,
+		`{"any":true,"from":100,"to":200}`:                              `200 {"any":true,"sets":[],"unknown":[],"until":0}`,
+		`{"metric":"m","tpl_id":99,"from":100,"to":200}`:                `404 {"error":"hbs knows no template 99"}`,
+		`{"metric":"m","groups":[99],"from":100,"to":200}`:              `404 {"error":"hbs knows no group 99"}`,
+		`{"from":200,"to":200}`:                                         `400 {"error":"from 200 to 200 is no range of 32 days at most"}`,
+		`{"from":0,"to":9000000}`:                                       `400 {"error":"from 0 to 9000000 is no range of 32 days at most"}`,
+		`[]`:                                                            `400 {"error":"the question can not be read: json: cannot unmarshal array into Go value of type model.ReachParam"}`,
+	} {
+		resp, err := http.Post(pages.URL+"/strategy/reach", "application/json", strings.NewReader(question))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(resp.Status[:4] + string(body)); got != want {
+			t.Errorf("%s: %s\nwant %s", question, got, want)
+		}
+	}
 }

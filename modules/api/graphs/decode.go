@@ -19,8 +19,12 @@ var errMsgpack = errors.New("broken msgpack in the answer of Graph.QueryBatch")
 // DecodeMsgpack reads the answer; rpc calls it in place of its own decoder.
 func (r *queryBatchResp) DecodeMsgpack(b []byte) error {
 	d := mpReader{b: b}
-	r.Answers = nil
-	d.object([]string{"answers"}, func(field int) {
+	r.Answers, r.Raw = nil, false
+	d.object([]string{"answers", "raw"}, func(field int) {
+		if field == 1 {
+			r.Raw = d.boolean()
+			return
+		}
 		n := d.list()
 		r.Answers = make([]*Series, 0, d.plausible(n))
 		for range n {
@@ -200,6 +204,16 @@ func (d *mpReader) null() bool {
 		d.b = d.b[1:]
 		return true
 	}
+	return false
+}
+
+// boolean reads a yes or no; anything else is a no.
+func (d *mpReader) boolean() bool {
+	if len(d.b) > 0 && d.b[0] == 0xc3 {
+		d.b = d.b[1:]
+		return true
+	}
+	d.skip(0)
 	return false
 }
 

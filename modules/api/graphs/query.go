@@ -17,10 +17,14 @@ type Series struct {
 	DsType   string          `json:"dstype"` // empty when the series is unknown
 	Step     int             `json:"step"`
 	Values   []model.RRDData `json:"Values"`
+
+	// Raw says that Values are what was received: no rates of a DERIVE, no filled gaps.
+	Raw bool `json:"-"`
 }
 
 type queryBatchResp struct {
 	Answers []*Series `json:"answers"`
+	Raw     bool      `json:"raw"`
 }
 
 // Bounds of one batch: a day of 300 series at 60 s is some 6 MB.
@@ -33,18 +37,31 @@ const (
 // failed, and the names of those nodes are in failed. A series that is unknown has
 // an answer without a type.
 func (c *Client) QueryBatch(ctx context.Context, queries []*model.GraphQueryParam) (answers []*Series, failed []string) {
+	return c.query(ctx, queries, false)
+}
+
+// Received is QueryBatch for the values as they were received; a node that does not
+// know these, a stock one or an older one of ours, answers as to QueryBatch, and its
+// answers are not Raw.
+func (c *Client) Received(ctx context.Context, queries []*model.GraphQueryParam) (answers []*Series, failed []string) {
+	return c.query(ctx, queries, true)
+}
+
+func (c *Client) query(ctx context.Context, queries []*model.GraphQueryParam, raw bool) (answers []*Series, failed []string) {
 	answers = make([]*Series, len(queries))
 	f := failures{log: c.log}
 	work := placed(c, len(queries), func(i int) (string, string) { return queries[i].Endpoint, queries[i].Counter })
 	each(c, work, func(n *node, at []int) {
 		batches(at, queryBatch, func(at []int) {
-			arg := &model.GraphQueryBatchParam{Queries: pick(queries, at)}
+			arg := &model.GraphQueryBatchParam{Queries: pick(queries, at), Raw: raw}
 			var resp queryBatchResp
 			_, err := n.call(ctx, "Graph.QueryBatch", arg, &resp)
 			switch {
 			case err == nil && len(resp.Answers) == len(at):
 				for k, i := range at {
-					answers[i] = resp.Answers[k]
+					if answers[i] = resp.Answers[k]; answers[i] != nil {
+						answers[i].Raw = resp.Raw
+					}
 				}
 			case err == nil:
 				f.add(n.name, errShort)

@@ -24,6 +24,7 @@ import (
 // nodes that are away would have answered is missing, and they are named.
 type Graphs interface {
 	QueryBatch(ctx context.Context, queries []*model.GraphQueryParam) (answers []*graphs.Series, failed []string)
+	Received(ctx context.Context, queries []*model.GraphQueryParam) (answers []*graphs.Series, failed []string)
 	LastBatch(ctx context.Context, series []*model.GraphLastParam) (answers []*model.GraphLastResp, failed []string)
 	SearchEndpoints(ctx context.Context, p model.GraphSearchParam) graphs.Found[model.GraphEndpoint]
 	SearchCounters(ctx context.Context, p model.GraphSearchParam) graphs.Found[model.GraphCounter]
@@ -93,7 +94,8 @@ type Deps struct {
 
 	// Liveness, when set, knows when hosts were heard of.
 	Liveness Liveness
-	// HBS, when set, is hbs's HTTP, which explains the rules of a host.
+	// HBS, when set, is hbs's HTTP, which explains the rules of a host and says whom a
+	// rule would watch.
 	HBS Peer
 	// Alarm, when set, is alarm's HTTP, which tries channels.
 	Alarm Peer
@@ -115,6 +117,7 @@ type server struct {
 	callers  callerCache
 	buffers  sync.Pool // of *[]byte, for answers of history
 	counts   counts
+	trials   chan struct{} // one a rule that is tried on history
 
 	hashKind atomic.Pointer[string] // decided once, see hash
 	deciding sync.Mutex
@@ -129,7 +132,7 @@ type counts struct {
 // New returns the handler of all routes. It fails when the table of routes is
 // wrong: two lines alike, or one without a permission.
 func New(settings Settings, deps Deps) (http.Handler, error) {
-	s := &server{Settings: settings, Deps: deps, throttle: newThrottle(deps.Now)}
+	s := &server{Settings: settings, Deps: deps, throttle: newThrottle(deps.Now), trials: make(chan struct{}, maxTrials)}
 	s.callers = callerCache{life: settings.SessionCache, now: deps.Now}
 	set := deps.Stats
 	s.counts = counts{

@@ -92,12 +92,14 @@ POST   /strategy                       yes  yes   yes  yes  no   yes  401
 PUT    /strategy                       yes  yes   yes  yes  no   yes  401
 DELETE /strategy/:sid                  yes  yes   yes  yes  no   yes  401
 POST   /strategy/check                 yes  yes   yes  yes  yes  yes  401
+POST   /strategy/backtest              yes  yes   yes  yes  yes  yes  401
 GET    /metric/default_list            yes  yes   yes  yes  yes  yes  401
 GET    /expression                     yes  yes   yes  yes  yes  yes  401
 GET    /expression/:eid                yes  yes   yes  yes  yes  yes  401
 POST   /expression                     yes  yes   yes  yes  no   yes  401
 PUT    /expression                     yes  yes   yes  yes  no   yes  401
 DELETE /expression/:eid                yes  yes   yes  yes  no   yes  401
+POST   /expression/backtest            yes  yes   yes  yes  yes  yes  401
 GET    /tplgrp                         yes  yes   yes  yes  yes  yes  401
 POST   /alarm/link                     yes  yes   yes  yes  yes  yes  401
 GET    /alarm/link/:path               yes  yes   yes  yes  yes  yes  yes
@@ -225,6 +227,7 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 // Every route that changes something is audited; those that only read are not.
 func TestRoutesThatWriteAreAudited(t *testing.T) {
 	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check",
+		"POST " + prefix + "/strategy/backtest", "POST " + prefix + "/expression/backtest",
 		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events", "POST " + prefix + "/alarm/link", "POST " + prefix + "/grafana/render"}
 	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
 		if r.Raw != nil {

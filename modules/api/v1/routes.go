@@ -84,6 +84,7 @@ func (s *server) routes() []Route {
 		{put, "/strategy", Owner, "update", "strategy", expectation, (*server).updateStrategy, nil},
 		{del, "/strategy/:sid", Owner, "delete", "strategy", expectation, (*server).deleteStrategy, nil},
 		{post, "/strategy/check", Login, "", "", 0, (*server).checkStrategy, nil},
+		{post, "/strategy/backtest", Owner, "", "", expectation, (*server).backtestStrategy, nil},
 		{get, "/tplgrp", Legacy, "", "", 0, (*server).endpointTemplateGroups, nil},
 		{get, "/metric/default_list", Login, "", "", 0, (*server).defaultMetrics, nil},
 
@@ -93,6 +94,7 @@ func (s *server) routes() []Route {
 		{post, "/expression", Login, "create", "expression", expectation, (*server).createExpression, nil},
 		{put, "/expression", Owner, "update", "expression", expectation, (*server).updateExpression, nil},
 		{del, "/expression/:eid", Owner, "delete", "expression", expectation, (*server).deleteExpression, nil},
+		{post, "/expression/backtest", Login, "", "", expectation, (*server).backtestExpression, nil},
 
 		// aggregators and nodata (contract query 2.4.4 and 2.4.7)
 		{get, "/hostgroup/:id/aggregators", Login, "", "", 0, (*server).groupAggregators, nil},

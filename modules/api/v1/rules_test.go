@@ -82,6 +82,7 @@ PUT    /template/action                      yes  yes  no   yes   yes  yes  no
 POST   /strategy                             yes  yes  no   yes   yes  yes  no
 PUT    /strategy                             yes  yes  no   yes   yes  yes  no
 DELETE /strategy/{strategy}                  yes  yes  no   yes   yes  yes  no
+POST   /strategy/backtest                    yes  yes  no   yes   yes  yes  no
 PUT    /expression                           yes  yes  no   yes   yes  yes  no
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
 POST   /aggregator                           yes  no   no   yes   yes  yes  no
@@ -109,6 +110,7 @@ PUT    /template/action                      yes  yes  yes  yes   yes  yes  yes
 POST   /strategy                             yes  yes  yes  yes   yes  yes  yes
 PUT    /strategy                             yes  yes  yes  yes   yes  yes  yes
 DELETE /strategy/{strategy}                  yes  yes  yes  yes   yes  yes  yes
+POST   /strategy/backtest                    yes  yes  yes  yes   yes  yes  yes
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
 POST   /aggregator                           yes  no   no   yes   yes  yes  no
 PUT    /aggregator                           yes  yes  no   yes   yes  yes  no
@@ -121,7 +123,11 @@ DELETE /nodata/{nodata}                      yes  yes  yes  yes   yes  yes  yes
 		strict      bool
 	}{{"strict", strict, true}, {"lenient", lenient, false}} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t, options{settings: func(s *Settings) { s.StrictPermission, s.Maintainers = tc.strict, []string{"dan"} }})
+			settings := defaults()
+			settings.StrictPermission, settings.Maintainers = tc.strict, []string{"dan"}
+			w := newWorld(t, options{})
+			w.peers.hbs = &fakePeer{answer: `{"sets":[]}`}
+			w.serve(settings, w.client)
 			w.addUser("cid", 0)
 			w.addUser("dan", 0)
 			told := map[string]bool{}
@@ -233,6 +239,7 @@ func (x *things) fill(method, path string) (string, any) {
 		"POST /template/action":         map[string]any{"tpl_id": x.template, "uic": fmt.Sprintf("team%d", x.n)},
 		"PUT /template/action":          map[string]any{"id": x.action, "uic": fmt.Sprintf("team%d", x.n)},
 		"POST /strategy":                strategyBody("tpl_id", x.template),
+		"POST /strategy/backtest":       strategyBody("tpl_id", x.template),
 		"PUT /strategy":                 strategyBody("id", x.strategy),
 		"PUT /expression":               expressionBody([]string{fmt.Sprintf("team%d", x.n)}, "id", x.expression),
 		"POST /expression":              expressionBody([]string{fmt.Sprintf("team%d", x.n)}),

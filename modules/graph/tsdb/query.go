@@ -50,6 +50,7 @@ type piece struct {
 	id       uint32
 	gen      uint16
 	from, to int64 // inclusive
+	raw      bool  // received values, and nothing where there is none
 }
 
 // Lookup returns the current incarnation of a name.
@@ -74,6 +75,16 @@ func (db *DB) Lookup(endpoint, counter string) (Info, bool) {
 // nothing can be: before the oldest data and a day past the newest. Times before
 // the current incarnation are answered by the earlier ones, on their steps.
 func (db *DB) Query(endpoint, counter, cf string, start, end int64, dst []Point) (Info, []Point, error) {
+	return db.query(endpoint, counter, cf, start, end, false, dst)
+}
+
+// Received is Query for the values as they were received: those of a DERIVE are no
+// rates, nothing is filled, bounds do not count, and times without a value are left out.
+func (db *DB) Received(endpoint, counter string, start, end int64, dst []Point) (Info, []Point, error) {
+	return db.query(endpoint, counter, "AVERAGE", start, end, true, dst)
+}
+
+func (db *DB) query(endpoint, counter, cf string, start, end int64, raw bool, dst []Point) (Info, []Point, error) {
 	k, hash := hashName(endpoint, counter)
 	s := &db.shards[k]
 	s.mu.Lock()
@@ -101,7 +112,7 @@ func (db *DB) Query(endpoint, counter, cf string, start, end int64, dst []Point)
 	if info.Prev {
 		several = s.pieces(id, start, end)
 	}
-	one := piece{id, s.at(id).gen, start, end}
+	one := piece{id, s.at(id).gen, start, end, raw}
 	s.mu.Unlock()
 
 	r := db.reader()
@@ -110,6 +121,7 @@ func (db *DB) Query(endpoint, counter, cf string, start, end int64, dst []Point)
 		dst = db.queryPiece(r, s, one, dst)
 	}
 	for _, p := range several {
+		p.raw = raw
 		dst = db.queryPiece(r, s, p, dst)
 	}
 	return info, dst, nil
@@ -132,7 +144,7 @@ func (s *shard) pieces(cur uint32, start, end int64) []piece {
 		if x.flags&flagFresh != 0 && (i == 0 || from == 0) {
 			continue // it had no point yet: the one before goes on
 		}
-		out = append(out, piece{id, x.gen, max(from, start), to})
+		out = append(out, piece{id, x.gen, max(from, start), to, false})
 		to = min(to, from-1)
 	}
 	oldest := ids[0]
@@ -141,7 +153,7 @@ func (s *shard) pieces(cur uint32, start, end int64) []piece {
 			oldest = id
 		}
 	}
-	out = append(out, piece{oldest, s.at(oldest).gen, start, to})
+	out = append(out, piece{oldest, s.at(oldest).gen, start, to, false})
 	slices.Reverse(out)
 	return out
 }
@@ -188,6 +200,9 @@ func (db *DB) queryPiece(r *reader, s *shard, p piece, dst []Point) []Point {
 	s.mu.Unlock()
 
 	db.readSegments(r, s.index, m)
+	if p.raw {
+		return received(dst, m, c, first, last)
+	}
 	if m.kind == typeDerive && c.before.slot == 0 && m.prevUnknown {
 		db.seekBefore(r, s, m, wlo)
 	}
@@ -321,6 +336,16 @@ func (db *DB) seekBefore(r *reader, s *shard, m meta, w uint32) {
 			return
 		}
 	}
+}
+
+// received appends the values of slots first to last that are there.
+func received(dst []Point, m meta, c *span, first, last uint32) []Point {
+	for slot := first; slot <= last; slot++ {
+		if v := c.out[slot-c.from]; v == v {
+			dst = append(dst, Point{int64(slot) * int64(m.step), v})
+		}
+	}
+	return dst
 }
 
 // render turns received values into the points of slots first to last.

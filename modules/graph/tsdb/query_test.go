@@ -81,6 +81,51 @@ func TestGoldenVectorsOfTheBaseArchive(t *testing.T) {
 	}
 }
 
+// Received values are those that came: raw counters, no filled gaps, nothing cut by
+// bounds, over the edges of windows, from segments and over a change of step.
+func TestReceived(t *testing.T) {
+	for _, kind := range []string{model.Gauge, model.Derive} {
+		t.Run(kind, func(t *testing.T) {
+			db, c, opt := testDB(t)
+			c.set(t0 + 4200)
+			ref := resolve(t, db, "h", "c", kind, 60)
+			for _, p := range []mv{{1, 60}, {2, 120}, {4, 240}, {5, 10}, {55, 70}, {59, 5}, {60, 6}, {62, 8}} {
+				mustPut(t, db, ref, t0+60*p.m, p.v)
+			}
+			check := func(state string, from, to int64, want string) {
+				t.Helper()
+				info, pts, err := db.Received("h", "c", t0+60*from, t0+60*to, nil)
+				got := ""
+				for _, p := range pts {
+					got += fmt.Sprintf(" %d:%v", (p.Ts-t0)/60, p.Value)
+				}
+				if err != nil || got != want || info.Type != kind {
+					t.Errorf("%s, %d to %d: %v\n got%s\nwant%s", state, from, to, err, got, want)
+				}
+			}
+			for _, state := range []string{"in the head", "sealed", "after a restart"} {
+				check(state, 0, 70, " 1:60 2:120 4:240 5:10 55:70 59:5 60:6 62:8")
+				check(state, 2, 59, " 2:120 4:240 5:10 55:70 59:5")
+				check(state, 63, 70, "")
+				if state == "in the head" {
+					mustSeal(t, db, t0+4201)
+				} else {
+					db = reopen(t, db, opt)
+				}
+			}
+			// Another step is another incarnation, and the earlier one answers for its time.
+			ref = resolve(t, db, "h", "c", kind, 30)
+			mustPut(t, db, ref, t0+60*63, 9)
+			mustPut(t, db, ref, t0+60*64, 10)
+			check("another step", 59, 70, " 59:5 60:6 62:8 63:9 64:10")
+		})
+	}
+	db, _, _ := testDB(t)
+	if info, pts, err := db.Received("h", "nobody", 0, t0, nil); info.Ref != 0 || pts != nil || err != nil {
+		t.Error("an unknown series has no points and no error")
+	}
+}
+
 func TestQueryKeepsToItsRange(t *testing.T) {
 	db, c, _ := testDB(t)
 	c.set(t0 + 3000)

@@ -28,7 +28,7 @@ type Series struct {
 	metric   uint16 // length
 	gauge    bool
 
-	points []expr.Point // newest first
+	points expr.History
 	keep   int
 
 	index *filter.Index // that rules came from
@@ -113,63 +113,32 @@ func (s *Series) Newest() int64 {
 }
 
 // An Outcome says what became of a point.
-type Outcome uint8
+type Outcome = expr.Outcome
 
 // Outcomes of Insert.
 const (
-	Judge Outcome = iota // it is the newest: Judge it
-	Late                 // it was put among the older ones, and is never judged
-	Skip                 // it is older than all that are kept, or there is one of that time
+	Judge = expr.Newest // it is the newest: Judge it
+	Late  = expr.Late   // it was put among the older ones, and is never judged
+	Skip  = expr.Skip   // it is older than all that are kept, or there is one of that time
 )
 
 // Insert keeps a point. A series that has no rules yet may keep points, too; they are
 // there when the rules come.
 func (s *Series) Insert(p expr.Point, set Settings) Outcome {
-	keep := max(s.keep, set.Remain)
-	i := 0
-	for i < len(s.points) && s.points[i].Ts > p.Ts {
-		i++
-	}
-	switch {
-	case i < len(s.points) && s.points[i].Ts == p.Ts:
-		return Skip
-	case i > 0 && (i == len(s.points) || i >= keep):
-		return Skip
-	}
-	if n := len(s.points); n < keep {
-		if n == cap(s.points) {
-			// Append would double, and most series stop growing at keep.
-			s.points = append(make([]expr.Point, 0, min(keep, max(4, 2*n))), s.points...)
-		}
-		s.points = s.points[:n+1]
-	} else {
-		s.points = s.points[:keep]
-	}
-	copy(s.points[i+1:], s.points[i:])
-	s.points[i] = p
-	if i > 0 {
-		return Late
-	}
-	return Judge
+	return s.points.Insert(p, max(s.keep, set.Remain))
 }
 
 // Judge looks at the newest points with each rule and appends what has to be told. now
 // is the clock that MinInterval is measured with. buf is room for values.
 func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
-		n := r.Func.Window()
-		values, enough := expr.Values(buf[:0], s.points, n, s.gauge)
-		if !enough {
-			continue
-		}
-		left, triggered := r.Func.Eval(r.Op, r.Right, values)
 		i := slices.IndexFunc(s.states, func(st state) bool { return st.rule.Key == r.Key })
 		var before verdict.State
 		if i >= 0 {
 			before = s.states[i].State
 		}
-		after, emit := verdict.Next(before, verdict.Rule{MaxStep: r.MaxStep, MinInterval: set.MinInterval},
-			verdict.Seen{Triggered: triggered, Newest: s.points[0].Ts, Oldest: s.points[n-1].Ts, Now: now})
+		c := verdict.Condition{Func: r.Func, Op: r.Op, Right: r.Right}
+		after, emit, left := c.Look(before, verdict.Rule{MaxStep: r.MaxStep, MinInterval: set.MinInterval}, s.points, s.gauge, now, buf)
 		if emit == verdict.Nothing {
 			continue
 		}

@@ -24,6 +24,7 @@ type Series struct {
 	Endpoint, Counter, Type string
 	Step                    int
 	Points                  []model.RRDData // in order
+	Received                []model.RRDData // what was received, in order; nil: Points but for what is null
 	Last                    *model.RRDData  // answered for the newest point; nil: the newest of Points
 }
 
@@ -35,6 +36,8 @@ type Node struct {
 
 	Batches, Singles atomic.Int64
 	Addr             string
+	// Old is a node of ours that does not know of received values.
+	Old bool
 }
 
 // New returns a node that nobody serves yet.
@@ -85,6 +88,25 @@ func (n *Node) query(p *model.GraphQueryParam) *model.GraphQueryResponse {
 	resp.DsType, resp.Step = s.Type, s.Step
 	for _, pt := range s.Points {
 		if pt.Timestamp >= p.Start-int64(s.Step) && pt.Timestamp <= p.End+int64(s.Step) {
+			resp.Values = append(resp.Values, &pt)
+		}
+	}
+	return resp
+}
+
+// received answers what was received from the start to the end.
+func (n *Node) received(p *model.GraphQueryParam) *model.GraphQueryResponse {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	resp := &model.GraphQueryResponse{Endpoint: p.Endpoint, Counter: p.Counter}
+	s := n.series[p.Endpoint+"/"+p.Counter]
+	resp.DsType, resp.Step = s.Type, s.Step
+	points := s.Received
+	if points == nil {
+		points = s.Points
+	}
+	for _, pt := range points {
+		if pt.Timestamp >= p.Start && pt.Timestamp <= p.End && !math.IsNaN(float64(pt.Value)) {
 			resp.Values = append(resp.Values, &pt)
 		}
 	}
@@ -198,8 +220,12 @@ func (n *Node) ServeOurs(t testing.TB) (stop func()) {
 	s := rpc.NewServer(rpc.ServerOptions{})
 	rpc.Handle(s, "Graph.QueryBatch", func(_ context.Context, _ *rpc.Conn, arg *model.GraphQueryBatchParam) (*model.GraphQueryBatchResp, error) {
 		n.Batches.Add(1)
-		resp := &model.GraphQueryBatchResp{}
+		resp := &model.GraphQueryBatchResp{Raw: arg.Raw && !n.Old}
 		for _, q := range arg.Queries {
+			if resp.Raw {
+				resp.Answers = append(resp.Answers, n.received(q))
+				continue
+			}
 			resp.Answers = append(resp.Answers, n.query(q))
 		}
 		return resp, nil

@@ -73,6 +73,35 @@ class Refused extends Error {
   }
 }
 
+/** A rule that fires three times on two of fourteen hosts, once up to now. */
+function fired(b: Record<string, unknown>) {
+  const [start, end] = [b["start"] as number, b["end"] as number];
+  const at = (part: number) => start + Math.round(((end - start) * part) / 60) * 60;
+  const low = [[0.2, 0.3], [0.6, 0.75]];
+  const points = (bad: number[][], phase: number) => Array.from({ length: 240 }, (_, i) => {
+    const x = i / 239;
+    const v = bad.some(([a, z]) => x >= (a as number) && x < (z as number)) ? 4 : 30 + 12 * Math.sin(x * 20 + phase);
+    return [start + Math.round((end - start) * x), x > 0.4 && x < 0.45 ? null : Math.round(v * 10) / 10];
+  });
+  const one = (endpoint: string, n: number, firing: boolean, bad: number[][], phase: number) => ({
+    endpoint, counter: String(b["metric"]), type: "GAUGE", step: 60, fired: n, told: n, firing, points: points(bad, phase),
+  });
+  const event = (endpoint: string, part: number, status: string, value: number) => ({ endpoint, counter: String(b["metric"]), tags: {}, time: at(part), value, status, step: 1 });
+  return {
+    start, end, hosts: 14, matches: 14, more: false, looked_at: 13, points: 18720, oldest: start, fired: 3, told: 3, recovered: 2, fired_series: 2, fired_hosts: 2, firing: 1,
+    events: [
+      event("web-001.bj", 0.2, "PROBLEM", 4), event("web-001.bj", 0.3, "OK", 28.4), event("web-001.bj", 0.6, "PROBLEM", 4), event("web-001.bj", 0.75, "OK", 31), event("web-002.bj", 0.9, "PROBLEM", 4),
+    ],
+    series: [one("web-001.bj", 2, false, low, 0), one("web-002.bj", 1, true, [[0.9, 2]], 1), one("web-003.bj", 0, false, [], 2)],
+    warnings: [], notes: [{ code: "silent", n: 1, text: "1 series have no point in the range" }],
+  };
+}
+
+const quiet = (b: Record<string, unknown>) => ({
+  start: b["start"], end: b["end"], hosts: 0, matches: 0, more: false, looked_at: 0, points: 0, oldest: 0, fired: 0, told: 0, recovered: 0, fired_series: 0, fired_hosts: 0, firing: 0,
+  events: [], series: [], warnings: [], notes: [{ code: "no_hosts", n: 0, text: "the rule reaches no host" }],
+});
+
 type Answer = (m: RegExpExecArray, q: URLSearchParams, body: Record<string, unknown>) => unknown;
 
 /** Answers every call of the page. Reload the page after a change of fake.empty. */
@@ -127,6 +156,10 @@ export async function useFake(p: Page): Promise<Fake> {
       if (!/^-?\d+$/.test(b["right_value"] as string)) errors.push({ field: "right_value", error: `"${String(b["right_value"])}" is no number` });
       return { ok: errors.length === 0, errors, warnings: [], matches: b["metric"] === "cpu.idle" ? 12 : 0, examples: b["metric"] === "cpu.idle" ? ["web-001.bj/cpu.idle"] : [] };
     }],
+    ["POST", /^\/strategy\/backtest$/, (_m, _q, b) => {
+      if (b["func"] === "none") throw new Refused(400, 'function "none": write a name and its window', "func");
+      return b["right_value"] === "0" || fake.empty ? quiet(b) : fired(b);
+    }],
     ["POST", /^\/strategy$/, (_m, _q, b) => {
       if (b["func"] === "none") throw new Refused(400, '"none" is no function', "func");
       return { ...b, id: 99 };
@@ -174,7 +207,7 @@ export async function useFake(p: Page): Promise<Fake> {
     if (fake.slow > 0) await new Promise((done) => setTimeout(done, fake.slow));
     if (fake.fail && path !== "/user/current") return reply(500, { error: "the store does not answer" });
     const body = (r.postData() ? r.postDataJSON() : {}) as Record<string, unknown>;
-    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && body["dry_run"] !== true;
+    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && path !== "/strategy/backtest" && body["dry_run"] !== true;
     if (write) fake.writes.push({ method: r.method(), path, body, csrf: r.headers()["x-falcon-csrf"] ?? "" });
     const found = routes.find(([method, re]) => method === r.method() && re.test(path));
     if (!found) return write ? reply(200, { message: "ok" }) : reply(404, { error: "the fake has no " + path });

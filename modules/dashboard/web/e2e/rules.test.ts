@@ -71,6 +71,19 @@ test("from a rule to the alarm, the bell and the recovery", { timeout: 180_000, 
   await p.getByText("Saved").waitFor();
   await p.getByLabel("bind a host group").selectOption("e2e-cellar");
   await p.locator(".chip").getByText("e2e-cellar").waitFor();
+
+  // What it would have told of the last hour, and what another threshold would.
+  await p.locator(".grid").getByRole("button", { name: /^edit/i }).first().click();
+  await form.getByRole("button", { name: "1h", exact: true }).click();
+  await form.getByRole("button", { name: "Try", exact: true }).click();
+  await form.getByText("Would not have fired on any of 1 hosts in the last hour").waitFor();
+  await form.locator("[name=right_value]").fill("10");
+  await form.getByText("The rule has been changed since").waitFor();
+  await form.getByRole("button", { name: "Try again" }).click();
+  await form.getByText("Would have fired 1× on 1 of 1 hosts in the last hour").waitFor();
+  await form.getByText("1 would be firing now").waitFor();
+  await drawn(p, ".try-chart");
+  await form.getByRole("button", { name: "Cancel" }).click();
   await p.getByRole("link", { name: "e2e-cellar" }).click();
   await p.locator(".grid").getByRole("link", { name: host }).click();
   await p.locator("main").getByText("all(#1) > 80").waitFor(); // hbs says that it holds here

@@ -18,6 +18,13 @@ export interface PlotMark {
   unit: Unit;
 }
 
+/** A stretch of time that is marked in the colour of a line: a bar at the top, one below the other for each line. */
+export interface PlotSpan {
+  line: number;
+  from: number;
+  to: number;
+}
+
 export interface Hooks {
   /** The crosshair is on the point at index of the table; null when it has left. */
   onCursor(index: number | null): void;
@@ -38,6 +45,7 @@ export class Plot {
   private window: [number, number] = [0, 1];
   private palette = new Map<string, string>();
   private marks: readonly PlotMark[] = [];
+  private spans: readonly PlotSpan[] = [];
 
   constructor(host: HTMLElement, lines: readonly PlotLine[], width: number, height: number, hooks: Hooks) {
     const color = (name: string) => () => this.color(name);
@@ -83,7 +91,7 @@ export class Plot {
           })),
         ],
         hooks: {
-          draw: [(u) => this.marks.forEach((m) => this.drawMark(u, m, scale(m.unit)))],
+          draw: [(u) => this.marks.forEach((m) => this.drawMark(u, m, scale(m.unit))), (u) => this.spans.forEach((s) => this.drawSpan(u, s, lines[s.line]?.color ?? 0))],
           setCursor: [(u) => hooks.onCursor(u.cursor.left === undefined || u.cursor.left < 0 ? null : (u.cursor.idx ?? null))],
           setSelect: [
             (u) => {
@@ -138,10 +146,27 @@ export class Plot {
     ctx.restore();
   }
 
-  /** Draws table from one time to another, with marks across it. */
-  draw(table: Table, from: number, to: number, marks: readonly PlotMark[] = []): void {
+  private drawSpan(u: uPlot, s: PlotSpan, color: number): void {
+    const { ctx, bbox } = u;
+    const px = devicePixelRatio;
+    const left = Math.max(bbox.left, u.valToPos(s.from, "x", true));
+    // One that is over at once is seen, too.
+    const right = Math.min(bbox.left + bbox.width, Math.max(u.valToPos(s.to, "x", true), left + 3 * px));
+    const top = bbox.top + s.line * 5 * px;
+    if (right <= left) return;
+    ctx.save();
+    ctx.fillStyle = this.color(colorName(color));
+    ctx.fillRect(left, top, right - left, 4 * px);
+    ctx.globalAlpha = 0.09;
+    ctx.fillRect(left, top, right - left, bbox.top + bbox.height - top);
+    ctx.restore();
+  }
+
+  /** Draws table from one time to another, with marks across it and spans above it. */
+  draw(table: Table, from: number, to: number, marks: readonly PlotMark[] = [], spans: readonly PlotSpan[] = []): void {
     this.window = [from, to];
     this.marks = marks;
+    this.spans = spans;
     this.u.setData(table as uPlot.AlignedData);
   }
 

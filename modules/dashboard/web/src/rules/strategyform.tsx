@@ -8,6 +8,7 @@ import { Field, valueOf } from "../ui/field";
 import { useLoad } from "../load";
 import { fieldOf, post, put, read, useWrite } from "../write";
 import { bodyOf, whole, type Draft, type DraftField } from "./data";
+import { TryRule } from "./tryrule";
 
 const typing = 300; // ms of silence after which a draft is checked
 
@@ -99,33 +100,36 @@ export function StrategyForm({ tpl, id, first, onSaved, onClose }: Props) {
   const c = check.value;
   return (
     <form class="stack strategy-form" noValidate onSubmit={(e: Event) => void send(e)} onKeyDown={(e: KeyboardEvent) => e.key === "Escape" && onClose()} aria-label={id ? t("strategy.edit") : t("strategy.new")}>
-      <div class="fields">
-        {input("metric", "metric", "w6", { list: "metrics", autofocus: true, placeholder: "cpu.idle" })}
-        {input("tags", "tags", "w6", { placeholder: t("tags.hint") })}
-        {input("func", "func", "w3 n5", { list: "functions" })}
-        <Field label={t("op")} class="w2 n3" error={wrong("op")}>
-          <select class="field mono" name="op" value={d.op} onChange={set("op")}>{[...new Set([...operators, first.op])].map((o) => <option key={o} value={o}>{o}</option>)}</select>
-        </Field>
-        {input("right_value", "threshold", "w3 n4", { inputMode: "decimal" })}
-        {input("max_step", "max_step", "w2 n6", { inputMode: "numeric" })}
-        <Field label={t("priority")} class="w2 n6" error={wrong("priority")}>
-          <select class="field" name="priority" value={d.priority} onChange={set("priority")}>{[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((p) => <option key={p} value={String(p)}>p{p}</option>)}</select>
-        </Field>
-        {input("note", "note", "w6", { placeholder: t("note.hint") })}
-        {input("run_begin", "run_begin", "w3 n6", { placeholder: "00:00" })}
-        {input("run_end", "run_end", "w3 n6", { placeholder: "24:00" })}
-        <datalist id="metrics">{(metrics.data ?? []).filter((m) => m !== "").map((m) => <option key={m} value={m} />)}</datalist>
-        <datalist id="functions">{functions.map((f) => <option key={f} value={f} />)}</datalist>
+      <div class="stack">
+        <div class="fields">
+          {input("metric", "metric", "w6", { list: "metrics", autofocus: true, placeholder: "cpu.idle" })}
+          {input("tags", "tags", "w6", { placeholder: t("tags.hint") })}
+          {input("func", "func", "w3 n5", { list: "functions" })}
+          <Field label={t("op")} class="w2 n3" error={wrong("op")}>
+            <select class="field mono" name="op" value={d.op} onChange={set("op")}>{[...new Set([...operators, first.op])].map((o) => <option key={o} value={o}>{o}</option>)}</select>
+          </Field>
+          {input("right_value", "threshold", "w3 n4", { inputMode: "decimal" })}
+          {input("max_step", "max_step", "w2 n6", { inputMode: "numeric" })}
+          <Field label={t("priority")} class="w2 n6" error={wrong("priority")}>
+            <select class="field" name="priority" value={d.priority} onChange={set("priority")}>{[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((p) => <option key={p} value={String(p)}>p{p}</option>)}</select>
+          </Field>
+          {input("note", "note", "w6", { placeholder: t("note.hint") })}
+          {input("run_begin", "run_begin", "w3 n6", { placeholder: "00:00" })}
+          {input("run_end", "run_end", "w3 n6", { placeholder: "24:00" })}
+          <datalist id="metrics">{(metrics.data ?? []).filter((m) => m !== "").map((m) => <option key={m} value={m} />)}</datalist>
+          <datalist id="functions">{functions.map((f) => <option key={f} value={f} />)}</datalist>
+        </div>
+        <details class="explain">
+          <summary>{t("explain")}</summary>
+          <dl>
+            {explained.map(([sign, key]) => <Fragment key={key}><dt class="mono">{sign}</dt><dd>{t(key)}</dd></Fragment>)}
+          </dl>
+        </details>
+        {(c?.warnings ?? []).map((text) => <div key={text} class="note warn">{text}</div>)}
+        {others.map((e) => <div key={e.field} class="failure" role="alert">{e.field}: {e.error}</div>)}
+        {w.error && !known.includes(fieldOf(w.error)) ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       </div>
-      <details class="explain">
-        <summary>{t("explain")}</summary>
-        <dl>
-          {explained.map(([sign, key]) => <Fragment key={key}><dt class="mono">{sign}</dt><dd>{t(key)}</dd></Fragment>)}
-        </dl>
-      </details>
-      {(c?.warnings ?? []).map((text) => <div key={text} class="note warn">{text}</div>)}
-      {others.map((e) => <div key={e.field} class="failure" role="alert">{e.field}: {e.error}</div>)}
-      {w.error && !known.includes(fieldOf(w.error)) ? <div class="failure" role="alert">{say(w.error)}</div> : null}
+      <TryRule tpl={tpl} id={id} draft={d} />
       <div class="form-foot">
         <div class="matches" role="status">
           {unchecked.value && !(unchecked.value instanceof ApiError && unchecked.value.status === 400) ? <span class="warn-text">{t("check.away", { text: say(unchecked.value) })}</span> : null}
