@@ -83,7 +83,7 @@ func (k *keeper) touch() {
 const coalesce = 100 * time.Millisecond
 
 // run compiles at once, after each touch, each interval, and when the hours of a
-// strategy begin or end.
+// strategy, a maintenance or a disable begin or end.
 func (k *keeper) run(ctx context.Context) error {
 	defer close(k.ended)
 	for {
@@ -194,7 +194,8 @@ func (k *keeper) compile(ctx context.Context) {
 // holdBack says whether a book that lost most of its hosts waits for a second look:
 // somebody may have emptied a table by mistake, or be half way through filling it.
 func (k *keeper) holdBack(old, e *edition, now time.Time) bool {
-	if k.guard == 0 || len(old.Book.Hosts) < k.guard || 2*len(e.Book.Hosts) >= len(old.Book.Hosts) {
+	// Hosts that are silent because somebody wanted that are not lost.
+	if k.guard == 0 || len(old.Book.Hosts) < k.guard || 2*e.Covered >= len(old.Book.Hosts) {
 		return false
 	}
 	id := e.version.String()
