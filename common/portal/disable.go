@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -141,6 +142,24 @@ func (db *DB) Disable(ctx context.Context, id int64) (*NamedDisable, error) {
 	return &page[0], nil
 }
 
+// DisabledHosts returns until when those of hosts are disabled that are so at now, by id,
+// both in Unix seconds.
+func (db *DB) DisabledHosts(ctx context.Context, hosts []int64, now int64) (map[int64]int64, error) {
+	until := map[int64]int64{}
+	for chunk := range slices.Chunk(hosts, maxMarks) {
+		var rows []Disable
+		err := db.Portal.read.SelectContext(ctx, &rows, "SELECT "+disableColumns+" FROM alarm_disable d WHERE d.type = ? AND d.cancel_ts = 0 AND d.begin_ts <= ?"+
+			" AND d.end_ts > ? AND d.host_id IN ("+marks(len(chunk))+")", append([]any{int(DisableHost), now, now}, anys(chunk)...)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			until[r.Host] = max(until[r.Host], r.End)
+		}
+	}
+	return until, nil
+}
+
 // CreateDisable writes a disable and returns its id. It must be of a known type, and end
 // within two weeks of its begin.
 func (db *DB) CreateDisable(ctx context.Context, d Disable) (id int64, err error) {
@@ -149,6 +168,9 @@ func (db *DB) CreateDisable(ctx context.Context, d Disable) (id int64, err error
 		return 0, invalidField("type", "type %d is unknown, use 1 to 5", int(d.Type))
 	case d.Begin <= 0 || d.End <= d.Begin || d.End-d.Begin > int64(MaxSilence/time.Second):
 		return 0, invalidField("duration", "from %d to %d is not a time of up to two weeks", d.Begin, d.End)
+	}
+	if max(d.Host, d.Template, d.Strategy, d.Group) > math.MaxUint32 { // hosts of the fork have wider ids
+		return 0, invalid("an id of %d does not fit into the table of disables", max(d.Host, d.Template, d.Strategy, d.Group))
 	}
 	if err := fitAll(fit{"reason", d.Reason, 255}, fit{"duration", d.Duration, 4}); err != nil {
 		return 0, err
