@@ -16,6 +16,7 @@ import (
 
 const (
 	gateFresh = 10 * time.Second // how long it is believed what is disabled
+	gateSure  = time.Second      // and how long when that keeps an event from people: it may have been ended
 	gateStale = time.Minute      // and how long while nobody says
 	gateWait  = 3 * time.Second  // how long events wait for the answer
 )
@@ -59,10 +60,14 @@ func newGate(from Silencer, now func() time.Time, log *slog.Logger) *gate {
 func (g *gate) hides(ctx context.Context, e *model.Event) (by *portal.Silence) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refresh(ctx)
-	if len(g.silent) == 0 {
-		return nil
+	g.refresh(ctx, gateFresh)
+	if by = g.find(e); by != nil && g.refresh(ctx, gateSure) {
+		by = g.find(e)
 	}
+	return by
+}
+
+func (g *gate) find(e *model.Event) (by *portal.Silence) {
 	now := g.now().Unix()
 	look := func(a about) {
 		for _, s := range g.silent[a] {
@@ -83,11 +88,11 @@ func (g *gate) hides(ctx context.Context, e *model.Event) (by *portal.Silence) {
 	return by
 }
 
-// refresh asks what is disabled when the last answer is old.
-func (g *gate) refresh(ctx context.Context) {
+// refresh asks what is disabled when that was asked so long ago, and says whether it did.
+func (g *gate) refresh(ctx context.Context, fresh time.Duration) bool {
 	now := g.now()
-	if since := now.Sub(g.asked); !g.asked.IsZero() && since >= 0 && since < gateFresh {
-		return
+	if since := now.Sub(g.asked); !g.asked.IsZero() && since >= 0 && since < fresh {
+		return false
 	}
 	g.asked = now
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
@@ -108,7 +113,7 @@ func (g *gate) refresh(ctx context.Context) {
 		if now.Sub(g.heard) >= gateStale {
 			g.silent = nil
 		}
-		return
+		return true
 	}
 	if g.failing {
 		g.failing = false
@@ -118,6 +123,7 @@ func (g *gate) refresh(ctx context.Context) {
 	for i := range all {
 		g.add(&all[i])
 	}
+	return true
 }
 
 func (g *gate) add(s *portal.Silence) {

@@ -74,7 +74,8 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Somebody is asked once in ten seconds. While nobody answers the last answer counts for
+// Somebody is asked once in ten seconds, and once in a second while that hides something,
+// for it may have been ended. While nobody answers the last answer counts for
 // a minute, and then everything is told.
 func TestGateAsks(t *testing.T) {
 	now := time.Unix(1_795_319_760, 0)
@@ -96,18 +97,21 @@ func TestGateAsks(t *testing.T) {
 		}
 	}
 	step(0, 1, true)
-	step(9*time.Second, 1, true)
+	step(900*time.Millisecond, 1, true)
+	step(8*time.Second, 2, true)
 	s.err = errors.New("connection refused")
-	step(time.Second, 2, true)
-	step(40*time.Second, 3, true)
-	step(20*time.Second, 4, false)
+	step(time.Second, 3, true)
+	step(50*time.Second, 4, true)
+	step(10*time.Second, 5, false)
 	s.err = nil
-	step(10*time.Second, 5, true)
+	step(9*time.Second, 5, false)
+	step(time.Second, 6, true)
 	s.all = nil
-	step(10*time.Second, 6, false)
+	step(time.Second, 7, false)
+	step(9*time.Second, 7, false)
 	s.err = portal.ErrNotFound // a stock api
-	step(10*time.Second, 7, false)
-	step(10*time.Second, 8, false)
+	step(time.Second, 8, false)
+	step(10*time.Second, 9, false)
 	if text := log.String(); strings.Count(text, "nobody says") != 1 || strings.Count(text, "known again") != 1 || strings.Count(text, "knows nothing of disabling") != 1 {
 		t.Errorf("log:\n%s", text)
 	}
@@ -166,7 +170,7 @@ func TestDisabledIsNotTold(t *testing.T) {
 		if err := w.db.CancelDisable(ctx, id, "bob", at); err != nil {
 			t.Fatal(err)
 		}
-		skew.Store(int64(gateFresh))
+		skew.Store(int64(gateSure))
 		w.push(event("s_10_a", action, 2, "PROBLEM", at+300, 1))
 		told(2)
 		w.push(event("s_10_a", action, 1, "OK", at+360, 1))
