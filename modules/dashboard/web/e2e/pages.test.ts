@@ -263,8 +263,8 @@ test("what is disabled is chosen for how long, shows what it hides, and is ended
   await now.getByText("web-002.bj").waitFor();
   await p.getByRole("checkbox", { name: "web-001.bj" }).check();
   await p.getByRole("button", { name: "Disable…" }).click();
-  await dialog.getByText("Nobody is told of 2 rules on 1 hosts:").waitFor();
-  await dialog.getByText("2 expressions that name the host").waitFor();
+  await dialog.getByText("Hidden rules: 2, on hosts: 1").waitFor();
+  await dialog.getByText("expressions that name the host: 2").waitFor();
   expect(await wrong(p)).toEqual([]);
   await dialog.getByRole("button", { name: "3h", exact: true }).click();
   await dialog.locator("[name=reason]").fill(" new disk ");
@@ -301,7 +301,7 @@ test("what is disabled is chosen for how long, shows what it hides, and is ended
     ["Disable…", { type: 2, tpl_id: 2 }], ["Disable…: load.1minPerCPU", { type: 3, strategy_id: 2 }], ["Disable…: all · production", { type: 5, tpl_id: 2, grp_id: 1 }],
   ] as const) {
     await p.getByRole("button", { name: button, exact: true }).click();
-    await dialog.getByText("Nobody is told of 2 rules on 3 hosts:").waitFor();
+    await dialog.getByText("Hidden rules: 2, on hosts: 3").waitFor();
     if (body.type === 5) await dialog.getByText("In force instead:").waitFor();
     await dialog.getByRole("button", { name: "Disable", exact: true }).click();
     await dialog.waitFor({ state: "detached" });

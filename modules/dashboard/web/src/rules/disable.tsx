@@ -86,7 +86,7 @@ function Hidden({ of }: { of: Target }) {
   const p = seen.data;
   const line = (x: Previewed) => (
     <li key={x.id + " " + x.leaf_tpl.id}>
-      <span class="mono">{x.metric}</span> <span class="sub">{x.note || x.leaf_tpl.name}{p && p.host_count > 1 ? " · " + t("disable.hosts", { n: count(x.host_count) }) : ""}</span>
+      <span class="mono">{x.metric}</span> <span class="sub">{x.note || x.leaf_tpl.name}{p && p.host_count > 1 ? " · " + t("disable.on", { n: count(x.host_count) }) : ""}</span>
     </li>
   );
   const rest = (shown: number, all: number) => (all > shown ? <li class="sub">{t("disable.more", { n: count(all - shown) })}</li> : null);

@@ -304,6 +304,7 @@ export const zh: Record<Key, string> = {
   "disable.hides": "{hosts} 台主机上的 {rules} 条策略不再通知任何人：",
   "disable.many": "{n} 台主机的所有报警（含表达式）不再通知任何人。",
   "disable.hosts": "{n} 台主机",
+  "disable.on": "{n} 台主机",
   "disable.more": "还有 {n} 条",
   "disable.nothing": "现在生效的策略都不受影响。",
   "disable.instead": "取而代之生效的：",
