@@ -15,10 +15,11 @@ import (
 
 // Results of a Notice.
 const (
-	NoticeQueued = "queued" // to be sent, or being sent when alarm died
-	NoticeSent   = "sent"
-	NoticeFailed = "failed"
-	NoticeDup    = "dup" // judge lost its state and told it again
+	NoticeQueued   = "queued" // to be sent, or being sent when alarm died
+	NoticeSent     = "sent"
+	NoticeFailed   = "failed"
+	NoticeDup      = "dup"      // judge lost its state and told it again
+	NoticeDisabled = "disabled" // somebody has disabled it; the answer says who, and until when
 )
 
 // Notice is a row of alarm_notice: one message of one event to one receiver through

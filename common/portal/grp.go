@@ -92,7 +92,7 @@ func (db *DB) DeleteGroup(ctx context.Context, id int64) error {
 		if err := one(res, err); err != nil {
 			return err
 		}
-		for _, table := range []string{"grp_host", "grp_tpl", "plugin_dir", "cluster"} {
+		for _, table := range []string{"grp_host", "grp_tpl", "grp_tpl_env", "plugin_dir", "cluster"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE grp_id = ?", id); err != nil {
 				return err
 			}

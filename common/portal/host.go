@@ -35,6 +35,18 @@ func (db *DB) Host(ctx context.Context, id int64) (*Host, error) {
 	return &h, nil
 }
 
+// HostByName returns a host, or ErrNotFound. Case matters: judges compare bytes.
+func (db *DB) HostByName(ctx context.Context, name string) (*Host, error) {
+	var h Host
+	if err := db.Portal.read.GetContext(ctx, &h, "SELECT "+hostColumns+" FROM host WHERE hostname = ?", name); err != nil {
+		return nil, notFound(err)
+	}
+	if h.Hostname != name {
+		return nil, ErrNotFound
+	}
+	return &h, nil
+}
+
 // SearchHosts returns a page of the hosts whose name or address holds every one of
 // words, without regard to case, ordered by name, and how many there are in all.
 func (db *DB) SearchHosts(ctx context.Context, words []string, limit, offset int) (page []Host, total int, err error) {

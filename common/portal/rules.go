@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -20,6 +21,9 @@ type RuleRows struct {
 	Expressions    []RuleExpression
 	Actions        []RuleAction
 	Plugins        []RulePlugin
+	Envs           []RuleEnv
+	EnvTemplates   []RuleEnvPair
+	Disables       []RuleDisable
 }
 
 // RuleHost is a host; it is in maintenance from MaintainBegin to MaintainEnd, both
@@ -93,8 +97,37 @@ type RulePlugin struct {
 	Dir   string `db:"dir"`
 }
 
+// RuleEnv says in which environment a host is.
+type RuleEnv struct {
+	Host string `db:"hostname"`
+	Env  string `db:"env"`
+}
+
+// RuleEnvPair binds a template to the hosts of a group that are in an environment.
+type RuleEnvPair struct {
+	Group    int    `db:"grp_id"`
+	Template int    `db:"tpl_id"`
+	Env      string `db:"env"`
+}
+
+// RuleDisable is a disable that was not cancelled; it is in force from Begin to before
+// End, Unix seconds.
+type RuleDisable struct {
+	ID       int         `db:"id"`
+	Type     DisableType `db:"type"`
+	Host     int         `db:"host_id"`
+	Template int         `db:"tpl_id"`
+	Strategy int         `db:"strategy_id"`
+	Group    int         `db:"grp_id"`
+	Begin    int64       `db:"begin_ts"`
+	End      int64       `db:"end_ts"`
+	Reason   string      `db:"reason"`
+	Operator string      `db:"operator"`
+}
+
 // RuleRows reads all rules in one transaction that sees one state of the database.
-// Rows come in ascending order of their ids.
+// Rows come in ascending order of their ids. Of disables those are left out that were
+// over a day ago by this host's clock; whoever uses them looks at the clock himself.
 func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 	opts := &sql.TxOptions{ReadOnly: true}
 	if !db.Portal.SQLite() {
@@ -119,6 +152,10 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 		{&r.Expressions, "id, expression, func, op, right_value, max_step, priority, note, action_id FROM expression WHERE action_id > 0 AND pause = 0 ORDER BY id"},
 		{&r.Actions, "id, uic FROM action ORDER BY id"},
 		{&r.Plugins, "grp_id, dir FROM plugin_dir ORDER BY grp_id, dir"},
+		{&r.Envs, "hostname, env FROM host_env WHERE env <> '' ORDER BY hostname"},
+		{&r.EnvTemplates, "grp_id, tpl_id, env FROM grp_tpl_env ORDER BY grp_id, tpl_id, env"},
+		{&r.Disables, fmt.Sprintf("id, type, host_id, tpl_id, strategy_id, grp_id, begin_ts, end_ts, reason, operator FROM alarm_disable"+
+			" WHERE cancel_ts = 0 AND end_ts > %d ORDER BY id", time.Now().Add(-24*time.Hour).Unix())},
 	} {
 		if err := sqlx.SelectContext(ctx, tx, q.to, "SELECT "+q.what); err != nil {
 			return nil, fmt.Errorf("read rules: %w", err)

@@ -219,7 +219,8 @@ func (db *DB) DeleteTemplate(ctx context.Context, id int64) error {
 			return notFound(err)
 		}
 		for _, query := range []string{
-			"DELETE FROM tpl WHERE id = ?", "DELETE FROM strategy WHERE tpl_id = ?", "DELETE FROM grp_tpl WHERE tpl_id = ?", "UPDATE tpl SET parent_id = 0 WHERE parent_id = ?",
+			"DELETE FROM tpl WHERE id = ?", "DELETE FROM strategy WHERE tpl_id = ?", "DELETE FROM grp_tpl WHERE tpl_id = ?",
+			"DELETE FROM grp_tpl_env WHERE tpl_id = ?", "UPDATE tpl SET parent_id = 0 WHERE parent_id = ?",
 		} {
 			if _, err := tx.ExecContext(ctx, query, id); err != nil {
 				return err
@@ -251,14 +252,8 @@ func (db *DB) Binding(ctx context.Context, group, template int64) (*Binding, err
 func (db *DB) BindTemplate(ctx context.Context, b Binding) error {
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
 		// Locked: the table has no key that would refuse a second row.
-		for _, q := range []struct {
-			query string
-			id    int64
-		}{{"SELECT id FROM grp WHERE id = ?", b.Group}, {"SELECT id FROM tpl WHERE id = ?", b.Template}} {
-			var id int64
-			if err := tx.GetContext(ctx, &id, q.query+db.Portal.dialect.forUpdate(), q.id); err != nil {
-				return notFound(err)
-			}
+		if err := (rulesTx{ctx, tx, db.Portal.dialect}).lockBinding(b.Group, b.Template); err != nil {
+			return err
 		}
 		var n int
 		if err := tx.GetContext(ctx, &n, "SELECT COUNT(*) FROM grp_tpl WHERE grp_id = ? AND tpl_id = ?", b.Group, b.Template); err != nil {
@@ -269,6 +264,21 @@ func (db *DB) BindTemplate(ctx context.Context, b Binding) error {
 		}
 		return insertBinding(ctx, tx, b)
 	})
+}
+
+// lockBinding locks a group and a template that are to be bound to each other;
+// ErrNotFound when one of them does not exist.
+func (tx rulesTx) lockBinding(group, template int64) error {
+	for _, q := range []struct {
+		query string
+		id    int64
+	}{{"SELECT id FROM grp WHERE id = ?", group}, {"SELECT id FROM tpl WHERE id = ?", template}} {
+		var id int64
+		if err := tx.GetContext(tx.ctx, &id, q.query+tx.dialect.forUpdate(), q.id); err != nil {
+			return notFound(err)
+		}
+	}
+	return nil
 }
 
 func insertBinding(ctx context.Context, tx *sqlx.Tx, b Binding) error {
@@ -292,12 +302,14 @@ func (db *DB) GroupTemplates(ctx context.Context, group int64) ([]Template, erro
 	return all, err
 }
 
-// HostTemplates returns the templates that are bound to a group of a host, ordered by
-// id.
+// HostTemplates returns the templates that are bound to a group of a host, for all hosts
+// or for those of its environment, ordered by id.
 func (db *DB) HostTemplates(ctx context.Context, host int64) ([]Template, error) {
 	all := []Template{}
 	err := db.Portal.read.SelectContext(ctx, &all, "SELECT "+templateColumns+" FROM tpl WHERE id IN (SELECT grp_tpl.tpl_id FROM grp_tpl"+
-		" JOIN grp_host ON grp_host.grp_id = grp_tpl.grp_id WHERE grp_host.host_id = ?) ORDER BY id", host)
+		" JOIN grp_host ON grp_host.grp_id = grp_tpl.grp_id WHERE grp_host.host_id = ?)"+
+		" OR id IN (SELECT b.tpl_id FROM grp_tpl_env b JOIN grp_host ON grp_host.grp_id = b.grp_id JOIN host ON host.id = grp_host.host_id"+
+		" JOIN host_env e ON e.hostname = host.hostname AND e.env = b.env WHERE host.id = ?) ORDER BY id", host, host)
 	return all, err
 }
 

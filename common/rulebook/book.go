@@ -33,10 +33,11 @@ type Book struct {
 	Expressions []*model.Expression
 
 	// Disabled are the hosts on which nothing is judged for now, expressions
-	// included: those in maintenance. Sorted.
+	// included: those in maintenance and those that are disabled. Sorted.
 	Disabled []string
-	// Paused are the strategies that exist but are in force nowhere for now, being
-	// out of their hours. Their open problems are not closed. Sorted.
+	// Paused are the strategies that exist but rest for now: those out of their hours,
+	// and those that somebody has disabled, be it on some hosts only. Where they are not
+	// in force their open problems are not closed. Sorted.
 	Paused []int
 }
 

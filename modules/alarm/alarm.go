@@ -51,6 +51,7 @@ type Alarm struct {
 	backlog  int           // of messages for one provider that takes none
 
 	people    *remembered
+	gate      *gate
 	channels  *channels
 	callbacks *sender.Caller
 	workers   []*worker
@@ -112,8 +113,11 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 			return nil, errors.New("alarm: Deps.DB lacks falcon_portal or uic, where people come from")
 		}
 		a.people = remember(portalPeople{deps.DB}, 5*time.Second, a.now)
+		a.gate = newGate(deps.DB, a.now, a.log)
 	} else {
-		a.people = remember(newAPIPeople(cfg.API.PlusAPI, cfg.API.PlusAPIToken.Reveal()), time.Minute, a.now)
+		api := newAPIPeople(cfg.API.PlusAPI, cfg.API.PlusAPIToken.Reveal())
+		a.people = remember(api, time.Minute, a.now)
+		a.gate = newGate(api, a.now, a.log)
 	}
 	for range workerCount {
 		a.workers = append(a.workers, a.newWorker())

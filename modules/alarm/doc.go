@@ -17,6 +17,7 @@
 //	deal.go    the lists of judge, into parts; what can not be read goes to alarm:dead
 //	parts.go   who works which part
 //	work.go    rows, and whom an event is for
+//	gate.go    what is disabled now, so that nobody is told
 //	route.go   which messages that makes, and why none
 //	send.go    outlets: claim, three tries, result
 //	callback.go, channels.go, people.go, housekeeping.go, http.go

@@ -19,6 +19,7 @@ const (
 	byNobody   = "nobody"     // its teams have no members
 	byChannel  = "no_channel" // no channel of the action is enabled
 	byRestart  = "restart"    // judge told it before it was restarted
+	byDisabled = "disabled"   // its host, its template or its strategy is disabled now
 )
 
 // plan is a message that is to have rows.
@@ -137,8 +138,11 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 	case !it.saved.Moved && !it.saved.Known:
 		return suppressed(byLate)
 	}
-	result, event := portal.NoticeQueued, e
-	if it.mayBeAgain() {
+	result, event, answer := portal.NoticeQueued, e, ""
+	if by := a.gate.hides(ctx, e); by != nil {
+		a.suppressed.Add(byDisabled, 1)
+		result, answer = portal.NoticeDisabled, why(by, a.loc)
+	} else if it.mayBeAgain() {
 		var told portal.Told
 		var again bool
 		if !a.insist(ctx, "read what was told", func() (err error) {
@@ -163,7 +167,7 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 	now := a.now()
 	notice := func(receiver, channel, result string) portal.Notice {
 		return portal.Notice{CaseID: e.Id, EventTS: time.Unix(e.EventTime, 0), SendTS: now, Endpoint: e.Endpoint, Metric: e.Counter(), Priority: e.Priority(),
-			Status: e.Status, Step: event.CurrentStep, ActionID: e.ActionId(), Receiver: receiver, Channel: channel, Result: result}
+			Status: e.Status, Step: event.CurrentStep, ActionID: e.ActionId(), Receiver: receiver, Channel: channel, Result: result, Answer: answer}
 	}
 	if it.action.Callback == 1 {
 		plans = append(plans, plan{item: it, notices: []portal.Notice{notice("callback", typeCallback, result)}, to: []string{""}, text: message})

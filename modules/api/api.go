@@ -126,7 +126,7 @@ func (a *API) settings() (s v1.Settings, warnings []string) {
 	c := &a.cfg
 	s = v1.Settings{
 		AccessControl: c.AccessControl, SkipAuth: c.SkipAuth, SignupDisable: c.SignupDisable, StrictPermission: c.StrictPermission,
-		GrafanaAuth: c.GrafanaAuth, Maintainers: c.Maintainers, MetricListFile: c.MetricListFile,
+		GrafanaAuth: c.GrafanaAuth, Maintainers: c.Maintainers, AllowLongMaintain: c.AllowLongMaintain, MetricListFile: c.MetricListFile,
 		DefaultToken: c.DefaultToken.Reveal(), ServiceTokens: map[string]v1.ServiceToken{},
 		PasswordHash: c.PasswordHash, SessionLife: c.SessionLife.D(), SessionCache: c.SessionCache.D(),
 		MaxPairs: c.MaxPairs, MaxBody: int64(c.MaxBody), MaxAnswer: c.MaxAnswer,

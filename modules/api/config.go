@@ -51,6 +51,9 @@ type Config struct {
 	GrafanaAuth bool `json:"grafana_auth"`
 	// Maintainers are users who may change everybody's rules and groups.
 	Maintainers []string `json:"maintainers"`
+	// AllowLongMaintain lets a host be in maintenance for more than two weeks, as in
+	// stock: one that is forgotten there is never heard of again.
+	AllowLongMaintain bool `json:"allow_long_maintain"`
 	// SignupDisable leaves it to admins to create users.
 	SignupDisable bool `json:"signup_disable"`
 	// SkipAuth lets everybody in and believes the name he gives. It is meant for

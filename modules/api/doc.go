@@ -6,7 +6,7 @@
 //	browser, scripts --HTTP :8080--> api --msgpack-RPC or gob--> graph nodes
 //	                                  |--SQL--> portal (uic, falcon_portal, graph, alarms)
 //	                                  |--Redis--> rules:dirty, which hbs hears; heartbeats
-//	                                  |--HTTP--> hbs, which explains the rules of a host, and whom a rule would watch
+//	                                  |--HTTP--> hbs, which explains the rules of a host, whom a rule would watch, what a disable hides
 //	                                  \--HTTP--> alarm, which tries channels
 //
 // It listens on web_port (8080): routes below /api/v1 (package v1), the paths that

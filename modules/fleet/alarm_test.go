@@ -241,6 +241,129 @@ func TestFirstAlarm(t *testing.T) {
 	p.Stop()
 }
 
+// A strategy is disabled for ten minutes while its problem is open: nobody hears of an end,
+// and the case stays. When the disable is over, by itself, judging goes on where it was.
+func TestDisabledForAWhile(t *testing.T) {
+	needRedis(t)
+	who := newPeople(t)
+	dir := t.TempDir()
+	p, at := up(t, dir)
+	password, err := os.ReadFile(filepath.Join(dir, "data", "root-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := login(t, "http://"+at["api.web_port"], "root", strings.TrimSpace(string(password)))
+	who.connect(root, at["alarm.http.listen"])
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl, warm := root.rule("temperature", GroupOfAll, values{"metric": metric, "func": "all(#1)", "op": ">", "right_value": "30", "note": "too warm"})
+	const witness = "room.humidity" // a rule that is not disabled: what it tells comes after what is not told
+	root.must("POST", "/api/v1/strategy", values{"tpl_id": tpl, "metric": witness, "tags": "", "func": "all(#1)", "op": ">", "right_value": "80", "max_step": 3, "priority": 1,
+		"note": "too damp", "run_begin": "", "run_end": ""}, nil)
+	inForce := func(want ...string) {
+		t.Helper()
+		testkit.Eventually(t, 20*time.Second, func() error {
+			var got []string
+			for _, m := range []string{metric, witness} {
+				var answer struct {
+					Data []model.Strategy `json:"data"`
+				}
+				resp, err := http.Get("http://" + at["judge.http.listen"] + "/strategy/" + host + "/" + m)
+				if err != nil {
+					return err
+				}
+				err = json.NewDecoder(resp.Body).Decode(&answer)
+				resp.Body.Close()
+				if err == nil && len(answer.Data) == 1 {
+					got = append(got, m)
+				}
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("judge has the rules of %v, want %v", got, want)
+			}
+			return nil
+		})
+	}
+	send := func(temperature, humidity float64) {
+		t.Helper()
+		nextStep(1)
+		var items []values
+		for m, v := range map[string]float64{metric: temperature, witness: humidity} {
+			items = append(items, values{"endpoint": host, "metric": m, "counterType": "GAUGE", "tags": "", "timestamp": time.Now().Unix(), "value": v, "step": 1})
+		}
+		push(t, "http://"+at["agent.http.listen"]+"/v1/push?wait=1", items)
+	}
+	witnessed := func(n int) {
+		t.Helper()
+		testkit.Eventually(t, 15*time.Second, func() error {
+			got := 0
+			for _, post := range who.hook.Posts("") {
+				var e model.Event
+				if json.Unmarshal([]byte(post.Body), &e) == nil && e.Endpoint == host && e.Metric() == witness {
+					got++
+				}
+			}
+			if got != n {
+				return fmt.Errorf("the other rule told %d times, want %d", got, n)
+			}
+			return nil
+		})
+	}
+	inForce(metric, witness)
+	send(20, 50)
+	send(40, 50)
+	who.wants(t, 15*time.Second, host, "PR")
+	root.wantCase(5*time.Second, host, "PROBLEM")
+
+	var preview struct {
+		Pairs int `json:"pair_count"`
+	}
+	root.must("POST", "/api/v1/alarm/disable/preview", values{"type": 3, "strategy_id": warm}, &preview)
+	if preview.Pairs != 1 {
+		t.Errorf("a preview of %d rules, want 1", preview.Pairs)
+	}
+	var made struct {
+		ID    int64 `json:"id"`
+		Begin int64 `json:"begin_ts"`
+		End   int64 `json:"end_ts"`
+	}
+	root.must("POST", "/api/v1/alarm/disable", values{"type": 3, "strategy_id": warm, "duration": "10m", "reason": "the window is open"}, &made)
+	if made.End-made.Begin != 600 {
+		t.Errorf("disabled %+v", made)
+	}
+	inForce(witness)
+	send(20, 50)
+	send(20, 90)
+	witnessed(1)
+	who.wants(t, time.Second, host, "PR")
+	root.wantCase(time.Second, host, "PROBLEM")
+
+	// Its end comes in three seconds; hbs is told that something changed, and nothing when
+	// it is over.
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "data", "portal", "falcon_portal.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE alarm_disable SET end_ts = ? WHERE id = ?", time.Now().Unix()+3, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	root.must("POST", "/api/v1/hostgroup", values{"name": "for the change"}, nil)
+	inForce(metric, witness)
+	testkit.Eventually(t, 20*time.Second, func() error {
+		send(20, 90) // transfer may still have it that nobody watches the series
+		if mails, hooks := who.told(host); len(mails) < 2 || len(hooks) < 2 {
+			return fmt.Errorf("mails told %v, the webhook %v", mails, hooks)
+		}
+		return nil
+	})
+	who.wants(t, time.Second, host, "PR", "OK")
+	root.wantCase(5*time.Second, host, "OK")
+	p.Stop()
+}
+
 // pushThrough pushes a point and returns once transfer has it for good.
 func pushThrough(t testing.TB, at map[string]string, host string, v float64) {
 	t.Helper()

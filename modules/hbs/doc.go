@@ -11,8 +11,9 @@
 //
 // A change in the portal is in force within a second of the api saying so (counter
 // and channel rules:dirty in Redis), else within a minute, and when a strategy's
-// hours begin or end. Until its first book is compiled, hbs answers an error to
-// everybody who asks for rules: an empty answer would wipe them.
+// hours, a maintenance or a disable begin or end. Until its first book is compiled,
+// hbs answers an error to everybody who asks for rules: an empty answer would wipe
+// them.
 //
 // Of several hbs on one Redis one has a lock (LeadFenced in redisx) and compiles; it
 // publishes the rows it compiled from, and the others make the same book of them

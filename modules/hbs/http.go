@@ -45,7 +45,7 @@ func (h *HBS) count() {
 		}
 	}
 	s.GaugeFunc("host.count", "hosts", "Hosts that have strategies.", book(func(e *edition) int { return len(e.Book.Hosts) }))
-	s.GaugeFunc("disabled.count", "disabled_hosts", "Hosts in maintenance.", book(func(e *edition) int { return len(e.Book.Disabled) }))
+	s.GaugeFunc("disabled.count", "disabled_hosts", "Hosts that are disabled or in maintenance.", book(func(e *edition) int { return len(e.Book.Disabled) }))
 	s.GaugeFunc("strategy.count", "strategies", "Strategies in force, once for each leaf template.", book(func(e *edition) int { return len(e.Book.Strategies) }))
 	s.GaugeFunc("strategy.bad", "bad_rows", "Rows that are set aside; the log names them.", book(func(e *edition) int { return len(e.Bad) }))
 }
@@ -80,6 +80,7 @@ func (h *HBS) admin() http.Handler {
 	})
 	mux.HandleFunc("GET /host/strategies", h.hostStrategies)
 	mux.HandleFunc("POST /strategy/reach", h.reach)
+	mux.HandleFunc("GET /disable/preview", h.disablePreview)
 	return mux
 }
 
@@ -89,6 +90,35 @@ func wrapped(w http.ResponseWriter, data any) {
 		Msg  string `json:"msg"`
 		Data any    `json:"data"`
 	}{"success", data})
+}
+
+// disablePreview answers what a disable would hide. Its parameters are the columns of
+// alarm_disable: type, host_id, tpl_id, strategy_id and grp_id.
+func (h *HBS) disablePreview(w http.ResponseWriter, r *http.Request) {
+	var d portal.RuleDisable
+	var kind int
+	q := r.URL.Query()
+	for name, to := range map[string]*int{"type": &kind, "host_id": &d.Host, "tpl_id": &d.Template, "strategy_id": &d.Strategy, "grp_id": &d.Group} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		var err error
+		if *to, err = strconv.Atoi(text); err != nil {
+			failed(w, http.StatusBadRequest, fmt.Sprintf("%s %q is no number", name, text))
+			return
+		}
+	}
+	if d.Type = portal.DisableType(kind); !d.Type.Known() {
+		failed(w, http.StatusBadRequest, fmt.Sprintf("type %d is unknown, use 1 to 5", kind))
+		return
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		failed(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	daemon.WriteJSON(w, e.Preview(d, h.now().In(h.keeper.loc)))
 }
 
 // hostStrategies answers the final rules of a host, with the reason for each.

@@ -142,7 +142,7 @@ func (k *keeper) run(ctx context.Context) error {
 }
 
 // alone compiles at once, after each touch, each interval, and when the hours of a
-// strategy begin or end.
+// strategy, a maintenance or a disable begin or end.
 func (k *keeper) alone(ctx context.Context) error {
 	for {
 		_ = k.compile(ctx, nil) // it is logged, and tried again
@@ -437,7 +437,8 @@ func (k *keeper) inForce(old, e *edition) {
 // holdBack says whether a book that lost most of its hosts waits for a second look:
 // somebody may have emptied a table by mistake, or be half way through filling it.
 func (k *keeper) holdBack(old, e *edition, now time.Time) bool {
-	if k.guard == 0 || len(old.Book.Hosts) < k.guard || 2*len(e.Book.Hosts) >= len(old.Book.Hosts) {
+	// Hosts that are silent because somebody wanted that are not lost.
+	if k.guard == 0 || len(old.Book.Hosts) < k.guard || 2*e.Covered >= len(old.Book.Hosts) {
 		return false
 	}
 	id := e.version.String()

@@ -256,6 +256,38 @@ func TestGuard(t *testing.T) {
 }
 
 // Hours begin on the minute, without anybody saying so.
+// A disable is in force when it begins and ends by itself, to the second, though nobody
+// touches the keeper and its interval is an hour; and the guard does not take the hosts
+// that it silences for lost.
+func TestDisableEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := fleet(200)
+		begin := time.Now().Add(5 * time.Minute)
+		m.rows.Disables = []portal.RuleDisable{
+			{ID: 1, Type: portal.DisableTemplate, Template: 1, Begin: begin.Unix(), End: begin.Unix() + 600},
+			{ID: 2, Type: portal.DisableHost, Host: 1, Begin: begin.Unix() + 300, End: begin.Unix() + 900},
+		}
+		k := keep(t, m, func(c *Config) { c.Interval = conf.Seconds(time.Hour) })
+		synctest.Wait()
+		for _, tc := range []struct {
+			at       time.Duration
+			hosts    int
+			disabled int
+			paused   int
+		}{
+			{-time.Second, 200, 0, 0}, {time.Second, 0, 0, 1}, {299 * time.Second, 0, 0, 1}, {301 * time.Second, 0, 1, 1},
+			{599 * time.Second, 0, 1, 1}, {601 * time.Second, 199, 1, 0}, {901 * time.Second, 200, 0, 0},
+		} {
+			time.Sleep(time.Until(begin.Add(tc.at)))
+			synctest.Wait()
+			_, b := ask(t, k, nil, 0)
+			if len(b.Hosts) != tc.hosts || len(b.Disabled) != tc.disabled || len(b.Paused) != tc.paused {
+				t.Errorf("at %v: %d hosts, %d disabled, %d paused; want %d, %d, %d", tc.at, len(b.Hosts), len(b.Disabled), len(b.Paused), tc.hosts, tc.disabled, tc.paused)
+			}
+		}
+	})
+}
+
 func TestHoursBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := fleet(1) // the bubble's clock begins at midnight

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"falcon/common/model"
 	"falcon/common/portal"
@@ -149,6 +150,28 @@ func TestStockStrategies(t *testing.T) {
 	}
 	if x, y := texts(got), texts(want.Result); !slices.Equal(x, y) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(x, "\n"), strings.Join(y, "\n"))
+	}
+}
+
+// A stock judge is not told of what is disabled.
+func TestStockStrategiesLeaveDisabledOut(t *testing.T) {
+	m := fleet(2)
+	m.rows.Strategies = append(m.rows.Strategies, portal.RuleStrategy{ID: 2, Metric: "load", Func: "all(#3)", Op: ">", RightValue: "5", Template: 1})
+	at := time.Now().Unix()
+	m.rows.Disables = []portal.RuleDisable{
+		{Type: portal.DisableStrategy, Strategy: 1, Begin: at, End: at + 600}, {Type: portal.DisableHost, Host: 2, Begin: at, End: at + 600},
+	}
+	_, addr := serving(t, m, nil)
+	for _, codec := range []rpc.Codec{rpc.JSON, rpc.Auto} {
+		c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: codec})
+		defer c.Close()
+		var got model.StrategiesResponse
+		if err := c.Call(t.Context(), "Hbs.GetStrategies", &model.NullRpcRequest{}, &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.HostStrategies) != 1 || got.HostStrategies[0].Hostname != "h0" || len(got.HostStrategies[0].Strategies) != 1 || got.HostStrategies[0].Strategies[0].Id != 2 {
+			t.Errorf("%v: %+v", codec, got.HostStrategies)
+		}
 	}
 }
 

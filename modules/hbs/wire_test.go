@@ -231,18 +231,21 @@ func TestPages(t *testing.T) {
 	pages := httptest.NewServer(h.admin())
 	defer pages.Close()
 	for path, want := range map[string]string{
-		"/health":                          "200 ok",
-		"/hosts":                           `200 {"msg":"success","data":{"1":{"Id":1,"Name":"it-agent"},"2":{"Id":2,"Name":"it-h1"}}}`,
-		"/templates":                       `200 {"msg":"success","data":{"1":{"id":1,"name":"it-tpl","parentId":0,"actionId":1,"creator":"root"}}}`,
-		"/strategies":                      `200 {"msg":"success","data":{}}`,
-		"/plugins/it-agent":                `200 {"msg":"success","data":["it/plug"]}`,
-		"/agents":                          `200 {"msg":"success","data":[]}`,
-		"/expressions":                     `200 {"msg":"success","data":[{"id":5,"metric":"it.expr","tags":{"srv":"interop"},"func":"all(#2)","operator":">=","rightValue":10,"maxStep":2,"priority":2,"note":"expr fired","actionId":2}]}`,
-		"/bad":                             `200 {"msg":"success","data":[{"what":"strategy","id":9,"reason":"func: function \"#3)\": write a name and its window, such as all(#3)"}]}`,
-		"/host/strategies?hostname=nobody": `404 {"error":"hbs knows no such host: it has no row in table host"}`,
-		"/host/strategies":                 `400 {"error":"name the host by id or by hostname"}`,
-		"/host/strategies?id=x":            `400 {"error":"id \"x\" is no number"}`,
-		"/host/strategies?id=2":            `200 {"host":{"id":2,"hostname":"it-h1","maintain":false},"strategies":[],"expressions":[{"id":5,"metric":"it.expr","tags":{"srv":"interop"},"func":"all(#2)","operator":">=","rightValue":10,"maxStep":2,"priority":2,"note":"expr fired","actionId":2}]}`,
+		"/health":                           "200 ok",
+		"/hosts":                            `200 {"msg":"success","data":{"1":{"Id":1,"Name":"it-agent"},"2":{"Id":2,"Name":"it-h1"}}}`,
+		"/templates":                        `200 {"msg":"success","data":{"1":{"id":1,"name":"it-tpl","parentId":0,"actionId":1,"creator":"root"}}}`,
+		"/strategies":                       `200 {"msg":"success","data":{}}`,
+		"/plugins/it-agent":                 `200 {"msg":"success","data":["it/plug"]}`,
+		"/agents":                           `200 {"msg":"success","data":[]}`,
+		"/expressions":                      `200 {"msg":"success","data":[{"id":5,"metric":"it.expr","tags":{"srv":"interop"},"func":"all(#2)","operator":">=","rightValue":10,"maxStep":2,"priority":2,"note":"expr fired","actionId":2}]}`,
+		"/bad":                              `200 {"msg":"success","data":[{"what":"strategy","id":9,"reason":"func: function \"#3)\": write a name and its window, such as all(#3)"}]}`,
+		"/host/strategies?hostname=nobody":  `404 {"error":"hbs knows no such host: it has no row in table host"}`,
+		"/disable/preview?type=1&host_id=2": `200 {"hosts":["it-h1"],"host_count":1,"strategies":[],"strategy_count":0,"pair_count":0,"instead":[],"instead_count":0,"expression_count":0}`,
+		"/disable/preview?type=6":           `400 {"error":"type 6 is unknown, use 1 to 5"}`,
+		"/disable/preview?type=1&host_id=x": `400 {"error":"host_id \"x\" is no number"}`,
+		"/host/strategies":                  `400 {"error":"name the host by id or by hostname"}`,
+		"/host/strategies?id=x":             `400 {"error":"id \"x\" is no number"}`,
+		"/host/strategies?id=2":             `200 {"host":{"id":2,"hostname":"it-h1","env":"","maintain":false,"disabled":null},"strategies":[],"expressions":[{"id":5,"metric":"it.expr","tags":{"srv":"interop"},"func":"all(#2)","operator":">=","rightValue":10,"maxStep":2,"priority":2,"note":"expr fired","actionId":2}]}`,
 	} {
 		resp, err := http.Get(pages.URL + path)
 		if err != nil {

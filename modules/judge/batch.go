@@ -296,6 +296,9 @@ func (j *Judge) close() {
 	now := j.now().Unix()
 	j.sweeping(func(b *batch, e *entry) {
 		b.events = e.Close(b.events[:0], rules.index, j.set, now, heard.Unix())
+		if e.Rests(rules.index, j.set) {
+			e.seen = now // a rule may rest for longer than a series may be silent
+		}
 		silent := now-e.seen > forgetAfter
 		if silent {
 			b.events = e.End(b.events, now)

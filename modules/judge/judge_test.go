@@ -340,6 +340,34 @@ func TestStream(t *testing.T) {
 	})
 }
 
+// A strategy may be disabled for two weeks, twice as long as a series may be silent: its
+// problem is open all the time, and afterwards a series that is silent in truth is closed
+// a week later.
+func TestDisabledForLongerThanSilence(t *testing.T) {
+	w := newWorld(t, book("h1"))
+	w.start()
+	now := time.Now().Unix()
+	w.mustSend(point(now-60, 1), point(now, 1))
+	w.waitTold("PROBLEM 1")
+	resting := book()
+	resting.Paused = []int{1}
+	w.changed(resting)
+	days := func(n int) { w.skew.Store(int64(time.Duration(n) * 24 * time.Hour)) }
+	for day := range 15 {
+		days(day)
+		w.close()
+	}
+	w.changed(book("h1"))
+	w.close()
+	w.waitTold("PROBLEM 1")
+	if e := w.table.get("h1/cpu.idle"); e == nil || !e.Open() {
+		t.Error("the problem is closed")
+	}
+	days(22)
+	w.close()
+	w.waitTold("PROBLEM 1", "OK 1 stale")
+}
+
 // A series that was forgotten while a stream still had it is defined again.
 func TestForgottenWhileStreaming(t *testing.T) {
 	w := newWorld(t, book("h1"))

@@ -42,6 +42,8 @@ type Settings struct {
 	GrafanaAuth bool
 	// Maintainers are users who may change everybody's rules and groups.
 	Maintainers []string
+	// AllowLongMaintain lets a maintenance last for more than two weeks.
+	AllowLongMaintain bool
 
 	// MetricListFile names a file of metrics for forms, a line each; empty lists those
 	// of the agent.

@@ -7,7 +7,7 @@
 // are made in one place (call.go).
 //
 //	users     login.go user.go admin.go team.go  the portal's uic database
-//	rules     group.go host.go template.go strategy.go rulecheck.go backtest.go owner.go  its falcon_portal
+//	rules     group.go host.go template.go strategy.go disable.go rulecheck.go backtest.go owner.go  its falcon_portal
 //	alarms    alarm.go channel.go             its alarms, and the alarm daemon
 //	graphs    endpoint.go history.go delete.go  graph nodes, and their index
 //

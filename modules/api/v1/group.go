@@ -376,6 +376,8 @@ func (s *server) deletePlugin(c *Call) (any, error) {
 type bindInput struct {
 	Template int64 `json:"tpl_id" form:"tpl_id" xml:"tpl_id"`
 	Group    int64 `json:"grp_id" form:"grp_id" xml:"grp_id"`
+	// Env limits the binding to the hosts of one environment; empty for all.
+	Env string `json:"env" form:"env" xml:"env"`
 }
 
 // ownBinding refuses callers to whom neither the group nor the template belongs.
@@ -404,6 +406,15 @@ func (s *server) bindTemplate(c *Call) (any, error) {
 			return nil, err
 		}
 	}
+	if in.Env != "" {
+		b := portal.EnvBinding{Group: in.Group, Template: in.Template, Env: in.Env, BindUser: c.Caller.Name}
+		var err error
+		if b.ID, err = s.Portal.BindTemplateEnv(c.Ctx(), b); err != nil {
+			return nil, err
+		}
+		c.Audit(in.Group, b)
+		return b, nil
+	}
 	b := portal.Binding{Group: in.Group, Template: in.Template, BindUser: c.Caller.Name}
 	c.Audit(in.Group, b)
 	if err := s.Portal.BindTemplate(c.Ctx(), b); err != nil {
@@ -419,17 +430,27 @@ func (s *server) unbindTemplate(c *Call) (any, error) {
 	if err := c.Bind(&in); err != nil {
 		return nil, err
 	}
-	b, err := s.Portal.Binding(c.Ctx(), in.Group, in.Template)
-	if err != nil {
-		return nil, err
-	}
-	if !s.mayAll(c) && !isCaller(c, b.BindUser) {
-		if s.hole() {
-			return nil, c.denied()
+	if in.Env != "" {
+		b, err := s.Portal.EnvBinding(c.Ctx(), in.Group, in.Template, in.Env)
+		if err == nil {
+			err = s.mayUnbind(c, in, b.BindUser)
 		}
-		if _, _, err := s.ownBinding(c, in); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		c.Before(b)
+		c.Audit(in.Group, nil)
+		if err := s.Portal.UnbindTemplateEnv(c.Ctx(), in.Group, in.Template, in.Env); err != nil {
+			return nil, err
+		}
+		return fmt.Sprintf("template: %d is unbind of HostGroup: %d in %s", in.Template, in.Group, in.Env), nil
+	}
+	b, err := s.Portal.Binding(c.Ctx(), in.Group, in.Template)
+	if err == nil {
+		err = s.mayUnbind(c, in, b.BindUser)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c.Before(b)
 	c.Audit(in.Group, nil)
@@ -439,6 +460,20 @@ func (s *server) unbindTemplate(c *Call) (any, error) {
 	return fmt.Sprintf("template: %d is unbind of HostGroup: %d", in.Template, in.Group), nil
 }
 
+// mayUnbind refuses callers who may not end a binding that somebody made.
+func (s *server) mayUnbind(c *Call, in bindInput, by string) error {
+	switch {
+	case s.mayAll(c) || isCaller(c, by):
+		return nil
+	case s.hole():
+		return c.denied()
+	}
+	_, _, err := s.ownBinding(c, in)
+	return err
+}
+
+// groupTemplates answers the templates of a group, and those that are bound to it in one
+// environment, if there are any.
 func (s *server) groupTemplates(c *Call) (any, error) {
 	g, err := s.group(c)
 	if err != nil {
@@ -448,5 +483,13 @@ func (s *server) groupTemplates(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"hostgroup": g, "templates": templates}, nil
+	envs, err := s.Portal.GroupEnvBindings(c.Ctx(), g.ID)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"hostgroup": g, "templates": templates}
+	if len(envs) > 0 {
+		answer["env_bindings"] = envs
+	}
+	return answer, nil
 }

@@ -29,6 +29,8 @@ type hostRow struct {
 	Alive    bool       `json:"alive"`
 	LastSeen int64      `json:"last_seen"` // 0: not for a week, or never
 	Groups   []groupRef `json:"groups"`
+	Env      string     `json:"env"`            // prod, staging or test; empty for unknown
+	Disabled int64      `json:"disabled_until"` // Unix seconds; 0: it is not disabled
 }
 
 type groupRef struct {
@@ -62,11 +64,19 @@ func (s *server) hosts(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	envs, err := s.Portal.HostEnvs(c.Ctx(), names)
+	if err != nil {
+		return nil, err
+	}
+	disabled, err := s.Portal.DisabledHosts(c.Ctx(), ids, s.Now().Unix())
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]hostRow, len(hosts))
 	seen := s.lastSeen(c, names)
 	for i, h := range hosts {
 		at := seen[h.Hostname]
-		rows[i] = hostRow{h, at > 0 && s.Now().Sub(time.Unix(at, 0)) < aliveFor, at, []groupRef{}}
+		rows[i] = hostRow{h, at > 0 && s.Now().Sub(time.Unix(at, 0)) < aliveFor, at, []groupRef{}, envs[h.Hostname], disabled[h.ID]}
 		for _, g := range groups[h.ID] {
 			rows[i].Groups = append(rows[i].Groups, groupRef{g.ID, g.Name})
 		}
@@ -119,7 +129,7 @@ func (s *server) hostStrategies(c *Call) (any, error) {
 		return nil, err
 	}
 	if s.HBS == nil {
-		return nil, &Error{Status: http.StatusBadGateway, Text: "no hbs is configured that could explain the rules of a host: set hbs.addr"}
+		return nil, noHBS("explain the rules of a host")
 	}
 	b, err := s.HBS.Get(c.Ctx(), fmt.Sprintf("/host/strategies?id=%d", h.ID))
 	return s.relayed(c, "hbs", b, err)
@@ -186,6 +196,9 @@ func (s *server) setMaintenance(c *Call) (any, error) {
 	}
 	if in.Begin <= 0 || in.End <= 0 {
 		return nil, badField("maintain_begin", "maintain_begin and maintain_end are required: Unix times in seconds")
+	}
+	if err := s.checkMaintenance(&in); err != nil {
+		return nil, err
 	}
 	return s.maintain(c, &in)
 }

@@ -75,6 +75,12 @@ GET    /host/:host_id/hostgroup        yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/strategies       yes  yes   yes  yes  yes  yes  401
 POST   /host/maintain                  yes  yes   yes  yes  no   yes  401
 DELETE /host/maintain                  yes  yes   yes  yes  no   yes  401
+PUT    /host/env                       yes  yes   yes  yes  no   yes  401
+GET    /alarm/disable                  yes  yes   yes  yes  yes  yes  401
+GET    /alarm/disable/silences         yes  yes   yes  yes  yes  yes  401
+POST   /alarm/disable                  yes  yes   yes  yes  no   yes  401
+POST   /alarm/disable/preview          yes  yes   yes  yes  yes  yes  401
+DELETE /alarm/disable/:id              yes  yes   yes  yes  no   yes  401
 GET    /template                       yes  yes   yes  yes  yes  yes  401
 GET    /template_simple                yes  yes   yes  yes  yes  yes  401
 GET    /template/:id                   yes  yes   yes  yes  yes  yes  401
@@ -228,7 +234,7 @@ func checkPermissions(t *testing.T, table string, o options, whole bool) {
 func TestRoutesThatWriteAreAudited(t *testing.T) {
 	reads := []string{"POST " + prefix + "/graph/history", "POST " + prefix + "/graph/lastpoint", "POST " + prefix + "/graph/info", "POST " + prefix + "/strategy/check",
 		"POST " + prefix + "/strategy/backtest", "POST " + prefix + "/expression/backtest",
-		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events", "POST " + prefix + "/alarm/link", "POST " + prefix + "/grafana/render"}
+		"POST " + prefix + "/alarm/eventcases", "POST " + prefix + "/alarm/events", "POST " + prefix + "/alarm/link", "POST " + prefix + "/grafana/render", "POST " + prefix + "/alarm/disable/preview"}
 	for _, r := range (&server{Deps: Deps{Admin: http.NotFoundHandler()}}).routes() {
 		if r.Raw != nil {
 			continue

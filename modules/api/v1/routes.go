@@ -64,6 +64,7 @@ func (s *server) routes() []Route {
 		{get, "/host/:host_id/hostgroup", Login, "", "", expectation, (*server).hostGroups, nil},
 		{get, "/host/:host_id/strategies", Login, "", "", expectation, (*server).hostStrategies, nil},
 		{post, "/host/maintain", Login, "maintain", "host", expectation, (*server).setMaintenance, nil},
+		{put, "/host/env", Owner, "env", "host", 0, (*server).setHostEnv, nil},
 		{del, "/host/maintain", Login, "maintain_end", "host", expectation, (*server).endMaintenance, nil},
 
 		// templates, actions, strategies (contract query 2.4.5)
@@ -117,6 +118,11 @@ func (s *server) routes() []Route {
 		{post, "/alarm/event_note", Login, "note", "event_case", 0, withAlarms((*server).addNote), nil},
 		{post, "/alarm/link", Login, "", "", 0, (*server).createAlertLink, nil},
 		{get, "/alarm/link/:path", Open, "", "", 0, (*server).alertLink, nil},
+		{get, "/alarm/disable", Login, "", "", 0, (*server).disables, nil},
+		{get, "/alarm/disable/silences", Login, "", "", 0, (*server).silences, nil},
+		{post, "/alarm/disable", Owner, "create", "disable", 0, (*server).createDisable, nil},
+		{post, "/alarm/disable/preview", Login, "", "", 0, (*server).previewDisable, nil},
+		{del, "/alarm/disable/:id", Owner, "cancel", "disable", 0, (*server).cancelDisable, nil},
 		{get, "/alarm/notices", Login, "", "", 0, withAlarms((*server).notices), nil},
 		{get, "/alarm/inbox", Person, "", "", 0, withAlarms((*server).inbox), nil},
 		{post, "/alarm/inbox/read", Person, "read", "inbox", 0, withAlarms((*server).readInbox), nil},

@@ -95,6 +95,9 @@ POST   /template                             yes  yes  yes  yes   yes  yes  yes
 POST   /expression                           yes  yes  yes  yes   yes  yes  yes
 POST   /host/maintain                        yes  yes  yes  yes   yes  yes  yes
 DELETE /host/maintain                        yes  yes  yes  yes   yes  yes  yes
+PUT    /host/env                             yes  yes  no   yes   yes  yes  no
+POST   /alarm/disable                        yes  yes  no   yes   yes  yes  no
+DELETE /alarm/disable/{disable}              yes  yes  no   yes   yes  yes  no
 `
 	// Stock's holes, when permissions are not strict.
 	const lenient = `
@@ -175,6 +178,7 @@ type things struct {
 	team, group, plugin, template, strategy, expression, action int64
 	bare, host                                                  int64 // a group without the template; a host of the other
 	aggregator, nodata                                          int64 // bob's, in ann's group; ann's
+	disable                                                     int64 // root's, of ann's template
 }
 
 var thingNumber int
@@ -201,6 +205,7 @@ func (w *world) things() *things {
 	}
 	x.aggregator = must(w.db.CreateAggregator(ctx, portal.Aggregator{Group: x.group, Numerator: "$(a)", Denominator: "$#", Endpoint: "e", Metric: "m", Step: 60, Creator: "bob"}))
 	x.nodata = must(w.db.CreateNodata(ctx, portal.Nodata{Name: fmt.Sprintf("nodata%d", x.n), Obj: "h1", ObjType: "host", Metric: "m", DsType: "GAUGE", Step: 60, Creator: "ann"}))
+	x.disable = must(w.db.CreateDisable(ctx, portal.Disable{Type: portal.DisableTemplate, Template: x.template, Begin: t0, End: t0 + 86400, Duration: "1d", Operator: "root"}))
 	return x
 }
 
@@ -249,10 +254,12 @@ func (x *things) fill(method, path string) (string, any) {
 		"PUT /nodata":                   nodataBody("id", x.nodata),
 		"POST /host/maintain":           map[string]any{"hosts": []string{"h1"}, "maintain_begin": 1, "maintain_end": 2},
 		"DELETE /host/maintain":         map[string]any{"ids": []int64{x.host}},
+		"PUT /host/env":                 map[string]any{"ids": []int64{x.host}, "env": "prod"},
+		"POST /alarm/disable":           map[string]any{"type": 3, "strategy_id": x.strategy, "duration": "10m"},
 	}
 	body := bodies[method+" "+path]
 	ids := map[string]int64{"{team}": x.team, "{group}": x.group, "{plugin}": x.plugin, "{template}": x.template, "{strategy}": x.strategy, "{expression}": x.expression,
-		"{aggregator}": x.aggregator, "{nodata}": x.nodata}
+		"{aggregator}": x.aggregator, "{nodata}": x.nodata, "{disable}": x.disable}
 	for part, id := range ids {
 		path = strings.ReplaceAll(path, part, strconv.FormatInt(id, 10))
 	}
@@ -545,8 +552,8 @@ func TestGroups(t *testing.T) {
 			`{"error":"the maintenance would end at 4, before it begins at 5","field":"maintain_end"}`)
 		w.want("ann", "POST", "/host/maintain", map[string]any{"hosts": []string{"h2", "none"}, "maintain_begin": 5, "maintain_end": 9}, 200, `{"message":"Through: hosts, Affect row: 1"}`)
 
-		w.want("bob", "GET", "/hosts?q=h", nil, 200, fmt.Sprintf(`{"hosts":[{"id":1,"hostname":"h1","ip":"10.0.0.1","agent_version":"1.0","plugin_version":"","maintain_begin":0,"maintain_end":0,"alive":true,"last_seen":%d,"groups":[{"id":%d,"grp_name":"web"}]},`+
-			`{"id":2,"hostname":"h2","ip":"","agent_version":"","plugin_version":"","maintain_begin":5,"maintain_end":9,"alive":false,"last_seen":%d,"groups":[{"id":%d,"grp_name":"web"}]}],"total":2}`, t0+990, g, t0+100, g))
+		w.want("bob", "GET", "/hosts?q=h", nil, 200, fmt.Sprintf(`{"hosts":[{"id":1,"hostname":"h1","ip":"10.0.0.1","agent_version":"1.0","plugin_version":"","maintain_begin":0,"maintain_end":0,"alive":true,"last_seen":%d,"groups":[{"id":%d,"grp_name":"web"}],"env":"","disabled_until":0},`+
+			`{"id":2,"hostname":"h2","ip":"","agent_version":"","plugin_version":"","maintain_begin":5,"maintain_end":9,"alive":false,"last_seen":%d,"groups":[{"id":%d,"grp_name":"web"}],"env":"","disabled_until":0}],"total":2}`, t0+990, g, t0+100, g))
 		w.want("bob", "DELETE", "/host/maintain", map[string]any{"ids": []int64{2}}, 200, `{"message":"Through: ids, Affect row: 1"}`)
 		w.want("bob", "DELETE", "/host/maintain", map[string]any{}, 400, `{"error":"hosts or ids is required","field":"hosts"}`)
 

@@ -154,6 +154,8 @@ func (s *server) deleteTemplate(c *Call) (any, error) {
 	return fmt.Sprintf("template %d has been deleted", t.ID), nil
 }
 
+// templateGroups answers the groups of a template, and those to which it is bound in one
+// environment, if there are any.
 func (s *server) templateGroups(c *Call) (any, error) {
 	t, err := s.template(c)
 	if err != nil {
@@ -163,7 +165,15 @@ func (s *server) templateGroups(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"template": t, "hostgroups": groups}, nil
+	envs, err := s.Portal.TemplateEnvBindings(c.Ctx(), t.ID)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"template": t, "hostgroups": groups}
+	if len(envs) > 0 {
+		answer["env_bindings"] = envs
+	}
+	return answer, nil
 }
 
 // An inheritedRow is a strategy of a chain of templates.

@@ -29,8 +29,11 @@ type Result struct {
 	Book *rulebook.Book
 	Bad  []Bad
 	// Next is when the book changes although no row does: a strategy's hours begin or
-	// end, a maintenance begins or ends. Zero for never.
+	// end, a maintenance or a disable begins or ends. Zero for never.
 	Next time.Time
+	// Covered is how many hosts have strategies, those included whose strategies are
+	// silent for now because somebody wanted that.
+	Covered int
 
 	c *compiler
 }
@@ -40,32 +43,47 @@ type Result struct {
 func Compile(rows *portal.RuleRows, now time.Time) *Result {
 	c := newCompiler(rows, now)
 	book := rulebook.New()
+	res := &Result{Book: book, c: c}
 	// Hosts of the same templates have the same strategies.
-	made := map[string][]*model.Strategy{}
+	made := map[string]*silenced{}
 	for _, h := range rows.Hosts {
 		if h.Name == "" {
 			continue
 		}
-		if maintained(h, now) {
+		all := c.templatesOf(&h, true)
+		open := all
+		if len(c.silent.bindings) > 0 {
+			open = c.templatesOf(&h, false)
+		}
+		if maintained(h, now) || c.silent.hosts[h.ID] != nil {
 			book.Disabled = append(book.Disabled, h.Name)
+			if len(all) > 0 {
+				res.Covered++
+			}
 			continue
 		}
-		tpls := c.templatesOf(h.ID)
-		if len(tpls) == 0 {
+		if len(all) == 0 {
 			continue
 		}
-		key := fmt.Sprint(tpls)
+		key := fmt.Sprint(all)
+		if len(open) < len(all) {
+			key += fmt.Sprint(open)
+		}
 		of, ok := made[key]
 		if !ok {
-			of = c.inForce(tpls)
+			of = c.silence(open, all)
 			made[key] = of
 		}
-		book.Add(h.Name, of)
+		left := c.silenceHere(of.left, h.ID)
+		if len(of.left) > 0 || of.hid {
+			res.Covered++
+		}
+		book.Add(h.Name, left)
 	}
 	slices.Sort(book.Disabled)
 	book.Disabled = slices.Compact(book.Disabled)
 	for _, s := range c.strategies {
-		if !s.inHours {
+		if !s.inHours || c.hidden[s.rule.Id] {
 			book.Paused = append(book.Paused, s.rule.Id)
 		}
 	}
@@ -77,7 +95,8 @@ func Compile(rows *portal.RuleRows, now time.Time) *Result {
 		}
 		book.Expressions = append(book.Expressions, x)
 	}
-	return &Result{Book: book, Bad: c.bad, Next: c.next, c: c}
+	res.Bad, res.Next = c.bad, c.next
+	return res
 }
 
 // A rule is a strategy as the compiler knows it.
@@ -94,9 +113,13 @@ type compiler struct {
 	now        time.Time
 	templates  map[int]*portal.RuleTemplate
 	strategies []*rule
+	byID       map[int]*rule
 	owned      map[int][]*rule // by template
 	groups     map[int][]int   // host to its groups
-	bound      map[int][]int   // group to its templates
+	bound      map[int][]bound // group to its templates
+	envs       map[string]string
+	silent     silences
+	hidden     map[int]bool    // strategies that a disable keeps from some host
 	chains     map[int][]int   // template to its chain, root first; nil for a cycle
 	effective  map[int][]*rule // leaf to what comes down its chain
 	leaves     map[leafOf]*model.Strategy
@@ -109,7 +132,8 @@ type leafOf struct{ strategy, leaf int }
 
 func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 	c := &compiler{
-		rows: rows, now: now, templates: map[int]*portal.RuleTemplate{}, owned: map[int][]*rule{}, groups: map[int][]int{}, bound: map[int][]int{},
+		rows: rows, now: now, templates: map[int]*portal.RuleTemplate{}, owned: map[int][]*rule{}, groups: map[int][]int{}, bound: map[int][]bound{},
+		byID: map[int]*rule{}, envs: make(map[string]string, len(rows.Envs)), hidden: map[int]bool{},
 		chains: map[int][]int{}, effective: map[int][]*rule{}, leaves: map[leafOf]*model.Strategy{},
 		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)),
 	}
@@ -130,14 +154,22 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		r.inHours = h.contain(now)
 		c.earlier(h.next(now))
 		c.strategies = append(c.strategies, r)
+		c.byID[s.ID] = r
 		c.owned[s.Template] = append(c.owned[s.Template], r)
 	}
 	for _, p := range rows.GroupHosts {
 		c.groups[p.Other] = append(c.groups[p.Other], p.Group)
 	}
 	for _, p := range rows.GroupTemplates {
-		c.bound[p.Group] = append(c.bound[p.Group], p.Other)
+		c.bound[p.Group] = append(c.bound[p.Group], bound{p.Other, ""})
 	}
+	for _, p := range rows.EnvTemplates {
+		c.bound[p.Group] = append(c.bound[p.Group], bound{p.Template, p.Env})
+	}
+	for _, e := range rows.Envs {
+		c.envs[e.Host] = e.Env
+	}
+	c.readDisables()
 	for i := range rows.Hosts {
 		h := &rows.Hosts[i]
 		c.hosts[h.Name] = h
@@ -163,11 +195,26 @@ func (c *compiler) earlier(t time.Time) {
 	}
 }
 
-// templatesOf returns the templates that are bound to a host, each once, ascending.
-func (c *compiler) templatesOf(host int) []int {
+// A bound template is bound to those hosts of its group that are in env, or to all.
+type bound struct {
+	tpl int
+	env string // "" for all
+}
+
+// reaches says whether a binding is for a host in env, "" when that is unknown.
+func (b bound) reaches(env string) bool { return b.env == "" || b.env == env }
+
+// templatesOf returns the templates that are bound to a host, each once, ascending;
+// those whose binding is disabled with closed only.
+func (c *compiler) templatesOf(host *portal.RuleHost, closed bool) []int {
 	var tpls []int
-	for _, g := range c.groups[host] {
-		tpls = append(tpls, c.bound[g]...)
+	env := c.envs[host.Name]
+	for _, g := range c.groups[host.ID] {
+		for _, b := range c.bound[g] {
+			if b.reaches(env) && (closed || c.silent.bindings[binding{g, b.tpl}] == nil) {
+				tpls = append(tpls, b.tpl)
+			}
+		}
 	}
 	slices.Sort(tpls)
 	return slices.Compact(tpls)

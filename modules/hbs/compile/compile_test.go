@@ -269,9 +269,9 @@ func TestExplain(t *testing.T) {
 		got = append(got, fmt.Sprint(s.Strategy.Id, " of ", s.Owner.Name, " through ", s.Leaf.Name, " to ", s.Action.UIC, " in ", s.Groups, " now ", s.InWindow, " over ", s.Overridden))
 	}
 	want := []string{
-		"101 of base through web to web in [{1 all} {2 shop}] now true over []",
-		"102 of web through web to web in [{1 all} {2 shop}] now true over [{100 1}]",
-		"103 of web through web to web in [{1 all} {2 shop}] now false over [{100 1}]",
+		"101 of base through web to web in [{{1 all} } {{2 shop} }] now true over []",
+		"102 of web through web to web in [{{1 all} } {{2 shop} }] now true over [{100 1}]",
+		"103 of web through web to web in [{{1 all} } {{2 shop} }] now false over [{100 1}]",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -26,7 +26,25 @@ type HostRules struct {
 type ExplainedHost struct {
 	ID       int    `json:"id"`
 	Hostname string `json:"hostname"`
+	Env      string `json:"env"`      // prod, staging or test; empty for unknown
 	Maintain bool   `json:"maintain"` // nothing is judged
+	// Disabled says that the host itself is disabled, so that nothing is judged either.
+	Disabled *Disabled `json:"disabled"`
+}
+
+// Disabled says by what a strategy is kept from the host, and until when.
+type Disabled struct {
+	Type     portal.DisableType `json:"type"`
+	Until    int64              `json:"until"` // Unix seconds
+	ID       int                `json:"id"`    // of the disable
+	Reason   string             `json:"reason"`
+	Operator string             `json:"operator"`
+}
+
+// Group is a group that binds a template to the host.
+type Group struct {
+	Named
+	Env string `json:"env"` // to which the binding is limited; empty for none
 }
 
 // Explained is a strategy that reaches the host.
@@ -36,8 +54,9 @@ type Explained struct {
 	Leaf     Named          `json:"leaf_tpl"`  // the bound template it comes through, whose action is told
 	Chain    []Named        `json:"chain"`     // from the root to the leaf
 	Action   Action         `json:"action"`
-	Groups   []Named        `json:"groups"` // that bind the leaf to the host
+	Groups   []Group        `json:"groups"` // that bind the leaf to the host
 	InWindow bool           `json:"in_window"`
+	Disabled *Disabled      `json:"disabled"` // null while it is in force
 	// Overridden are the strategies of ancestors that this one replaces.
 	Overridden []Overridden `json:"overridden"`
 }
@@ -55,7 +74,7 @@ type Overridden struct {
 }
 
 // Host explains the rules of the host that match accepts; false when there is none.
-// Strategies out of their hours are listed, too, and say so.
+// Strategies out of their hours and disabled ones are listed, too, and say so.
 func (r *Result) Host(match func(portal.RuleHost) bool) (HostRules, bool) {
 	c := r.c
 	i := slices.IndexFunc(c.rows.Hosts, match)
@@ -64,12 +83,12 @@ func (r *Result) Host(match func(portal.RuleHost) bool) (HostRules, bool) {
 	}
 	h := c.rows.Hosts[i]
 	out := HostRules{
-		Host:       ExplainedHost{ID: h.ID, Hostname: h.Name, Maintain: maintained(h, c.now)},
+		Host:       ExplainedHost{ID: h.ID, Hostname: h.Name, Env: c.envs[h.Name], Maintain: maintained(h, c.now), Disabled: until(c.silent.hosts[h.ID])},
 		Strategies: []Explained{}, Expressions: []*model.Expression{},
 	}
 	type told struct{ strategy, action int }
 	seen := map[told]bool{}
-	for _, chain := range c.leafChains(c.templatesOf(h.ID)) {
+	list := func(chain []int, closed *portal.RuleDisable) {
 		leaf := c.templates[chain[len(chain)-1]]
 		inForce := c.comesDown(chain)
 		for _, t := range chain {
@@ -79,14 +98,25 @@ func (r *Result) Host(match func(portal.RuleHost) bool) (HostRules, bool) {
 					continue // overridden, or reaches the same people already
 				}
 				seen[told{rule.rule.Id, leaf.Action}] = true
+				off := until(later(later(c.silent.hosts[h.ID], closed), c.silent.of(rule, leaf.ID, h.ID)))
 				out.Strategies = append(out.Strategies, Explained{
 					Strategy: c.as(rule, leaf.ID), Owner: c.named(t), Leaf: c.named(leaf.ID), Chain: c.path(chain),
-					Action: c.action(leaf.Action), Groups: c.binding(h.ID, leaf.ID), InWindow: rule.inHours, Overridden: c.overridden(rule, chain),
+					Action: c.action(leaf.Action), Groups: c.binding(&h, leaf.ID), InWindow: rule.inHours, Disabled: off, Overridden: c.overridden(rule, chain),
 				})
 			}
 		}
 	}
-	slices.SortFunc(out.Strategies, func(a, b Explained) int { return a.Strategy.Id - b.Strategy.Id })
+	open := c.leafChains(c.templatesOf(&h, false))
+	for _, chain := range open {
+		list(chain, nil)
+	}
+	// What would come through bindings that are disabled, if it does not come anyway.
+	for _, chain := range c.leafChains(c.templatesOf(&h, true)) {
+		if closed := c.closed(&h, chain[len(chain)-1]); closed != nil {
+			list(chain, closed)
+		}
+	}
+	slices.SortStableFunc(out.Strategies, func(a, b Explained) int { return a.Strategy.Id - b.Strategy.Id })
 	for _, e := range r.Book.Expressions {
 		if on, ok := e.Tags["endpoint"]; !ok || on == h.Name {
 			out.Expressions = append(out.Expressions, e)
@@ -113,12 +143,17 @@ func (c *compiler) action(id int) Action {
 	return a
 }
 
-// binding returns the groups of a host that bind a template.
-func (c *compiler) binding(host, tpl int) []Named {
-	out := []Named{}
+// binding returns the groups of a host that bind a template to it.
+func (c *compiler) binding(host *portal.RuleHost, tpl int) []Group {
+	out := []Group{}
 	for _, g := range c.rows.Groups {
-		if slices.Contains(c.groups[host], g.ID) && slices.Contains(c.bound[g.ID], tpl) {
-			out = append(out, Named{g.ID, g.Name})
+		if !slices.Contains(c.groups[host.ID], g.ID) {
+			continue
+		}
+		for _, b := range c.bound[g.ID] {
+			if b.tpl == tpl && b.reaches(c.envs[host.Name]) {
+				out = append(out, Group{Named{g.ID, g.Name}, b.env})
+			}
 		}
 	}
 	return out
@@ -170,7 +205,9 @@ func (r *Result) Builtin(host string) []*model.BuiltinMetric {
 	}
 	seen := map[string]bool{}
 	var out []*model.BuiltinMetric
-	for _, t := range c.templatesOf(h.ID) {
+	// Of disabled bindings, too: the agent goes on collecting, and nothing is missing when
+	// the disable ends.
+	for _, t := range c.templatesOf(h, true) {
 		for _, a := range c.chain(t) {
 			for _, rule := range c.owned[a] {
 				s, text := rule.rule, positive(rule.written)
@@ -193,12 +230,12 @@ func positive(tags string) string {
 	return strings.Join(slices.DeleteFunc(pairs, func(p string) bool { return strings.HasPrefix(p, "^") || !strings.Contains(p, "=") }), ",")
 }
 
-// Hosts returns the hosts that are not in maintenance, by id, as stock's /hosts shows
-// them.
+// Hosts returns the hosts that are neither in maintenance nor disabled, by id, as stock's
+// /hosts shows them.
 func (r *Result) Hosts() map[int]StockHost {
 	out := make(map[int]StockHost, len(r.c.rows.Hosts))
 	for _, h := range r.c.rows.Hosts {
-		if !maintained(h, r.c.now) {
+		if !maintained(h, r.c.now) && r.c.silent.hosts[h.ID] == nil {
 			out[h.ID] = StockHost{h.ID, h.Name}
 		}
 	}
@@ -211,12 +248,12 @@ type StockHost struct {
 	Name string
 }
 
-// Strategies returns the strategies that are in their hours, by id, each with the
-// template that owns it, as stock's /strategies shows them.
+// Strategies returns the strategies that are in their hours and not disabled everywhere,
+// by id, each with the template that owns it, as stock's /strategies shows them.
 func (r *Result) Strategies() map[int]model.Strategy {
 	out := map[int]model.Strategy{}
 	for _, s := range r.c.strategies {
-		if s.inHours {
+		if s.inHours && r.c.silent.of(s, s.tpl, 0) == nil {
 			out[s.rule.Id] = r.c.as(s, s.tpl)
 		}
 	}

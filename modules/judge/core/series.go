@@ -171,6 +171,16 @@ func (s *Series) goesOn(r *filter.Rule) bool {
 	})
 }
 
+// Rests says whether a problem is open on the series whose rule is resting: nobody looks
+// at its points for now, so they say nothing of whether it is silent.
+func (s *Series) Rests(ix *filter.Index, set Settings) bool {
+	s.Watch(ix, set)
+	return slices.ContainsFunc(s.states, func(st state) bool {
+		return st.Status == verdict.Problem && ix.Resting(s.Endpoint(), st.rule) &&
+			!slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key })
+	})
+}
+
 // Close appends the ends of problems whose rule was changed or deleted a minute ago or
 // more, and forgets their states. A rule that is resting closes nothing. heard is when
 // an hbs last confirmed the rules: silence deletes nothing.

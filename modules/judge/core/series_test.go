@@ -177,6 +177,42 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// While a strategy is disabled its problem stays as it is, and afterwards it goes on: the
+// next step when it still holds, one end when it does not, and no step for the time in
+// between.
+func TestDisabledGoesOn(t *testing.T) {
+	ix := watched(func(s *model.Strategy) { s.Func = "all(#1)" })
+	paused, down := rulebook.New(), rulebook.New()
+	paused.Paused, down.Disabled = []int{1}, []string{"h1"}
+	// The host has other rules, as most have.
+	paused.Add("h1", []*model.Strategy{{Id: 2, Metric: "load", Func: "all(#1)", Operator: ">", Tpl: &model.Template{Id: 7, ActionId: 9}}})
+	for name, rests := range map[string]*filter.Index{"strategy": filter.New(paused), "host": filter.New(down)} {
+		for _, tc := range []struct {
+			value float64
+			told  string
+		}{{1, "PROBLEM 2@1400"}, {50, "OK 1@1400"}} {
+			s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+			if got := feed(&s, ix, expr.Point{Ts: 60, Value: 1}); got != "PROBLEM 1@60" {
+				t.Fatalf("told %q", got)
+			}
+			for now := int64(120); now < 1400; now += 60 {
+				if s.Watch(rests, settings) || !s.Rests(rests, settings) || s.Rests(ix, settings) {
+					t.Fatalf("%s: the series is watched while its rule is disabled", name)
+				}
+				if got := s.Close(nil, rests, settings, now, now); len(got) > 0 {
+					t.Fatalf("%s: closed %+v", name, got)
+				}
+			}
+			if got := s.Close(nil, ix, settings, 1390, 1390); len(got) > 0 || !s.Open() {
+				t.Fatalf("%s: the end of the disable closed %+v", name, got)
+			}
+			if got := feed(&s, ix, expr.Point{Ts: 1400, Value: tc.value}, expr.Point{Ts: 1460, Value: tc.value}); got != tc.told {
+				t.Errorf("%s: afterwards %q, want %q", name, got, tc.told)
+			}
+		}
+	}
+}
+
 func TestJudgeAllocatesNothing(t *testing.T) {
 	s := NewSeries("h1", "cpu.idle", "", model.Counter)
 	ix := watched(func(s *model.Strategy) { s.RightValue = -1 })

@@ -80,7 +80,7 @@ type Index struct {
 	expressions map[string][]*Rule            // by metric
 	rules       int
 	disabled    map[string]bool
-	paused      map[int]bool // strategies out of their hours
+	paused      map[int]bool // strategies that are out of their hours, or disabled
 }
 
 // New makes the index of a book.
@@ -169,7 +169,7 @@ func key(kind string, id, action int) string {
 }
 
 // Rules appends to dst the rules that watch a series: strategies in the order of the
-// book, then expressions. A host in maintenance is watched by none.
+// book, then expressions. A host that is disabled or in maintenance is watched by none.
 func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]string) []*Rule {
 	if ix.disabled[endpoint] {
 		return dst
@@ -200,8 +200,8 @@ func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
 }
 
 // Resting says that r, which does not watch a series of endpoint now, may come back by
-// itself: the host is in maintenance, or the strategy is out of its hours. An open
-// problem then stays open. False means that the rule was changed or deleted.
+// itself: the host is disabled or in maintenance, or the strategy is disabled or out of
+// its hours. An open problem then stays open. False means that the rule was changed or deleted.
 func (ix *Index) Resting(endpoint string, r *Rule) bool {
 	return ix.disabled[endpoint] || r.Strategy != nil && ix.paused[r.id]
 }

@@ -56,8 +56,19 @@ const groups = [{ id: 1, grp_name: "all", create_user: "root" }, { id: 2, grp_na
 const host = (id: number, alive: boolean) => ({
   id, hostname: `web-00${id}.bj`, ip: "10.1.0." + id, agent_version: "0.1.0", plugin_version: "", alive, last_seen: alive ? now - 7 : now - 4000,
   maintain_begin: id === 3 ? now - 60 : 0, maintain_end: id === 3 ? now + 7200 : 0, groups: [{ id: 2, grp_name: "shop.web" }],
+  env: id === 1 ? "prod" : "", disabled_until: id === 2 ? now + 1800 : 0,
 });
 const hosts = [host(1, true), host(2, false), host(3, true)];
+const disabling = (id: number, type: number, names: object) => ({
+  id, type, host_id: 0, tpl_id: 0, strategy_id: 0, grp_id: 0, begin_ts: now - 60, end_ts: now + 1800 * id, duration: "30m", reason: "disk is swapped", operator: "anna",
+  cancel_ts: 0, cancel_user: "", hostname: "", tpl_name: "", metric: "", note: "", grp_name: "", ...names,
+});
+const disables = [
+  disabling(1, 1, { host_id: 2, hostname: "web-002.bj" }),
+  disabling(2, 4, { host_id: 3, hostname: "web-003.bj", strategy_id: 41, metric: "df.bytes.free.percent", tpl_name: "web.disk" }),
+  disabling(3, 5, { tpl_id: 2, tpl_name: "web.disk", grp_id: 2, grp_name: "shop.web" }),
+];
+const hidden = (id: number, metric: string, n: number) => ({ id, metric, note: "", leaf_tpl: { id: 2, name: "web.disk" }, host_count: n });
 const channels = [
   { id: 1, name: "inbox", type: "inbox", config: {}, enabled: true, creator: "root" },
   {
@@ -117,6 +128,7 @@ export async function useFake(p: Page): Promise<Fake> {
     if (one === undefined) throw new Refused(404, "there is no such row");
     return one;
   };
+  const ended = new Set<number>();
   const has: string[] = hosts.map((h) => h.hostname);
   const routes: [string, RegExp, Answer][] = [
     ["GET", /^\/user\/current$/, () => (fake.plain ? people[1] : people[0])],
@@ -148,7 +160,7 @@ export async function useFake(p: Page): Promise<Fake> {
     ["GET", /^\/template$/, () => ({ templates: rows([basics, disk].map((x) => ({ template: x, parent_name: x.parent_id ? "host.basics" : "" }))) })],
     ["GET", /^\/template\/(\d+)$/, (m) => ({ template: known([basics, disk].find((x) => String(x.id) === m[1])), stratges: [], action, parent_name: "" })],
     ["GET", /^\/template\/(\d+)\/inherited$/, () => ({ chain: [basics, disk].map(({ id, tpl_name }) => ({ id, tpl_name })), strategies: rows(inherited) })],
-    ["GET", /^\/template\/(\d+)\/hostgroup$/, () => ({ template: disk, hostgroups: rows(groups.slice(1)) })],
+    ["GET", /^\/template\/(\d+)\/hostgroup$/, () => ({ template: disk, hostgroups: rows(groups.slice(1)), env_bindings: rows([{ id: 1, grp_id: 1, tpl_id: 2, env: "prod", bind_user: "anna", grp_name: "all", tpl_name: "web.disk" }]) })],
     ["POST", /^\/template$/, (_m, _q, b) => ({ ...basics, id: 1, tpl_name: b["name"] })],
     ["POST", /^\/strategy\/check$/, (_m, _q, b) => {
       const errors: { field: string; error: string }[] = [];
@@ -169,6 +181,19 @@ export async function useFake(p: Page): Promise<Fake> {
     ["GET", /^\/hostgroup$/, () => rows(groups)],
     ["GET", /^\/hostgroup\/(\d+)$/, (m) => ({ hostgroup: known(groups.find((g) => String(g.id) === m[1])), hosts: rows(hosts) })],
     ["GET", /^\/hostgroup\/(\d+)\/template$/, () => ({ hostgroup: groups[1], templates: rows([disk]) })],
+    ["GET", /^\/alarm\/disable$/, () => {
+      const there = rows(disables).filter((d) => !ended.has(d.id));
+      return { total: there.length, now, disables: there };
+    }],
+    ["DELETE", /^\/alarm\/disable\/(\d+)$/, (m) => {
+      if (m[1] === "2") throw new Refused(400, "you don't have permission");
+      ended.add(Number(m[1]));
+      return disables[0];
+    }],
+    ["POST", /^\/alarm\/disable\/preview$/, (_m, _q, b) => ({
+      hosts: hosts.map((h) => h.hostname), host_count: b["type"] === 1 || b["type"] === 4 ? 1 : 3, strategies: [hidden(41, "df.bytes.free.percent", 3), hidden(2, "load.1minPerCPU", 2)],
+      strategy_count: 2, pair_count: 5, instead: b["type"] === 5 ? [hidden(1, "df.bytes.free.percent", 3)] : [], instead_count: b["type"] === 5 ? 1 : 0, expression_count: b["type"] === 1 ? 2 : 0,
+    })],
     ["GET", /^\/hostgroup\/(\d+)\/plugins$/, () => rows([{ id: 1, grp_id: 2, dir: "sys/ntp", create_user: "root" }])],
     ["PUT", /^\/hostgroup\/(\d+)\/hosts$/, (_m, _q, b) => {
       const named = b["hosts"] as string[];
@@ -186,10 +211,11 @@ export async function useFake(p: Page): Promise<Fake> {
       const [root, leaf] = [{ id: 1, name: "host.basics" }, { id: 2, name: "web.disk" }];
       const rule = (s: (typeof inherited)[number]["strategy"], owner: object, overridden: object[]) => ({
         strategy: { id: s.id, metric: s.metric, tags: { mount: "/" }, func: s.func, operator: s.op, rightValue: Number(s.right_value), maxStep: 3, priority: s.priority, note: "", actionId: 1, tpl: null },
-        owner_tpl: owner, leaf_tpl: leaf, chain: [root, leaf], action: { id: 1, uic: "ops" }, groups: [{ id: 2, name: "shop.web" }], in_window: s.id !== 2, overridden,
+        owner_tpl: owner, leaf_tpl: leaf, chain: [root, leaf], action: { id: 1, uic: "ops" }, groups: [{ id: 2, name: "shop.web", env: s.id === 41 ? "prod" : "" }], in_window: s.id !== 2, overridden,
+        disabled: s.id === 41 && m[1] === "3" ? { type: 4, until: now + 3600, id: 2, reason: "disk is swapped", operator: "anna" } : null,
       });
       return {
-        host: { id: h.id, hostname: h.hostname, maintain: h.maintain_end > 0 }, expressions: [],
+        host: { id: h.id, hostname: h.hostname, env: h.env, maintain: h.maintain_end > 0, disabled: h.disabled_until > 0 ? { type: 1, until: h.disabled_until, id: 1, reason: "", operator: "anna" } : null }, expressions: [],
         strategies: rows(inherited.slice(1).map((r) => rule(r.strategy, r.own ? leaf : root, r.own ? [{ strategy_id: 1, tpl_id: 1 }] : []))),
       };
     }],
@@ -207,7 +233,7 @@ export async function useFake(p: Page): Promise<Fake> {
     if (fake.slow > 0) await new Promise((done) => setTimeout(done, fake.slow));
     if (fake.fail && path !== "/user/current") return reply(500, { error: "the store does not answer" });
     const body = (r.postData() ? r.postDataJSON() : {}) as Record<string, unknown>;
-    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && path !== "/strategy/backtest" && body["dry_run"] !== true;
+    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && path !== "/strategy/backtest" && path !== "/alarm/disable/preview" && body["dry_run"] !== true;
     if (write) fake.writes.push({ method: r.method(), path, body, csrf: r.headers()["x-falcon-csrf"] ?? "" });
     const found = routes.find(([method, re]) => method === r.method() && re.test(path));
     if (!found) return write ? reply(200, { message: "ok" }) : reply(404, { error: "the fake has no " + path });

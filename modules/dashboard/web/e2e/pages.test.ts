@@ -295,6 +295,82 @@ test("what is inherited is overridden from where it stands", async () => {
   await done(p);
 });
 
+test("what is disabled is chosen for how long, shows what it hides, and is ended by hand", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  const dialog = p.locator("dialog.dialog");
+  const now = p.locator(".disabled-now");
+
+  // A host, and two at once.
+  await p.goto("/hosts");
+  await now.getByText("web-002.bj").waitFor();
+  await p.getByRole("checkbox", { name: "web-001.bj" }).check();
+  await p.getByRole("button", { name: "Disable…" }).click();
+  await dialog.getByText("Hidden rules: 2, on hosts: 1").waitFor();
+  await dialog.getByText("expressions that name the host: 2").waitFor();
+  expect(await wrong(p)).toEqual([]);
+  await dialog.getByRole("button", { name: "3h", exact: true }).click();
+  await dialog.locator("[name=reason]").fill(" new disk ");
+  await dialog.getByRole("button", { name: "Disable", exact: true }).click();
+  await p.getByText("Disabled for 3h").waitFor();
+  await dialog.waitFor({ state: "detached" });
+  expect(fake.writes.pop()).toMatchObject({ method: "POST", path: "/alarm/disable", body: { type: 1, host_id: 1, duration: "3h", reason: "new disk" } });
+  for (const name of ["web-001.bj", "web-003.bj"]) await p.getByRole("checkbox", { name }).check();
+  await p.getByRole("button", { name: "Disable…" }).click();
+  await dialog.getByText("of 2 hosts, expressions included").waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await p.getByLabel("Environment").selectOption("staging");
+  await expect.poll(() => fake.writes.pop()).toMatchObject({ method: "PUT", path: "/host/env", body: { ids: [1, 3], env: "staging" } });
+
+  // Ended, and refused.
+  await now.getByRole("button", { name: "End now: web-002.bj" }).click();
+  await now.getByText("web-002.bj").waitFor({ state: "detached" });
+  await now.getByRole("button", { name: "End now: df.bytes.free.percent web-003.bj" }).click();
+  await now.getByText("you don't have permission").waitFor();
+
+  // A strategy on one host; one that is hidden says so and by whom.
+  await p.goto("/hosts/3");
+  await p.locator("main [title*='disk is swapped']").getByText("disabled until").waitFor();
+  await p.getByRole("button", { name: "Disable on this host: load.1minPerCPU" }).click();
+  await dialog.getByRole("button", { name: "Disable", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+  expect(fake.writes.pop()).toMatchObject({ path: "/alarm/disable", body: { type: 4, strategy_id: 2, host_id: 3, duration: "1h" } });
+  await p.getByLabel("Environment").selectOption("prod");
+  await expect.poll(() => fake.writes.pop()).toMatchObject({ path: "/host/env", body: { ids: [3], env: "prod" } });
+
+  // A template, its strategy, its binding.
+  await p.goto("/templates/2");
+  for (const [button, body] of [
+    ["Disable…", { type: 2, tpl_id: 2 }], ["Disable…: load.1minPerCPU", { type: 3, strategy_id: 2 }], ["Disable…: all · production", { type: 5, tpl_id: 2, grp_id: 1 }],
+  ] as const) {
+    await p.getByRole("button", { name: button, exact: true }).click();
+    await dialog.getByText("Hidden rules: 2, on hosts: 3").waitFor();
+    if (body.type === 5) await dialog.getByText("In force instead:").waitFor();
+    await dialog.getByRole("button", { name: "Disable", exact: true }).click();
+    await dialog.waitFor({ state: "detached" });
+    expect(fake.writes.pop()).toMatchObject({ path: "/alarm/disable", body });
+  }
+
+  // Bindings for one environment.
+  await p.getByLabel("hosts of which environment").selectOption("test");
+  await p.getByLabel("bind a host group").selectOption("shop.web");
+  await expect.poll(() => fake.writes.pop()).toMatchObject({ method: "POST", path: "/hostgroup/template", body: { tpl_id: 2, grp_id: 2, env: "test" } });
+  await p.getByRole("button", { name: "Remove: all · production" }).click();
+  await expect.poll(() => fake.writes.pop()).toMatchObject({ method: "PUT", path: "/hostgroup/template", body: { tpl_id: 2, grp_id: 1, env: "prod" } });
+  expect(complaints.get(p)?.filter((c) => !c.includes("400"))).toEqual([]);
+  await done(p);
+
+  // All of it on a phone, in the dark, in Chinese.
+  const phone = await page({ lang: "zh", dark: true, width: 360, height: 740, touch: true });
+  await useFake(phone);
+  await phone.goto("/templates/2");
+  await phone.getByRole("button", { name: "屏蔽…: all · 生产" }).click();
+  await phone.getByText("取而代之生效的").waitFor();
+  expect(await overflow(phone)).toBeLessThanOrEqual(0);
+  expect(await wrong(phone)).toEqual([]);
+  await done(phone);
+});
+
 test("a chart leads to a rule for its counter", async () => {
   const p = await page();
   await useFake(p);
@@ -306,7 +382,7 @@ test("a chart leads to a rule for its counter", async () => {
   await p.getByRole("link", { name: "Create a rule" }).click();
   await p.getByText("Choose the template that gets a rule for").waitFor();
   expect(await wrong(p)).toEqual([]);
-  await p.getByRole("link", { name: "web.disk" }).click();
+  await p.getByRole("link", { name: "web.disk" }).first().click(); // the list of what is disabled has it, too
   const form = p.locator(".strategy-form");
   await expect.poll(() => form.locator("[name=metric]").inputValue()).toBe("df.bytes.free.percent");
   expect(await form.locator("[name=tags]").inputValue()).toBe("fstype=ext4,mount=/");
@@ -362,7 +438,7 @@ test("hosts go into maintenance, and out of it", async () => {
   const set = fake.writes[0]?.body as { ids: number[]; maintain_begin: number; maintain_end: number };
   expect(set.ids).toEqual([1]);
   expect(set.maintain_end - set.maintain_begin).toBe(3600);
-  await p.getByRole("link", { name: "web-003.bj" }).click();
+  await p.getByRole("link", { name: "web-003.bj" }).first().click();
   await p.getByText("In maintenance: nothing is judged.").waitFor();
   await p.getByRole("button", { name: "End maintenance" }).click();
   await expect.poll(() => fake.writes[1]).toMatchObject({ method: "DELETE", path: "/host/maintain", body: { ids: [3] } });
@@ -453,7 +529,7 @@ test("a phone has the same menu, and the choices that its bar has no room for", 
   await p.goto("/hosts");
   await p.getByRole("button", { name: "Menu" }).tap();
   await p.getByRole("link", { name: "Templates" }).tap();
-  await p.getByText("web.disk").waitFor();
+  await p.getByText("web.disk").first().waitFor();
   await p.getByRole("button", { name: "Account of root" }).tap();
   await p.getByRole("button", { name: "中文" }).tap();
   await p.getByText("父模板").waitFor();

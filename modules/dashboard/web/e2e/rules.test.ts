@@ -126,6 +126,31 @@ test("from a rule to the alarm, the bell and the recovery", { timeout: 180_000, 
     .toBe(1);
   await p.goto("/alarms");
   await expect.poll(() => row.count()).toBe(0);
+
+  // The rule rests for a while: hbs says what that hides, then that it does, and then that it is over.
+  await p.goto("/templates");
+  await p.locator(".grid").getByRole("link", { name: "e2e-heat" }).click();
+  await p.getByRole("button", { name: `Disable…: ${metric}` }).click();
+  const dialog = p.locator("dialog.dialog");
+  await dialog.getByText("Hidden rules: 1, on hosts: 1").waitFor();
+  await dialog.getByRole("button", { name: "10m", exact: true }).click();
+  await dialog.locator("[name=reason]").fill("the sweep is here");
+  await dialog.getByRole("button", { name: "Disable", exact: true }).click();
+  const disabled = p.locator(".disabled-now tr").filter({ hasText: metric });
+  await disabled.getByText("root: the sweep is here").waitFor();
+  await p.getByRole("link", { name: "e2e-cellar" }).click();
+  await p.locator(".grid").getByRole("link", { name: host }).click();
+  const rule = p.locator("main tr").filter({ hasText: "all(#1) > 80" });
+  const hidden = rule.getByText("disabled until");
+  await expect
+    .poll(async () => {
+      await p.keyboard.press("r");
+      return hidden.count();
+    }, { timeout: 20_000, interval: 1000 })
+    .toBe(1);
+  await p.goto("/templates");
+  await disabled.getByRole("button", { name: /^End now/ }).click();
+  await disabled.waitFor({ state: "detached" });
   expect(complaints.get(p)).toEqual([]);
   await done(p);
 });

@@ -152,6 +152,7 @@ function result(r: string): string {
     case "failed": return t("notice.failed");
     case "queued": return t("notice.queued");
     case "dup": return t("notice.dup");
+    case "disabled": return t("notice.disabled");
     default: return r;
   }
 }

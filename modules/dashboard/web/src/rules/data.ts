@@ -83,6 +83,10 @@ export interface Host {
   maintain_begin: number;
   maintain_end: number;
   groups: { id: number; grp_name: string }[] | null;
+  /** prod, staging or test; empty for unknown. */
+  env: string;
+  /** Unix seconds; 0: it is not disabled. */
+  disabled_until: number;
 }
 
 export interface Person {

@@ -1,4 +1,5 @@
 // One host: whether it is alive, and which rules hold for it with the reason for each.
+import { useSignal } from "@preact/signals";
 import { Fragment } from "preact";
 import { now } from "../clock";
 import { age, count, t } from "../i18n";
@@ -6,9 +7,12 @@ import { useLoad } from "../load";
 import { place } from "../router";
 import { Link } from "../frame";
 import { defaults, formatView } from "../explore/view";
-import { Head, None, Pill, Priority, Status } from "../ui/parts";
+import { PauseIcon } from "../ui/icons";
+import { Head, None, Pill, Priority, Status, Tool } from "../ui/parts";
 import { read } from "../write";
 import { parts } from "./data";
+import { Disable, DisabledNow, DisabledPill, useDisabled, type Target } from "./disable";
+import { envName, HostEnv } from "./env";
 import { Alive, type HostList } from "./hosts";
 import { inMaintenance, Maintain, MaintainPill } from "./maintain";
 
@@ -24,18 +28,29 @@ interface Rule {
   leaf_tpl: Named;
   chain: Named[];
   action: { id: number; uic: string };
-  groups: Named[];
+  groups: (Named & { env: string })[];
   in_window: boolean;
+  /** By what it is hidden, and until when. */
+  disabled: Hiding | null;
   overridden: { strategy_id: number; tpl_id: number }[];
 }
 
+interface Hiding {
+  type: 1 | 2 | 3 | 4 | 5;
+  until: number;
+  reason: string;
+  operator: string;
+}
+
 interface Rules {
-  host: { id: number; hostname: string; maintain: boolean };
+  host: { id: number; hostname: string; maintain: boolean; disabled: Hiding | null };
   strategies: Rule[] | null;
   expressions: { id: number; metric: string; tags: Record<string, string> | null; func: string; operator: string; rightValue: number; priority: number; note: string }[] | null;
 }
 
 const tagText = (tags: Record<string, string> | null): string => Object.entries(tags ?? {}).map(([k, v]) => k + "=" + v).sort().join(",");
+
+const whyOf = (d: Hiding): string => [t(`disable.type.${d.type}`), d.operator, d.reason].filter((s) => s !== "").join(" · ");
 
 export function HostPage() {
   const id = Number(place.value.path.split("/")[2]);
@@ -45,6 +60,9 @@ export function HostPage() {
   const facts = useLoad(name, async (s) => (await read<HostList>(`/hosts?q=${encodeURIComponent(name)}&limit=100&page=1`, s)).hosts?.find((h) => h.id === id) ?? null, { every: 10 });
   const h = facts.data;
   const at = now.value;
+  const disabled = useDisabled("&host_id=" + id);
+  const off = useSignal<{ target: Target; name: string } | null>(null);
+  const done = () => [facts, rules, disabled].forEach((l) => l.reload());
   const all = rules.data?.strategies ?? [];
   const expressions = rules.data?.expressions ?? [];
   return (
@@ -52,8 +70,10 @@ export function HostPage() {
       <header class="page-head">
         <div class="crumbs"><Link href="/hosts" class="crumb">{t("hosts")}</Link><h1><span class="mono">{name || "#" + id}</span></h1></div>
         {h ? <MaintainPill h={h} /> : null}
+        {h ? <DisabledPill until={h.disabled_until} /> : null}
         <div class="end">
-          {h ? <Maintain ids={[id]} some={inMaintenance(h, at) || h.maintain_end > at} onDone={() => [facts, rules].forEach((l) => l.reload())} /> : null}
+          {h ? <Maintain ids={[id]} some={inMaintenance(h, at) || h.maintain_end > at} onDone={done} /> : null}
+          {h ? <button type="button" class="button" onClick={() => (off.value = { target: { type: 1, host_id: id }, name })}>{t("disable")}</button> : null}
           {name ? <Link class="button" href={"/explore" + formatView({ ...defaults, endpoints: [name] })}>{t("charts")}</Link> : null}
           {name ? <Link class="button" href={"/alarms?e=" + encodeURIComponent("^" + name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + "$")}>{t("alarms")}</Link> : null}
         </div>
@@ -66,26 +86,29 @@ export function HostPage() {
           <dt>IP</dt><dd class="mono">{h.ip || "–"}</dd>
           <dt>{t("host.agent")}</dt><dd class="mono">{h.agent_version || "–"}</dd>
           <dt>{t("plugins")}</dt><dd class="mono">{h.plugin_version || "–"}</dd>
+          <dt>{t("env")}</dt><dd><HostEnv ids={[id]} value={h.env} onDone={done} /></dd>
         </dl>
       ) : null}
       <div class="chips">
         {(groups.data ?? h?.groups ?? []).map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.grp_name}</Link>)}
         {groups.data?.length === 0 ? <span class="warn-text">{t("host.nogroup")}</span> : null}
       </div>
+      <DisabledNow of={disabled} onEnd={done} />
       <section class="section">
         <div class="section-head"><h2>{t("host.rules")} <span class="count">{rules.data ? count(all.length) : ""}</span></h2></div>
         {rules.data?.host.maintain ? <div class="note warn">{t("host.maintained")}</div> : null}
+        {rules.data?.host.disabled ? <div class="note warn">{t("host.disabled")}</div> : null}
         {all.length > 0 ? (
           <table class="grid blocks">
-            <Head columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("host.chain")], [t("hostgroups"), "wide-only"], [t("action")]]} />
+            <Head columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("host.chain")], [t("hostgroups"), "wide-only"], [t("action")]]} tools />
             <tbody>
               {all.map((r) => {
                 const s = r.strategy;
                 const tags = tagText(s.tags);
                 return (
-                  <tr key={s.id + " " + r.leaf_tpl.id} class={r.in_window ? "" : "gone"}>
+                  <tr key={s.id + " " + r.leaf_tpl.id} class={r.in_window && !r.disabled ? "" : "gone"}>
                     <td class="mono main">{s.metric} {tags ? <span class="sub">{tags}</span> : null}</td>
-                    <td class="mono">{s.func} {s.operator} {s.rightValue} {r.in_window ? null : <Pill tone="none">{t("host.offhours")}</Pill>}</td>
+                    <td class="mono">{s.func} {s.operator} {s.rightValue} {r.in_window ? null : <Pill tone="none">{t("host.offhours")}</Pill>} {r.disabled ? <DisabledPill until={r.disabled.until} why={whyOf(r.disabled)} /> : null}</td>
                     <td><Priority p={s.priority} /></td>
                     <td>
                       <span class="chain">
@@ -102,8 +125,13 @@ export function HostPage() {
                         ))}
                       </span>
                     </td>
-                    <td class="wide-only"><span class="chips">{r.groups.map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.name}</Link>)}</span></td>
+                    <td class="wide-only"><span class="chips">{r.groups.map((g) => <Link key={g.id + g.env} href={"/hostgroups/" + g.id} class="chip">{g.env ? `${g.name} · ${envName(g.env)}` : g.name}</Link>)}</span></td>
                     <td>{parts(r.action.uic).join(", ") || <span class="warn-text">{t("action.nobody")}</span>}</td>
+                    <td class="tools-col">
+                      {r.disabled ? null : (
+                        <Tool does={t("disable.here")} to={s.metric} onClick={() => (off.value = { target: { type: 4, strategy_id: s.id, host_id: id }, name: `${s.metric} · ${name}` })}><PauseIcon /></Tool>
+                      )}
+                    </td>
                   </tr>
                 );
               })}
@@ -111,6 +139,7 @@ export function HostPage() {
           </table>
         ) : <None of={rules}><b>{t("host.norules")}</b><span>{t("host.norules.text")}</span></None>}
       </section>
+      {off.value ? <Disable targets={[off.value.target]} name={off.value.name} onDone={done} onClose={() => (off.value = null)} /> : null}
       {expressions.length > 0 ? (
         <section class="section">
           <div class="section-head"><h2>{t("expressions")} <span class="count">{count(expressions.length)}</span></h2></div>

@@ -17,6 +17,8 @@ import { told } from "../ui/toast";
 import { post, put, read, remove, useWrite } from "../write";
 import { Bindings } from "./bindings";
 import type { Group, Host, Template } from "./data";
+import { DisabledNow, useDisabled } from "./disable";
+import { EnvBindings, type EnvBinding } from "./env";
 import { DeleteGroup } from "./hostgroups";
 import { loadTemplates } from "./templates";
 
@@ -29,7 +31,10 @@ type Mode = "add" | "remove" | "replace";
 export function HostGroupPage() {
   const id = Number(place.value.path.split("/")[2]);
   const one = useLoad("group " + id, (s) => read<{ hostgroup: Group; hosts: Member[] | null }>("/hostgroup/" + id, s));
-  const bound = useLoad("templates of " + id, (s) => read<{ templates: Template[] | null }>(`/hostgroup/${id}/template`, s).then((a) => a.templates ?? []));
+  const bound = useLoad("templates of " + id, (s) => read<{ templates: Template[] | null; env_bindings?: EnvBinding[] }>(`/hostgroup/${id}/template`, s).then((a) => [
+    ...(a.templates ?? []).map((x) => ({ id: x.id, name: x.tpl_name, env: "" })), ...(a.env_bindings ?? []).map((b) => ({ id: b.tpl_id, name: b.tpl_name, env: b.env })),
+  ]));
+  const disabled = useDisabled("&grp_id=" + id);
   const all = useLoad("templates", loadTemplates);
   const plugins = useLoad("plugins of " + id, (s) => read<{ id: number; dir: string }[] | null>(`/hostgroup/${id}/plugins`, s).then((a) => a ?? []));
   const g = one.data?.hostgroup;
@@ -50,6 +55,7 @@ export function HostGroupPage() {
         ) : null}
       </header>
       <Status of={[one]} />
+      <DisabledNow of={disabled} />
       {g ? (
         <div class="two">
           <section class="section">
@@ -76,11 +82,10 @@ export function HostGroupPage() {
             <section class="section">
               <div class="section-head"><h2>{t("templates")} <span class="count">{bound.data ? count(bound.data.length) : ""}</span></h2></div>
               <Status of={[bound, all]} />
-              <Bindings
-                there={(bound.data ?? []).map((x) => ({ id: x.id, name: x.tpl_name }))} all={(all.data ?? []).map(({ template: x }) => ({ id: x.id, name: x.tpl_name }))}
+              <EnvBindings
+                there={bound.data ?? []} all={(all.data ?? []).map(({ template: x }) => ({ id: x.id, name: x.tpl_name }))}
                 href="/templates/" label={t("group.bind")} empty={bound.data ? t("group.unbound") : ""}
-                onAdd={(x) => post("/hostgroup/template", { tpl_id: x, grp_id: id }).then(bound.reload)}
-                onRemove={(x) => put("/hostgroup/template", { tpl_id: x, grp_id: id }).then(bound.reload)}
+                pair={(x) => ({ tpl_id: x, grp_id: id })} onDone={() => [bound, disabled].forEach((l) => l.reload())}
               />
             </section>
             <section class="section">

@@ -8,6 +8,8 @@ import { ask, param } from "../query";
 import { Link } from "../frame";
 import { Filter, Ago, None, Status } from "../ui/parts";
 import type { Host } from "./data";
+import { Disable, DisabledNow, DisabledPill, useDisabled } from "./disable";
+import { envName, HostEnv } from "./env";
 import { inMaintenance, Maintain, MaintainPill } from "./maintain";
 
 const pageSize = 100;
@@ -31,7 +33,9 @@ export function Hosts() {
     const a = await call<HostList>(`/hosts?q=${encodeURIComponent(q)}&limit=${pageSize}&page=${page}`, { signal: s });
     return { ...a.data, missing: a.missing };
   }, { every: pace, keep: true });
+  const disabled = useDisabled();
   const chosen = useSignal<ReadonlySet<number>>(new Set());
+  const off = useSignal(false);
   const rows = list.data?.hosts ?? [];
   const total = list.data?.total ?? 0;
   const pages = Math.max(1, Math.ceil(total / pageSize));
@@ -41,6 +45,11 @@ export function Hosts() {
     for (const id of ids) if (on) s.add(id);
       else s.delete(id);
     chosen.value = s;
+  };
+  const done = () => {
+    chosen.value = new Set();
+    list.reload();
+    disabled.reload();
   };
   const every = rows.length > 0 && rows.every((h) => chosen.value.has(h.id));
   return (
@@ -53,11 +62,10 @@ export function Hosts() {
             <b>{t("chosen.n", { n: count(here.length) })}</b>
             <Maintain
               ids={here.map((h) => h.id)} some={here.some((h) => inMaintenance(h, now.value))}
-              onDone={() => {
-                chosen.value = new Set();
-                list.reload();
-              }}
+              onDone={done}
             />
+            <button type="button" class="button" onClick={() => (off.value = true)}>{t("disable")}</button>
+            <HostEnv ids={here.map((h) => h.id)} onDone={done} />
           </div>
         ) : null}
       </header>
@@ -69,18 +77,19 @@ export function Hosts() {
             <tr>
               <th class="tight"><input type="checkbox" aria-label={t("all")} checked={every} onChange={() => toggle(rows.map((h) => h.id), !every)} /></th>
               <th scope="col">{t("host")}</th><th scope="col" class="num">{t("host.seen")}</th><th scope="col" class="wide-only">IP</th>
-              <th scope="col" class="wide-only">{t("host.agent")}</th><th scope="col" class="wide-only">{t("plugins")}</th><th scope="col" class="wide-only">{t("hostgroups")}</th>
+              <th scope="col" class="wide-only">{t("host.agent")}</th><th scope="col" class="wide-only">{t("plugins")}</th><th scope="col" class="wide-only">{t("env")}</th><th scope="col" class="wide-only">{t("hostgroups")}</th>
             </tr>
           </thead>
           <tbody>
             {rows.map((h) => (
               <tr key={h.id} class={chosen.value.has(h.id) ? "on" : ""}>
                 <td class="tight"><input type="checkbox" aria-label={h.hostname} checked={chosen.value.has(h.id)} onChange={() => toggle([h.id], !chosen.value.has(h.id))} /></td>
-                <td class="mono"><Alive h={h} /> <Link href={"/hosts/" + h.id}>{h.hostname}</Link> <MaintainPill h={h} /></td>
+                <td class="mono"><Alive h={h} /> <Link href={"/hosts/" + h.id}>{h.hostname}</Link> <MaintainPill h={h} /> <DisabledPill until={h.disabled_until} /></td>
                 <td class={"num" + (h.alive ? " sub" : " bad-text")}>{h.last_seen === 0 ? <span class="sub">{t("host.never")}</span> : <Ago ts={h.last_seen} />}</td>
                 <td class="mono sub wide-only">{h.ip}</td>
                 <td class="mono sub wide-only">{h.agent_version}</td>
                 <td class="mono sub wide-only">{h.plugin_version}</td>
+                <td class="wide-only sub">{h.env ? envName(h.env) : ""}</td>
                 <td class="wide-only"><span class="chips">{(h.groups ?? []).map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.grp_name}</Link>)}</span></td>
               </tr>
             ))}
@@ -91,6 +100,13 @@ export function Hosts() {
       ) : (
         <None of={list}><b>{t("hosts.none")}</b><span>{t("hosts.none.text")}</span></None>
       )}
+      <DisabledNow of={disabled} onEnd={list.reload} />
+      {off.value ? (
+        <Disable
+          targets={here.map((h) => ({ type: 1, host_id: h.id }))} name={here.length === 1 ? (here[0] as Host).hostname : t("disable.hosts", { n: count(here.length) })}
+          onDone={done} onClose={() => (off.value = false)}
+        />
+      ) : null}
       {pages > 1 ? (
         <nav class="pager" aria-label={t("pages")}>
           <button type="button" class="button" disabled={page <= 1} onClick={() => ask({ page: page > 2 ? String(page - 1) : "" })}>←<span class="hidden">{t("page.back")}</span></button>

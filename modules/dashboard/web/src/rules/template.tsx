@@ -10,15 +10,17 @@ import { Link } from "../frame";
 import { splitCounter } from "../explore/group";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { checkedOf, Field, Text, valueOf } from "../ui/field";
-import { CopyIcon, DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
+import { CopyIcon, DeleteIcon, EditIcon, PauseIcon, PlusIcon } from "../ui/icons";
 import { Head, None, Priority, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { fieldOf, post, put, read, remove, useWrite } from "../write";
 import { Bindings } from "./bindings";
 import {
   below, draftOf, emptyDraft, inOrder, parts,
-  type Action, type Channel, type Group, type Inheritance, type Inherited, type Template, type TemplateDetail, type TemplateRow,
+  type Action, type Channel, type Group, type Inheritance, type Inherited, type Strategy, type Template, type TemplateDetail, type TemplateRow,
 } from "./data";
+import { Disable, DisabledNow, useDisabled, type Target } from "./disable";
+import { EnvBindings, type EnvBinding } from "./env";
 import { StrategyForm } from "./strategyform";
 import { CopyTemplate, DeleteTemplate, loadTemplates, ParentChoice } from "./templates";
 
@@ -26,7 +28,11 @@ export function TemplatePage() {
   const id = Number(place.value.path.split("/")[2]);
   const one = useLoad("template " + id, (s) => read<TemplateDetail>("/template/" + id, s));
   const down = useLoad("inherited " + id, (s) => read<Inheritance>(`/template/${id}/inherited`, s));
-  const bound = useLoad("bound " + id, (s) => read<{ hostgroups: Group[] | null }>(`/template/${id}/hostgroup`, s).then((a) => a.hostgroups ?? []));
+  const bound = useLoad("bound " + id, (s) => read<{ hostgroups: Group[] | null; env_bindings?: EnvBinding[] }>(`/template/${id}/hostgroup`, s).then((a) => [
+    ...(a.hostgroups ?? []).map((g) => ({ id: g.id, name: g.grp_name, env: "" })), ...(a.env_bindings ?? []).map((b) => ({ id: b.grp_id, name: b.grp_name, env: b.env })),
+  ]));
+  const disabled = useDisabled("&tpl_id=" + id);
+  const off = useSignal<{ target: Target; name: string } | null>(null);
   const all = useLoad("templates", loadTemplates);
   const groups = useLoad("groups", (s) => read<Group[]>("/hostgroup", s));
   const x = one.data?.template;
@@ -39,6 +45,7 @@ export function TemplatePage() {
         <div class="crumbs"><Link href="/templates" class="crumb">{t("templates")}</Link><h1>{x?.tpl_name ?? "#" + id}</h1></div>
         {x ? (
           <div class="end">
+            <button type="button" class="button" onClick={() => (off.value = { target: { type: 2, tpl_id: id }, name: x.tpl_name })}><PauseIcon /> {t("disable")}</button>
             <button type="button" class="button" onClick={() => ask({ do: "edit" })}><EditIcon /> {t("template.edit")}</button>
             <button type="button" class="button" onClick={() => ask({ do: "copy" })}><CopyIcon /> {t("copy.of")}</button>
             <button type="button" class="button" onClick={() => ask({ do: "delete" })}><DeleteIcon /> {t("delete")}</button>
@@ -57,18 +64,19 @@ export function TemplatePage() {
         </div>
       ) : null}
       <Status of={[one, down]} />
-      {x ? <Strategies id={id} down={down} /> : null}
+      <DisabledNow of={disabled} />
+      {x ? <Strategies id={id} down={down} onDisable={(s) => (off.value = { target: { type: 3, strategy_id: s.id }, name: s.metric })} /> : null}
+      {off.value ? <Disable targets={[off.value.target]} name={off.value.name} onDone={disabled.reload} onClose={() => (off.value = null)} /> : null}
       {x ? (
         <div class="two">
           <ActionForm key={JSON.stringify(one.data?.action)} id={id} action={one.data?.action ?? null} onSaved={one.reload} />
           <section class="section">
             <div class="section-head"><h2>{t("template.bound")} <span class="count">{bound.data ? count(bound.data.length) : ""}</span></h2></div>
             <Status of={[bound, groups]} />
-            <Bindings
-              there={(bound.data ?? []).map((g) => ({ id: g.id, name: g.grp_name }))} all={(groups.data ?? []).map((g) => ({ id: g.id, name: g.grp_name }))}
+            <EnvBindings
+              there={bound.data ?? []} all={(groups.data ?? []).map((g) => ({ id: g.id, name: g.grp_name }))}
               href="/hostgroups/" label={t("template.bind")} empty={bound.data ? t("template.unbound") : ""}
-              onAdd={(g) => post("/hostgroup/template", { tpl_id: id, grp_id: g }).then(bound.reload)}
-              onRemove={(g) => put("/hostgroup/template", { tpl_id: id, grp_id: g }).then(bound.reload)}
+              pair={(g) => ({ tpl_id: id, grp_id: g })} onDone={() => [bound, disabled].forEach((l) => l.reload())}
             />
           </section>
         </div>
@@ -102,7 +110,7 @@ function EditTemplate({ of, all, onDone, onClose }: { of: Template; all: readonl
   );
 }
 
-function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<Inheritance>> }) {
+function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<typeof useLoad<Inheritance>>; onDisable(s: Strategy): void }) {
   const gone = useSignal<Inherited | null>(null);
   const rows = down.data ? inOrder(down.data.strategies ?? [], down.data.chain) : [];
   const edit = param("edit"); // "new", "over-ID" or an id
@@ -149,6 +157,7 @@ function Strategies({ id, down }: { id: number; down: ReturnType<typeof useLoad<
                     <td class="wide-only clip note-cell" title={s.note}>{s.note}</td>
                     <td>{tpl(r)}{over ? <span class="sub"> {t("strategy.replaced")}</span> : null}</td>
                     <td class="tools-col">
+                      {over ? null : <Tool does={t("disable")} to={s.metric} onClick={() => onDisable(s)}><PauseIcon /></Tool>}
                       {r.own ? (
                         <>
                           <Tool does={t("edit")} to={s.metric} onClick={() => ask({ edit: editing ? "" : String(s.id) })}><EditIcon /></Tool>

@@ -8,10 +8,11 @@ import { Link } from "../frame";
 import { copyName, matcher } from "../text";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
 import { Field, valueOf } from "../ui/field";
-import { CopyIcon, DeleteIcon, PlusIcon } from "../ui/icons";
+import { CopyIcon, DeleteIcon, PauseIcon, PlusIcon } from "../ui/icons";
 import { Filter, Head, None, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { post, read, remove } from "../write";
+import { Disable, DisabledNow, useDisabled } from "./disable";
 import { bodyOf, draftOf, type Action, type Template, type TemplateDetail, type TemplateRow } from "./data";
 
 export const loadTemplates = (signal: AbortSignal): Promise<TemplateRow[]> =>
@@ -21,6 +22,8 @@ export function Templates() {
   const list = useLoad("templates", loadTemplates);
   const gone = useSignal<Template | null>(null);
   const copied = useSignal<Template | null>(null);
+  const off = useSignal<Template | null>(null);
+  const disabled = useDisabled();
   const all = list.data ?? [];
   const rule = param("rule"); // the counter that a rule is to be made for
   const made = rule ? `?edit=new&rule=${encodeURIComponent(rule)}` : "";
@@ -51,6 +54,7 @@ export function Templates() {
                 <td>{x.parent_id ? <Link href={"/templates/" + x.parent_id} class="sub">{parent_name || "#" + x.parent_id}</Link> : null}</td>
                 <td class="wide-only sub">{x.create_user}</td>
                 <td class="tools-col">
+                  <Tool does={t("disable")} to={x.tpl_name} onClick={() => (off.value = x)}><PauseIcon /></Tool>
                   <Tool does={t("copy.of")} to={x.tpl_name} onClick={() => (copied.value = x)}><CopyIcon /></Tool>
                   <Tool does={t("delete")} to={x.tpl_name} onClick={() => (gone.value = x)}><DeleteIcon /></Tool>
                 </td>
@@ -59,6 +63,8 @@ export function Templates() {
           </tbody>
         </table>
       ) : all.length > 0 ? <div class="blank">{t("nomatch")}</div> : <None of={list}><b>{t("template.none")}</b><span>{t("template.none.text")}</span></None>}
+      <DisabledNow of={disabled} />
+      {off.value ? <Disable targets={[{ type: 2, tpl_id: off.value.id }]} name={off.value.tpl_name} onDone={disabled.reload} onClose={() => (off.value = null)} /> : null}
       {param("do") === "new" ? <NewTemplate all={all} onClose={() => ask({ do: "" }, true)} /> : null}
       {copied.value ? <CopyTemplate of={copied.value} all={all} onClose={() => (copied.value = null)} /> : null}
       {gone.value ? <DeleteTemplate of={gone.value} onDone={list.reload} onClose={() => (gone.value = null)} /> : null}

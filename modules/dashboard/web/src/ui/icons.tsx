@@ -26,6 +26,7 @@ export const EditIcon = () => <Icon><path d="M10.8 2.8 13.2 5.2 5.5 12.9 2.6 13.
 export const DeleteIcon = () => <Icon><path d="M3 4.5h10M6.5 4.5V2.8h3v1.7M4.5 4.5l.6 8.7h5.8l.6-8.7M6.8 7v4M9.2 7v4" /></Icon>;
 export const CopyIcon = () => <Icon><rect x="5.5" y="5.5" width="8" height="8" rx="1" /><path d="M10.5 3v-.5h-8v8H3" /></Icon>;
 export const CloseIcon = () => <Icon><path d="m3.5 3.5 9 9M12.5 3.5l-9 9" /></Icon>;
+export const PauseIcon = () => <Icon><path d="M5.5 3.5v9M10.5 3.5v9" /></Icon>;
 export const PlusIcon = () => <Icon><path d="M8 3v10M3 8h10" /></Icon>;
 export const CheckIcon = () => (
   <svg viewBox="0 0 12 12" width="12" height="12" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M2.5 6.3 5 8.8l4.5-5.3" /></svg>
