@@ -71,8 +71,14 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 	if typ != "" && p.Ts > e.Newest() {
 		e.retype(typ)
 	}
+	waits := rules == nil
 	if rules != nil && !e.Watch(rules.index, b.j.set) {
-		return nobodys
+		if waits = !b.j.follow.Known(e.Endpoint(), e.Metric()); !waits {
+			// What hbs has said of it is in force by now.
+			if rules = b.j.inForce.Load(); !e.Watch(rules.index, b.j.set) {
+				return nobodys
+			}
+		}
 	}
 	switch outcome := e.Insert(p, b.j.set); {
 	case outcome == core.Skip:
@@ -84,7 +90,7 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 				b.after = append(b.after, e.last)
 			}
 		}
-	case rules == nil:
+	case waits:
 		e.seen = b.wall
 		b.note(opWait, e, p)
 		e.waits = true
@@ -277,6 +283,12 @@ func (j *Judge) judgeWaiting() {
 		if !e.waits {
 			return
 		}
+		if !e.Watch(rules.index, j.set) {
+			if !j.follow.Known(e.Endpoint(), e.Metric()) {
+				return // hbs is asked for it
+			}
+			rules = j.inForce.Load()
+		}
 		e.waits = false
 		if e.Watch(rules.index, j.set) {
 			b.events = e.Judge(b.events[:0], now, j.set, b.room[:0])
@@ -295,13 +307,16 @@ func (j *Judge) close() {
 	heard, _ := j.follow.Heard()
 	now := j.now().Unix()
 	j.sweeping(func(b *batch, e *entry) {
-		b.events = e.Close(b.events[:0], rules.index, j.set, now, heard.Unix())
+		b.events = b.events[:0]
+		if j.follow.Known(e.Endpoint(), e.Metric()) { // else nothing says that a rule is gone
+			b.events = e.Close(b.events, j.inForce.Load().index, j.set, now, heard.Unix())
+		}
 		silent := now-e.seen > forgetAfter
 		if silent {
 			b.events = e.End(b.events, now)
 		}
 		b.tell(e)
-		if silent || e.Newest() == 0 && !e.Open() || !e.Watch(rules.index, j.set) && !e.Told() {
+		if silent || e.Newest() == 0 && !e.Open() || !e.waits && !e.Watch(rules.index, j.set) && !e.Told() {
 			e.forget()
 		}
 	})

@@ -147,6 +147,9 @@ func (j *Judge) filterStat() map[string]any {
 			out["bad"] = f.index.Bad
 		}
 	}
+	if keys, unknown := j.follow.Asked(); keys > 0 {
+		out["asked"] = map[string]int{"keys": keys, "unknown": unknown}
+	}
 	if heard, err := j.follow.Heard(); err != nil {
 		out["hbs_error"] = err.Error()
 	} else if !heard.IsZero() {

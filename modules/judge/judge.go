@@ -97,23 +97,37 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	j.follow = rules.New(rules.Options{
 		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.dir(), Interval: time.Duration(cfg.HBS.Interval) * time.Second,
 		DialTimeout: time.Duration(cfg.HBS.Timeout), CallTimeout: time.Duration(cfg.HBS.FullTimeout), TLS: tls, Log: deps.Log,
-		Changed: j.changed,
+		Changed: j.changedBy, Answered: j.wakeSweep, Seen: j.table.names,
 	})
+	j.table.unknown, j.table.current = func(endpoint, metric string) bool { return !j.follow.Known(endpoint, metric) }, j.inForce.Load
 	j.count()
 	return j, nil
 }
 
 // changed brings a book into force.
-func (j *Judge) changed(b *rulebook.Book) {
+func (j *Judge) changed(b *rulebook.Book) { j.changedBy(b, rules.By{}) }
+
+func (j *Judge) changedBy(b *rulebook.Book, by rules.By) {
 	ix := filter.New(b)
 	for _, bad := range ix.Bad {
 		j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
 	}
-	next := &inForce{index: ix, generation: 1, at: j.now()}
+	next := &inForce{index: ix, generation: 1, at: j.now(), asked: by.Asked}
 	if before := j.inForce.Load(); before != nil {
-		next.generation = before.generation + 1
+		next.anew = before.anew
+		if next.generation = before.generation; !by.Grown {
+			next.generation++
+		}
+		if by.Anew || by.Asked != before.asked {
+			next.anew++
+		}
 	}
 	j.inForce.Store(next)
+	j.wakeSweep()
+}
+
+// wakeSweep has the points looked at that wait for rules.
+func (j *Judge) wakeSweep() {
 	select {
 	case j.booked <- struct{}{}:
 	default:

@@ -42,6 +42,12 @@ const (
 type table struct {
 	shards [shards]shard
 	ids    atomic.Uint64
+
+	// unknown says that the rules in force do not tell what watches series of endpoint and
+	// metric: hbs has still to be asked. current are those rules, to be loaded after it.
+	// nil in tests of the table alone.
+	unknown func(endpoint, metric string) bool
+	current func() *inForce
 }
 
 type shard struct {
@@ -69,8 +75,38 @@ func newTable() *table {
 // inForce is the rules that judge. It is not changed once it is made.
 type inForce struct {
 	index      *filter.Index
-	generation uint32
+	generation uint32    // decisions of series without rules hold as long as it is the same
 	at         time.Time // since when
+	asked      bool      // they are of an hbs that is asked for keys
+	anew       uint32    // counts how often all decisions were taken back
+}
+
+// watched says whether a rule watches a series, or may: it is not known yet.
+func (t *table) watched(endpoint, metric string, tags map[string]string, rules *inForce) bool {
+	if t.unknown != nil {
+		if t.unknown(endpoint, metric) {
+			return true
+		}
+		rules = t.current()
+	}
+	return rules.index.Watched(endpoint, metric, tags)
+}
+
+// names calls yield with the endpoint and metric of each series that is kept.
+func (t *table) names(yield func(endpoint, metric string)) {
+	var all []*entry
+	for i := range t.shards {
+		sh := &t.shards[i]
+		all = all[:0]
+		sh.mu.Lock()
+		for _, e := range sh.series {
+			all = append(all, e)
+		}
+		sh.mu.Unlock()
+		for _, e := range all { // whose names do not change
+			yield(e.Endpoint(), e.Metric())
+		}
+	}
 }
 
 // find returns the series, made if need be; nil when no rule watches it. Without rules
@@ -84,7 +120,7 @@ func (t *table) find(endpoint, metric, sorted, typ string, tags map[string]strin
 		e.retype(typ)
 		return e
 	}
-	if rules != nil && !rules.index.Watched(endpoint, metric, tags) {
+	if rules != nil && !t.watched(endpoint, metric, tags, rules) {
 		return nil
 	}
 	return t.add(sh, endpoint, metric, sorted, typ)
@@ -135,7 +171,7 @@ func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}
 	known, ok := sh.unwatched[hash]
-	if (!ok || known.generation != rules.generation) && rules.index.Watched(it.Endpoint, it.Metric, it.Tags) {
+	if (!ok || known.generation != rules.generation) && t.watched(it.Endpoint, it.Metric, it.Tags, rules) {
 		delete(sh.unwatched, hash)
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}
