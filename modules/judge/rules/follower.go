@@ -83,9 +83,9 @@ type Follower struct {
 	book    *rulebook.Book // nil until there is one
 	version rulebook.Version
 	saved   rulebook.Version // of the book on disk
-	by      bool      // it is of an hbs that is asked for keys
-	heard   time.Time // when an hbs last said that the book is right
-	problem error     // why none does
+	by      bool             // it is of an hbs that is asked for keys
+	heard   time.Time        // when an hbs last said that the book is right
+	problem error            // why none does
 
 	applying sync.Mutex // held while a book comes into force
 	asked    asked
