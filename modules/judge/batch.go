@@ -80,7 +80,7 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 			}
 		}
 	}
-	switch outcome := e.Insert(p, b.j.set); {
+	switch outcome := e.InsertAt(p, b.j.set, b.wall); {
 	case outcome == core.Skip:
 		b.stale++
 		if n := len(b.after); e.last != nil && e.last != b.done && (n == 0 || b.after[n-1] != e.last) {
@@ -98,7 +98,14 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 		e.seen = b.wall
 		b.note(opPoint, e, p)
 		if outcome == core.Late {
-			b.late++
+			if !e.Ahead(p.Ts, b.wall) {
+				b.late++
+				break
+			}
+			// A sender whose clock is ahead does not keep the others from being judged.
+			e.waits = false
+			b.events = e.JudgeAt(b.events[:0], p.Ts, now, b.j.set, b.room[:0])
+			b.tell(e)
 			break
 		}
 		e.waits = false
@@ -312,7 +319,7 @@ func (j *Judge) close() {
 			b.events = e.Close(b.events, j.inForce.Load().index, j.set, now, heard.Unix())
 		}
 		silent := now-e.seen > forgetAfter
-		if silent {
+		if c := int64(j.cfg.Alarm.CloseSilent.D() / time.Second); silent || c > 0 && now-max(e.seen, j.started) > c && e.Open() && !e.resting(j.inForce.Load()) {
 			b.events = e.End(b.events, now)
 		}
 		b.tell(e)
@@ -321,6 +328,9 @@ func (j *Judge) close() {
 		}
 	})
 }
+
+// resting says whether the host of a series is in maintenance: nobody expects points.
+func (e *entry) resting(rules *inForce) bool { return rules.index.Disabled(e.Endpoint()) }
 
 // sweeping calls fn with every series; what it tells is committed shard by shard.
 func (j *Judge) sweeping(fn func(*batch, *entry)) {

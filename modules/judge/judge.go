@@ -52,6 +52,7 @@ type Judge struct {
 	inForce atomic.Pointer[inForce] // nil until there is a book
 	booked  chan struct{}           // a book came into force
 	ready   atomic.Bool
+	started int64 // Unix seconds: what was silent before was not listened to
 
 	journal *journal.Journal // from the beginning of Run
 	// turning is held for reading over a batch, from its first point to its record, and
@@ -114,12 +115,15 @@ func (j *Judge) changedBy(b *rulebook.Book, by rules.By) {
 	}
 	next := &inForce{index: ix, generation: 1, at: j.now(), asked: by.Asked}
 	if before := j.inForce.Load(); before != nil {
-		next.anew = before.anew
-		if next.generation = before.generation; !by.Grown {
+		next.anew, next.generation, next.all, next.since = before.anew, before.generation, before.all, before.since
+		if !by.Grown {
 			next.generation++
-		}
-		if by.Anew || by.Asked != before.asked {
-			next.anew++
+			metrics, all := filter.Changed(before.index, ix)
+			if by.Anew || by.Asked != before.asked {
+				next.anew++
+				all = true
+			}
+			next.concerns(metrics, all)
 		}
 	}
 	j.inForce.Store(next)
@@ -174,6 +178,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 			return &model.SimpleRpcResponse{}, nil
 		})
 		rpc.Handle(s, "Judge.Send", j.send)
+		rpc.Handle(s, "Judge.Events", j.eventsCall)
 		j.registerStreams(s)
 		return s.Serve(ctx, rpcListener)
 	})
@@ -186,6 +191,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 
 // recover takes the rules of the last run from disk and what it had in its journal.
 func (j *Judge) recover() error {
+	j.started = j.now().Unix()
 	j.follow.Load()
 	r := &recovery{j: j, ids: map[uint64]*entry{}}
 	bad := 0

@@ -51,6 +51,8 @@ type world struct {
 	stop func()
 	hbs  string // its address; nobody is there when empty
 
+	silent conf.Duration // alarm.closeSilent
+
 	skew   atomic.Int64 // of the judge's clock, in nanoseconds
 	hooked atomic.Pointer[func()]
 }
@@ -98,6 +100,7 @@ func (w *world) config() Config {
 	}
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
+	cfg.Alarm.CloseSilent = w.silent
 	return cfg
 }
 

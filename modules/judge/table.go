@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,8 @@ const (
 type table struct {
 	shards [shards]shard
 	ids    atomic.Uint64
+	// decided counts how often it was looked up whether a rule watches a series.
+	decided atomic.Int64
 
 	// unknown says that the rules in force do not tell what watches series of endpoint and
 	// metric: hbs has still to be asked. current are those rules, to be loaded after it.
@@ -75,14 +78,37 @@ func newTable() *table {
 // inForce is the rules that judge. It is not changed once it is made.
 type inForce struct {
 	index      *filter.Index
-	generation uint32    // decisions of series without rules hold as long as it is the same
-	at         time.Time // since when
-	asked      bool      // they are of an hbs that is asked for keys
-	anew       uint32    // counts how often all decisions were taken back
+	generation uint32            // counts the books that took something back
+	all        uint32            // the generation that concerned every series last
+	since      map[string]uint32 // by metric: the one that concerned it last, if later
+	at         time.Time         // since when
+	asked      bool              // they are of an hbs that is asked for keys
+	anew       uint32            // counts how often all decisions were taken back
+}
+
+// concerns notes that decisions on series of the metrics, or on all, are to be made again.
+func (f *inForce) concerns(metrics []string, all bool) {
+	switch {
+	case all:
+		f.all, f.since = f.generation, nil
+	case len(metrics) > 0:
+		since := make(map[string]uint32, len(f.since)+len(metrics))
+		maps.Copy(since, f.since)
+		for _, m := range metrics {
+			since[m] = f.generation
+		}
+		f.since = since
+	}
+}
+
+// holds says whether a decision on a series of metric holds that was made in a generation.
+func (f *inForce) holds(generation uint32, metric string) bool {
+	return generation >= max(f.all, f.since[metric])
 }
 
 // watched says whether a rule watches a series, or may: it is not known yet.
 func (t *table) watched(endpoint, metric string, tags map[string]string, rules *inForce) bool {
+	t.decided.Add(1)
 	if t.unknown != nil {
 		if t.unknown(endpoint, metric) {
 			return true
@@ -171,7 +197,7 @@ func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}
 	known, ok := sh.unwatched[hash]
-	if (!ok || known.generation != rules.generation) && t.watched(it.Endpoint, it.Metric, it.Tags, rules) {
+	if (!ok || !rules.holds(known.generation, it.Metric)) && t.watched(it.Endpoint, it.Metric, it.Tags, rules) {
 		delete(sh.unwatched, hash)
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}

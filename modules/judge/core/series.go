@@ -125,6 +125,24 @@ const (
 // Insert keeps a point. A series that has no rules yet may keep points, too; they are
 // there when the rules come.
 func (s *Series) Insert(p expr.Point, set Settings) Outcome {
+	return s.insert(p, set, false)
+}
+
+// InsertAt is Insert with the wall clock: a point that only such are newer than that are
+// ahead of the clock is kept, however few there are, and JudgeAt looks at it. When they
+// fill the series they go.
+func (s *Series) InsertAt(p expr.Point, set Settings, wall int64) Outcome {
+	if len(s.points) == 0 || p.Ts > s.points[0].Ts || !s.Ahead(p.Ts, wall) {
+		return s.insert(p, set, false)
+	}
+	if keep := max(s.keep, set.Remain); len(s.points) >= keep && s.points[len(s.points)-1].Ts > p.Ts {
+		s.points = s.points[:0]
+	}
+	return s.insert(p, set, true)
+}
+
+// insert keeps a point; oldest says that one older than all others is kept, too.
+func (s *Series) insert(p expr.Point, set Settings, oldest bool) Outcome {
 	keep := max(s.keep, set.Remain)
 	i := 0
 	for i < len(s.points) && s.points[i].Ts > p.Ts {
@@ -133,7 +151,7 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 	switch {
 	case i < len(s.points) && s.points[i].Ts == p.Ts:
 		return Skip
-	case i > 0 && (i == len(s.points) || i >= keep):
+	case i > 0 && (i == len(s.points) && !oldest || i >= keep):
 		return Skip
 	}
 	if n := len(s.points); n < keep {
@@ -156,9 +174,36 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 // Judge looks at the newest points with each rule and appends what has to be told. now
 // is the clock that MinInterval is measured with. buf is room for values.
 func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float64) []*model.Event {
+	return s.judge(dst, s.points, now, set, buf)
+}
+
+// Ahead says whether all points that are newer than one of ts are ahead of the wall
+// clock: some sender's clock is wrong, and the point of ts is the newest that can be.
+func (s *Series) Ahead(ts, wall int64) bool {
+	for _, p := range s.points {
+		if p.Ts <= ts {
+			break
+		}
+		if p.Ts <= wall {
+			return false
+		}
+	}
+	return ts <= wall
+}
+
+// JudgeAt is Judge as if the points that are newer than the one of ts were not there.
+func (s *Series) JudgeAt(dst []*model.Event, ts, now int64, set Settings, buf []float64) []*model.Event {
+	i := 0
+	for i < len(s.points) && s.points[i].Ts > ts {
+		i++
+	}
+	return s.judge(dst, s.points[i:], now, set, buf)
+}
+
+func (s *Series) judge(dst []*model.Event, points []expr.Point, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
 		n := r.Func.Window()
-		values, enough := expr.Values(buf[:0], s.points, n, s.gauge)
+		values, enough := expr.Values(buf[:0], points, n, s.gauge)
 		if !enough {
 			continue
 		}
@@ -169,7 +214,7 @@ func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float6
 			before = s.states[i].State
 		}
 		after, emit := verdict.Next(before, verdict.Rule{MaxStep: r.MaxStep, MinInterval: set.MinInterval},
-			verdict.Seen{Triggered: triggered, Newest: s.points[0].Ts, Oldest: s.points[n-1].Ts, Now: now})
+			verdict.Seen{Triggered: triggered, Newest: points[0].Ts, Oldest: points[n-1].Ts, Now: now})
 		if emit == verdict.Nothing {
 			continue
 		}
@@ -202,6 +247,15 @@ func (s *Series) goesOn(r *filter.Rule) bool {
 	})
 }
 
+// same says whether the rule of the state watches the series still, and for the same: a
+// new threshold, function or operator is another rule; a new note, priority or number of
+// messages is not.
+func (s *Series) same(st *state) bool {
+	return slices.ContainsFunc(s.rules, func(r *filter.Rule) bool {
+		return r.Key == st.rule.Key && (st.Status != verdict.Problem || filter.SameCondition(r, st.rule))
+	})
+}
+
 // Close appends the ends of problems whose rule was changed or deleted a minute ago or
 // more, and forgets their states. A rule that is resting closes nothing. heard is when
 // an hbs last confirmed the rules: silence deletes nothing.
@@ -209,7 +263,7 @@ func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, 
 	s.Watch(ix, set)
 	kept := s.states[:0]
 	for _, st := range s.states {
-		if slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key }) {
+		if s.same(&st) {
 			st.gone = 0
 		} else if !ix.Resting(s.Endpoint(), st.rule) {
 			if st.gone == 0 {

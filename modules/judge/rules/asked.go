@@ -125,6 +125,15 @@ func (f *Follower) Known(endpoint, metric string) bool {
 	return false
 }
 
+// Has says whether hbs has answered for a series of endpoint and metric, without asking
+// for it.
+func (f *Follower) Has(endpoint, metric string) bool {
+	a := &f.asked
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.on.Load() || a.known[keyOf(a.road, endpoint, metric)]
+}
+
 // Asked returns how many keys the hbs is asked for, and for how many of them it has not
 // answered yet; 0 of a judge that has the whole set of rules.
 func (f *Follower) Asked() (keys, unknown int) {
