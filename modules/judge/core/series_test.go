@@ -409,3 +409,19 @@ func TestACloseAfterAnotherCondition(t *testing.T) {
 		}
 	}
 }
+
+// A function is read once, when its book comes: what its text says afterwards is of no
+// consequence, and looking at a point allocates nothing.
+func TestDefectJ13FunctionsAreParsedOnce(t *testing.T) {
+	var s *model.Strategy
+	ix := watched(func(of *model.Strategy) { s = of })
+	s.Func, s.Operator = "no function", "?"
+	series := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	if got := feed(&series, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" {
+		t.Errorf("told %q", got)
+	}
+	buf := make([]float64, 0, 8)
+	if n := testing.AllocsPerRun(100, func() { series.Judge(nil, 121, settings, buf) }); n != 0 {
+		t.Errorf("%v allocations a point", n)
+	}
+}

@@ -436,14 +436,17 @@ func askHost(ctx context.Context, s *server, endpoint string) ([]model.Strategy,
 }
 
 // hasHosts says whether an hbs whose list is empty tells the strategies of an endpoint, as
-// the fork's does.
-func (f *Follower) hasHosts(ctx context.Context, s *server) bool {
+// the fork's does. One that could and fails says nothing about its list.
+func (f *Follower) hasHosts(ctx context.Context, s *server) (bool, error) {
 	endpoint := f.opts.Judge
 	if keys, _ := f.all(byHost); len(keys) > 0 {
 		endpoint = keys[0]
 	}
 	_, err := askHost(ctx, s, endpoint)
-	return err == nil
+	if lacks(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // askHosts asks for each endpoint by itself. It fails when none had an answer.

@@ -206,9 +206,16 @@ func (f *Follower) askOne(ctx context.Context, s *server) (rest time.Duration, e
 		if err != nil {
 			return 0, err
 		}
-		if len(b.Hosts) == 0 && f.hasHosts(ctx, s) {
-			s.road = byHost
-		} else {
+		if len(b.Hosts) == 0 {
+			has, err := f.hasHosts(ctx, s)
+			if err != nil {
+				return 0, err
+			}
+			if has {
+				s.road = byHost
+			}
+		}
+		if s.road == byList {
 			if err := f.believe(byList, len(b.Hosts), len(b.Expressions)); err != nil {
 				return 0, err
 			}
