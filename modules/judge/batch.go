@@ -460,6 +460,9 @@ func (r *recovery) tell(t *told) {
 	e := r.j.table.find(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), t.Type, ev.PushedTags, nil)
 	if r.j.out.recover(t) {
 		e.Restore(ev)
+		if t.Acked != nil {
+			e.Ack(ev.Id, true)
+		}
 	}
 	r.j.recovered(e)
 }
@@ -467,3 +470,14 @@ func (r *recovery) tell(t *told) {
 func (r *recovery) push(seq uint64) { r.j.out.pushed(seq) }
 
 func (r *recovery) remember(epoch string) { r.j.out.epoch = epoch }
+
+// ack marks problems again. When an event stands before it that was made after it, the
+// problem that was meant is over.
+func (r *recovery) ack(a *acked) {
+	e := r.j.table.get(a.PK)
+	if e == nil || r.j.out.newer(a) {
+		return
+	}
+	e.Ack(a.Event, !a.Undo)
+	r.j.out.acknowledge(*a)
+}

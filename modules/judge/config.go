@@ -31,6 +31,9 @@ type Config struct {
 	// StateFile, when not empty, names a file whose folder takes the place of Data:
 	// stock's forks have it.
 	StateFile string `json:"stateFile"`
+	// FleetKey is a secret that the daemons of a fleet share: who has it may acknowledge.
+	// Without one only callers of the same machine may.
+	FleetKey conf.Secret `json:"fleet_key"`
 	// MaxFutureSec is how far in the future a stock transfer's point may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
 }

@@ -114,6 +114,8 @@ func (j *Judge) admin() http.Handler {
 		text(w, j.history(pk))
 	})
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, j.events(r.FormValue("status"))) })
+	mux.HandleFunc("POST /ack", j.ackPage)
+	mux.HandleFunc("DELETE /ack", j.ackPage)
 	mux.HandleFunc("GET /filter/stat", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, j.filterStat()) })
 	mux.HandleFunc("GET /filter/{key...}", j.filterPage)
 	return mux

@@ -179,6 +179,8 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 		})
 		rpc.Handle(s, "Judge.Send", j.send)
 		rpc.Handle(s, "Judge.Events", j.eventsCall)
+		rpc.Handle(s, "Judge.Ack", j.ackCall)
+		rpc.Protect(s, j.cfg.FleetKey.Reveal(), "Judge.Ack")
 		j.registerStreams(s)
 		return s.Serve(ctx, rpcListener)
 	})

@@ -52,6 +52,7 @@ type world struct {
 	hbs  string // its address; nobody is there when empty
 
 	silent conf.Duration // alarm.closeSilent
+	key    conf.Secret   // fleet_key
 
 	skew   atomic.Int64 // of the judge's clock, in nanoseconds
 	hooked atomic.Pointer[func()]
@@ -100,7 +101,7 @@ func (w *world) config() Config {
 	}
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
-	cfg.Alarm.CloseSilent = w.silent
+	cfg.Alarm.CloseSilent, cfg.FleetKey = w.silent, w.key
 	return cfg
 }
 

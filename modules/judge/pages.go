@@ -107,6 +107,10 @@ type OpenEvent struct {
 	Stopped bool `json:"stopped"`
 	// Gone says that the host has no rules and is not in maintenance.
 	Gone bool `json:"host_gone"`
+	// AckedBy and AckedAt say who works on the problem, and since when, Unix seconds.
+	Acked   bool   `json:"acked"`
+	AckedBy string `json:"acked_by"`
+	AckedAt int64  `json:"acked_at"`
 }
 
 // events returns the last event of each rule on each series, oldest first; all of them,
@@ -135,6 +139,9 @@ func (j *Judge) events(status string) []OpenEvent {
 			o.Stopped = true
 		}
 		o.Gone = ev.Strategy != nil && rules != nil && !rules.asked && !rules.index.Knows(ev.Endpoint)
+		if a := t.Acked; a != nil {
+			o.Acked, o.AckedBy, o.AckedAt = true, a.By, a.At
+		}
 		out = append(out, o)
 	}
 	return out

@@ -58,3 +58,17 @@ func (s *Series) End(dst []*model.Event, now int64) []*model.Event {
 	s.states = nil
 	return dst
 }
+
+// Ack marks the open problems of an event id, or all when it is empty, as acknowledged:
+// nothing more is told of them but their ends. false takes the mark back. It returns how
+// many there are.
+func (s *Series) Ack(eventID string, acked bool) (n int) {
+	sum := model.Checksum(s.pk)
+	for i := range s.states {
+		if st := &s.states[i]; st.Status == verdict.Problem && (eventID == "" || st.rule.EventID(sum) == eventID) {
+			st.Acked = acked
+			n++
+		}
+	}
+	return n
+}
