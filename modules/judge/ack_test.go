@@ -189,3 +189,30 @@ func TestWhoMayAcknowledge(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that knows more than the acknowledgement beside it wins: the problem that
+// was meant is over, and the next one is nobody's.
+func TestAnAckOfAProblemThatIsOver(t *testing.T) {
+	w := newWorld(t, book("h1"))
+	w.start()
+	now := time.Now().Unix()
+	w.low(now, 0, 1)
+	w.waitTold("PROBLEM 1")
+	w.turning.Lock()
+	if err := w.journal.Turn(); err != nil {
+		t.Fatal(err)
+	}
+	w.turn++
+	w.turning.Unlock()
+	w.ack(model.AckRequest{Endpoint: "h1", Metric: "cpu.idle", User: "anna"})
+	w.low(now, 10, 50)
+	w.low(now, 20, 1)
+	w.waitTold("PROBLEM 1", "OK 1", "PROBLEM 1")
+	if err := w.journal.Snapshot(w.snapshot); err != nil {
+		t.Fatal(err)
+	}
+	w.killAndStart()
+	w.shownAcked("")
+	w.low(now, 30, 1)
+	w.waitTold("PROBLEM 1", "OK 1", "PROBLEM 1", "PROBLEM 2")
+}
