@@ -5,10 +5,11 @@
 //	hbs --rule book--> index -------------^
 //
 // It listens on 6080 (RPC: Judge.Ping, Judge.Send, streams of transfers, Judge.Events,
-// and with the fleet key Judge.Ack) and 6081 (HTTP: /health, /count, /strategy,
-// /expression, /history, /events, /ack, /filter, /counter/all). Rules come from an hbs and stay on disk. A judge holds the rules of
-// the whole fleet, so it decides at once which series somebody watches; the others it
-// mutes at the sender, and keeps nothing of them.
+// and with the fleet key Judge.Ack and Judge.Adopt) and 6081 (HTTP: /health, /count,
+// /strategy, /expression, /history, /events, /ack, /filter, /counter/all). Rules come
+// from an hbs and stay on disk. A judge holds the rules of the whole fleet, so it decides
+// at once which series somebody watches; the others it mutes at the sender, and keeps
+// nothing of them.
 //
 // Points of watched series, and events, are in the journal before a batch is
 // acknowledged; an event leaves the outbox when Redis has it. A judge that is killed

@@ -48,6 +48,16 @@ func (o *outbox) tell(ev *model.Event, typ string) *told {
 	return t
 }
 
+// adopt notes an event that another judge has pushed.
+func (o *outbox) adopt(ev *model.Event, typ string) *told {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seq++
+	t := &told{Seq: o.seq, At: ev.EventTime, Type: typ, Event: ev, Pushed: true, written: true}
+	o.last[t.key()] = t
+	return t
+}
+
 // acknowledge notes who works on the open problems that a means, and returns how many
 // events there have been.
 func (o *outbox) acknowledge(a acked) (seq uint64) {

@@ -72,3 +72,19 @@ func (s *Series) Ack(eventID string, acked bool) (n int) {
 	}
 	return n
 }
+
+// Adopt is Restore for a problem that another judge had. It answers false when the rule
+// has had an event here, or when the event is not of this series.
+func (s *Series) Adopt(e *model.Event, acked bool) bool {
+	r := filter.RuleOf(e)
+	for i := range s.states {
+		if s.states[i].rule.Key == r.Key {
+			return false
+		}
+	}
+	if r.EventID(model.Checksum(s.pk)) != e.Id {
+		return false
+	}
+	s.states = append(s.states, state{rule: r, State: verdict.State{Status: verdict.Problem, Step: e.CurrentStep, EventTime: e.EventTime, Acked: acked}})
+	return true
+}
