@@ -194,6 +194,9 @@ func TestHbsThatHasOnlyFilteredStrategies(t *testing.T) {
 		if by := a.books[len(a.books)-1]; !by.Asked || !by.Grown {
 			t.Errorf("the merged book came %+v", by)
 		}
+		if heard, _ := a.Heard(); heard != o.began {
+			t.Errorf("an answer for new keys confirms the others: heard after %v", heard.Sub(o.began))
+		}
 		o.set("HbsNew.GetFilteredStrategies", byKeys("h1/cpu.idle", "h3/cpu.idle"))
 		pass(50 * time.Second)
 		a.want(t, "a rule that is gone is noticed, and one that is new", "h1 h3")
