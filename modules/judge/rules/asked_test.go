@@ -420,3 +420,25 @@ func TestAnHbsThatBecomesOurs(t *testing.T) {
 		}
 	})
 }
+
+// Ours is asked for the book, whatever else it has.
+func TestOurHbsIsAskedForTheBook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := book(5, "h1", "h2")
+		o := &others{methods: map[string]func(any) (any, error){
+			"HbsNew.GetFilteredStrategies": byKeys("h1/cpu.idle"), "Hbs.GetOneEndStrategies": fails, "Hbs.GetStrategies": fails,
+			rulebook.Method: func(any) (any, error) {
+				time.Sleep(wait)
+				return rulebook.Reply{Kind: rulebook.Full, Version: full.Version().String(), Body: full.Encode()}, nil
+			},
+		}}
+		a := ask(t, o, "h1/cpu.idle")
+		pass(10 * time.Minute)
+		a.want(t, "the book", "h1 h2")
+		for _, call := range o.heard() {
+			if !strings.Contains(call, rulebook.Method) {
+				t.Errorf("it is asked by %s", call)
+			}
+		}
+	})
+}
