@@ -242,8 +242,7 @@ const closeAfter = 60
 // and the same event id: closing it for some would close it for all.
 func (s *Series) goesOn(r *filter.Rule) bool {
 	return slices.ContainsFunc(s.states, func(o state) bool {
-		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") &&
-			slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == o.rule.Key })
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && s.same(&o)
 	})
 }
 

@@ -425,3 +425,23 @@ func TestDefectJ13FunctionsAreParsedOnce(t *testing.T) {
 		t.Errorf("%v allocations a point", n)
 	}
 }
+
+// A new condition of a strategy that tells two groups of people closes the problem of both.
+func TestACloseAfterAnotherConditionOfTwoActions(t *testing.T) {
+	index := func(right float64) *filter.Index {
+		one := &model.Strategy{Id: 1, Metric: "cpu.idle", Func: "all(#1)", Operator: "<", RightValue: right, MaxStep: 3, Tpl: &model.Template{Id: 7, ActionId: 9}}
+		two := *one
+		two.Tpl = &model.Template{Id: 8, ActionId: 10}
+		b := rulebook.New()
+		b.Add("h1", []*model.Strategy{one, &two})
+		return filter.New(b)
+	}
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	feed(&s, index(5), expr.Point{Ts: 60, Value: 1})
+	edited := index(4)
+	s.Close(nil, edited, settings, 100, 100)
+	got := s.Close(nil, edited, settings, 160, 160)
+	if len(got) != 2 || got[0].ActionId() == got[1].ActionId() || s.Open() {
+		t.Errorf("closed %+v", got)
+	}
+}
