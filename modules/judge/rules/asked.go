@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -300,11 +301,13 @@ func (a *asked) book() *rulebook.Book {
 	for key, of := range a.of {
 		for _, k := range of {
 			s := a.strategies[k]
-			host := key
-			if a.road == byKey {
-				host = key[:max(0, len(key)-len(s.Metric)-1)] // either name may hold slashes
+			host, ok := key, true
+			if a.road == byKey { // either name may hold slashes
+				host, ok = strings.CutSuffix(key, "/"+s.Metric)
 			}
-			hosts[host] = append(hosts[host], s)
+			if ok { // else it is of another metric than was asked for
+				hosts[host] = append(hosts[host], s)
+			}
 		}
 	}
 	b := rulebook.New()

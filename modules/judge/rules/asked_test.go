@@ -442,3 +442,22 @@ func TestOurHbsIsAskedForTheBook(t *testing.T) {
 		}
 	})
 }
+
+// What an hbs says of a key that is of another metric, or of a key that nobody asked for,
+// is left out; names may hold slashes.
+func TestAnswersThatWereNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other, slashes := idle(2), idle(3)
+		other.Metric, slashes.Metric = "mem.free", "a/b"
+		o := &others{methods: map[string]func(any) (any, error){"HbsNew.GetFilteredStrategies": func(any) (any, error) {
+			return map[string]any{"hostStrategies": map[string][]model.Strategy{
+				"h1/cpu.idle": {idle(1), other}, "h7/cpu.idle": {idle(1)}, "h/2/a/b": {slashes}, "": {idle(1)}, "/cpu.idle": {idle(1)},
+			}}, nil
+		}}}
+		a := ask(t, o, "h1/cpu.idle", "h/2/a/b", "/cpu.idle")
+		a.want(t, "of what was asked for", "h/2 h1")
+		if of := a.Book().Of("h1"); len(of) != 1 || of[0].Id != 1 {
+			t.Errorf("h1 has %+v", of)
+		}
+	})
+}
