@@ -14,7 +14,13 @@ const (
 )
 
 // Insert keeps a point, and keep points at most.
-func (h *History) Insert(p Point, keep int) Outcome {
+func (h *History) Insert(p Point, keep int) Outcome { return h.insert(p, keep, false) }
+
+// InsertAny is Insert that keeps a point, too, that is older than all others, as long as
+// there is room.
+func (h *History) InsertAny(p Point, keep int) Outcome { return h.insert(p, keep, true) }
+
+func (h *History) insert(p Point, keep int, oldest bool) Outcome {
 	s, i := *h, 0
 	for i < len(s) && s[i].Ts > p.Ts {
 		i++
@@ -22,7 +28,7 @@ func (h *History) Insert(p Point, keep int) Outcome {
 	switch {
 	case i < len(s) && s[i].Ts == p.Ts:
 		return Skip
-	case i > 0 && (i == len(s) || i >= keep):
+	case i > 0 && (i == len(s) && !oldest || i >= keep):
 		return Skip
 	}
 	if n := len(s); n < keep {

@@ -378,3 +378,26 @@ func TestHashTags(t *testing.T) {
 		t.Error(fmt.Sprint(a, b))
 	}
 }
+
+// A lock whose holder died is free when its time is over, not later, and then it is one's.
+func TestDefectF11AnOrphanedLock(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
+		if dead, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || dead == nil {
+			t.Fatal(dead, err)
+		}
+		after(61 * time.Second)
+		holders := 0
+		for range 5 {
+			l, err := p.TryLock(t.Context(), "l", time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l != nil {
+				holders++
+			}
+		}
+		if holders != 1 {
+			t.Errorf("%d hold the lock, want 1", holders)
+		}
+	})
+}

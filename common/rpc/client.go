@@ -33,6 +33,8 @@ type ClientOptions struct {
 	MaxMessage   int           // bytes of a reply; default 256 MiB: stock rules of a large fleet
 
 	TLS *tls.Config
+	// Key, when set, is shown to the peer on each connection (Protect).
+	Key string
 	// Dial connects; default is TCP with keepalive.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
@@ -283,6 +285,17 @@ func (c *Client) conn(ctx context.Context) (*ClientConn, error) {
 // been answered: the peer may also have died in that moment. No real call is spent
 // on finding out, so none can arrive twice by it.
 func (c *Client) connect(ctx context.Context, speaks Codec) (cc *ClientConn, learnt Codec, err error) {
+	cc, learnt, err = c.connectPlain(ctx, speaks)
+	if err == nil && c.opts.Key != "" {
+		if err = cc.show(ctx, c.opts.Key); err != nil {
+			cc.Close()
+			return nil, Auto, err
+		}
+	}
+	return cc, learnt, err
+}
+
+func (c *Client) connectPlain(ctx context.Context, speaks Codec) (cc *ClientConn, learnt Codec, err error) {
 	if speaks != Auto {
 		cc, err = dial(ctx, &c.opts, speaks, c.coder)
 		return cc, Auto, err

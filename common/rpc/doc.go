@@ -27,12 +27,16 @@
 // byte of it was sent; whether to repeat one that may have arrived is for the
 // caller to know.
 //
+// # Trust
+//
+// Stock's methods are open, as in stock. Protect keeps others for peers that show the
+// fleet key (ClientOptions.Key), by Auth.Hello, or for this machine while there is none.
+//
 // # Limits
 //
 // A message is refused as soon as its length shows that it is too large, and no
 // length prefix allocates memory before the bytes are there. A method that
 // panics answers "internal error in X.Y", and the process lives.
 //
-// Not there yet: Auth.Hello (ServerOptions.Authorize is its place), and a
-// hand-written gob decoder.
+// Not there yet: a hand-written gob decoder.
 package rpc

@@ -98,7 +98,7 @@ func TestTwoHBS(t *testing.T) {
 	got := make(chan *rulebook.Book, 16)
 	judge := rules.New(rules.Options{
 		Servers: []string{one.addr, two.addr}, Judge: "judge-00", Dir: dir, Interval: time.Minute, DialTimeout: time.Second, CallTimeout: 5 * time.Second,
-		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book) { got <- b },
+		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book, _ rules.By) { got <- b },
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -190,9 +190,12 @@ func stockFleet(t *testing.T) {
 	}})
 	root.wantCase(20*time.Second, "room-a", "OK") // judge, Redis and alarm have done their part
 	for _, key := range []string{redisx.Epoch, redisx.Heartbeats, redisx.AlarmInstances} {
-		if redis.Master(key).Must("EXISTS", key) != "1" {
-			t.Errorf("the cluster has no %s: somebody uses another Redis", key)
-		}
+		testkit.Eventually(t, 90*time.Second, func() error { // agents report each minute
+			if redis.Master(key).Must("EXISTS", key) != "1" {
+				return fmt.Errorf("the cluster has no %s: somebody uses another Redis", key)
+			}
+			return nil
+		})
 	}
 }
 

@@ -25,6 +25,9 @@
 // What is lost when it dies: heartbeats of the last second, which agents repeat
 // each minute. Judges go on with the book they have.
 //
-// Not there yet: final strategies without tags (HbsNew.GetFilteredStrategies), and the
-// fork's per-host calls.
+// Judges of others that ask for what they have seen are answered from the same book:
+// HbsNew.GetFilteredStrategies by endpoint and metric, Hbs.GetOneEndStrategies by host
+// (somerules.go).
+//
+// Not there yet: the fork's calls for rules of several conditions.
 package hbs

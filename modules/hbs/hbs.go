@@ -51,6 +51,7 @@ type HBS struct {
 
 	stats             *stat.Set
 	books, stockBooks *stat.Counter
+	someRules         *stat.Counter
 }
 
 // New checks cfg and deps. It opens nothing and starts nothing.

@@ -22,6 +22,7 @@ func (h *HBS) count() {
 	h.beats.failed = s.Counter("db.error", "failed_writes_total", "Writes of heartbeats that failed; they are tried again.")
 	h.books = s.Counter("rpc.sync", "book_calls_total", "Calls of HbsNew.Book.")
 	h.stockBooks = s.Counter("rpc.strategies", "stock_strategies_calls_total", "Calls of Hbs.GetStrategies.")
+	h.someRules = s.Counter("rpc.some", "asked_strategies_calls_total", "Calls of HbsNew.GetFilteredStrategies and Hbs.GetOneEndStrategies.")
 	h.keeper.reads = s.Counter("db.rules", "rules_read_total", "Times that the rows of rules were read from the database.")
 	if h.fork != nil {
 		h.fork.published = s.Counter("fork.published", "fork_published_total", "Tables that were published for hbs of the fork.")

@@ -36,6 +36,7 @@ type edition struct {
 	version rulebook.Version
 	full    func() []byte // encoded at the first need
 	stock   func() *stockRules
+	some    func() someRules
 
 	// Once it is sealed: what other hbs are given, and its name.
 	name string
@@ -398,6 +399,7 @@ func (k *keeper) edition(rows *portal.RuleRows, at time.Time) *edition {
 	e := &edition{Result: res, at: at, version: res.Book.Version()}
 	e.full = sync.OnceValue(res.Book.Encode)
 	e.stock = sync.OnceValue(func() *stockRules { return newStockRules(res.Book) })
+	e.some = sync.OnceValue(func() someRules { return newSomeRules(res.Book) })
 	return e
 }
 
@@ -411,6 +413,7 @@ func (k *keeper) inForce(old, e *edition) {
 	case old.version == e.version:
 		// Explanations follow the newest rows: names of groups are in no book.
 		e.full, e.stock = old.full, old.stock
+		e.some = old.some
 		what = ""
 	default:
 		change = &step{old.version, e.version, rulebook.Diff(old.Book, e.Book).Encode()}

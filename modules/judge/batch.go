@@ -71,10 +71,16 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 	if typ != "" && p.Ts > e.Newest() {
 		e.retype(typ)
 	}
+	waits := rules == nil
 	if rules != nil && !e.Watch(rules.index, b.j.set) {
-		return nobodys
+		if waits = !b.j.follow.Known(e.Endpoint(), e.Metric()); !waits {
+			// What hbs has said of it is in force by now.
+			if rules = b.j.inForce.Load(); !e.Watch(rules.index, b.j.set) {
+				return nobodys
+			}
+		}
 	}
-	switch outcome := e.Insert(p, b.j.set); {
+	switch outcome := e.InsertAt(p, b.j.set, b.wall); {
 	case outcome == core.Skip:
 		b.stale++
 		if n := len(b.after); e.last != nil && e.last != b.done && (n == 0 || b.after[n-1] != e.last) {
@@ -84,7 +90,7 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 				b.after = append(b.after, e.last)
 			}
 		}
-	case rules == nil:
+	case waits:
 		e.seen = b.wall
 		b.note(opWait, e, p)
 		e.waits = true
@@ -92,7 +98,14 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 		e.seen = b.wall
 		b.note(opPoint, e, p)
 		if outcome == core.Late {
-			b.late++
+			if !e.Ahead(p.Ts, b.wall) {
+				b.late++
+				break
+			}
+			// A sender whose clock is ahead does not keep the others from being judged.
+			e.waits = false
+			b.events = e.JudgeAt(b.events[:0], p.Ts, now, b.j.set, b.room[:0])
+			b.tell(e)
 			break
 		}
 		e.waits = false
@@ -277,6 +290,12 @@ func (j *Judge) judgeWaiting() {
 		if !e.waits {
 			return
 		}
+		if !e.Watch(rules.index, j.set) {
+			if !j.follow.Known(e.Endpoint(), e.Metric()) {
+				return // hbs is asked for it
+			}
+			rules = j.inForce.Load()
+		}
 		e.waits = false
 		if e.Watch(rules.index, j.set) {
 			b.events = e.Judge(b.events[:0], now, j.set, b.room[:0])
@@ -295,16 +314,21 @@ func (j *Judge) close() {
 	heard, _ := j.follow.Heard()
 	now := j.now().Unix()
 	j.sweeping(func(b *batch, e *entry) {
-		b.events = e.Close(b.events[:0], rules.index, j.set, now, heard.Unix())
-		if e.Rests(rules.index, j.set) {
-			e.seen = now // a rule may rest for longer than a series may be silent
+		b.events = b.events[:0]
+		if j.follow.Known(e.Endpoint(), e.Metric()) { // else nothing says that a rule is gone
+			b.events = e.Close(b.events, j.inForce.Load().index, j.set, now, heard.Unix())
 		}
-		silent := now-e.seen > forgetAfter
-		if silent {
+		if e.Rests(rules.index, j.set) {
+			e.rested = now
+		}
+		// A rule may rest for longer than a series may be silent.
+		since := max(e.seen, e.rested)
+		silent := now-since > forgetAfter
+		if c := int64(j.cfg.Alarm.CloseSilent.D() / time.Second); silent || c > 0 && now-max(since, j.started) > c && e.Open() {
 			b.events = e.End(b.events, now)
 		}
 		b.tell(e)
-		if silent || e.Newest() == 0 && !e.Open() || !e.Watch(rules.index, j.set) && !e.Told() {
+		if silent || e.Newest() == 0 && !e.Open() || !e.waits && !e.Watch(rules.index, j.set) && !e.Told() {
 			e.forget()
 		}
 	})
@@ -438,6 +462,9 @@ func (r *recovery) tell(t *told) {
 	e := r.j.table.find(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), t.Type, ev.PushedTags, nil)
 	if r.j.out.recover(t) {
 		e.Restore(ev)
+		if t.Acked != nil {
+			e.Ack(ev.Id, true)
+		}
 	}
 	r.j.recovered(e)
 }
@@ -445,3 +472,14 @@ func (r *recovery) tell(t *told) {
 func (r *recovery) push(seq uint64) { r.j.out.pushed(seq) }
 
 func (r *recovery) remember(epoch string) { r.j.out.epoch = epoch }
+
+// ack marks problems again. When an event stands before it that was made after it, the
+// problem that was meant is over.
+func (r *recovery) ack(a *acked) {
+	e := r.j.table.get(a.PK)
+	if e == nil || r.j.out.newer(a) {
+		return
+	}
+	e.Ack(a.Event, !a.Undo)
+	r.j.out.acknowledge(*a)
+}

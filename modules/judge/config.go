@@ -31,6 +31,9 @@ type Config struct {
 	// StateFile, when not empty, names a file whose folder takes the place of Data:
 	// stock's forks have it.
 	StateFile string `json:"stateFile"`
+	// FleetKey is a secret that the daemons of a fleet share: who has it may acknowledge.
+	// Without one only callers of the same machine may.
+	FleetKey conf.Secret `json:"fleet_key"`
 	// MaxFutureSec is how far in the future a stock transfer's point may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
 }
@@ -53,6 +56,10 @@ type Alarm struct {
 	Enabled bool `json:"enabled"`
 	// MinInterval is the least time between two messages of a problem, in seconds.
 	MinInterval int64 `json:"minInterval"`
+	// CloseSilent is for how long a series may be silent before its open problem is closed,
+	// with the reason stale and telling nobody; 0, the default, waits until the series
+	// itself is forgotten, a week after its last point.
+	CloseSilent conf.Duration `json:"closeSilent"`
 	// QueuePattern names the list of a priority.
 	QueuePattern string        `json:"queuePattern"`
 	Redis        redisx.Config `json:"redis"`
@@ -98,6 +105,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Alarm.MinInterval < 0 || c.MaxFutureSec < 0 {
 		errs = append(errs, errors.New("alarm.minInterval and maxFutureSec must not be negative"))
+	}
+	if d := c.Alarm.CloseSilent.D(); d != 0 && d < silentAfter {
+		errs = append(errs, fmt.Errorf("alarm.closeSilent: %v is shorter than pauses of a healthy series, use at least %v, or 0 for never", d, silentAfter))
 	}
 	if c.Alarm.Enabled {
 		if strings.Count(c.Alarm.QueuePattern, "%") != 1 || !strings.Contains(c.Alarm.QueuePattern, "%v") && !strings.Contains(c.Alarm.QueuePattern, "%d") {

@@ -37,6 +37,7 @@ func (j *Judge) count() {
 	}
 	s.GaugeFunc("series", "series", "Series that are kept.", size(0))
 	s.GaugeFunc("filter.keys", "unwatched_series", "Series of stock peers that no rule watches.", size(1))
+	s.CounterFunc("filter.decided", "decisions_total", "Times that it was looked up whether a rule watches a series.", j.table.decided.Load)
 	s.GaugeFunc("pending.series", "waiting_series", "Series whose points wait for rules.", func() float64 {
 		if j.inForce.Load() != nil {
 			return 0
@@ -112,40 +113,26 @@ func (j *Judge) admin() http.Handler {
 		}
 		text(w, j.history(pk))
 	})
-	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
-		status := r.FormValue("status")
-		events := []*model.Event{}
-		all, _ := j.out.state()
-		seen := map[string]int{}
-		for _, t := range all { // in order: of each rule on each series the last stays
-			if i, ok := seen[t.key()]; ok {
-				events[i] = t.Event
-				continue
-			}
-			seen[t.key()] = len(events)
-			events = append(events, t.Event)
-		}
-		kept := events[:0]
-		for _, e := range events {
-			if status == "" || e.Status == status {
-				kept = append(kept, e)
-			}
-		}
-		daemon.WriteJSON(w, kept)
-	})
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, j.events(r.FormValue("status"))) })
+	mux.HandleFunc("POST /ack", j.ackPage)
+	mux.HandleFunc("DELETE /ack", j.ackPage)
 	mux.HandleFunc("GET /filter/stat", func(w http.ResponseWriter, _ *http.Request) { daemon.WriteJSON(w, j.filterStat()) })
+	mux.HandleFunc("GET /filter/{key...}", j.filterPage)
 	return mux
 }
 
 // filterStat says which rules are in force and how much they watch.
 func (j *Judge) filterStat() map[string]any {
 	kept, unwatched := j.table.sizes()
-	out := map[string]any{"series": kept, "unwatched": unwatched, "version": "", "rules": 0, "bad": []any{}}
+	out := map[string]any{"series": kept, "unwatched": unwatched, "decided": j.table.decided.Load(), "version": "", "rules": 0, "bad": []any{}}
 	if f := j.inForce.Load(); f != nil {
 		out["version"], out["rules"], out["in_force_since"] = f.index.Version.String(), f.index.Len(), f.at.Unix()
 		if len(f.index.Bad) > 0 {
 			out["bad"] = f.index.Bad
 		}
+	}
+	if keys, unknown := j.follow.Asked(); keys > 0 {
+		out["asked"] = map[string]int{"keys": keys, "unknown": unknown}
 	}
 	if heard, err := j.follow.Heard(); err != nil {
 		out["hbs_error"] = err.Error()

@@ -52,6 +52,7 @@ type Judge struct {
 	inForce atomic.Pointer[inForce] // nil until there is a book
 	booked  chan struct{}           // a book came into force
 	ready   atomic.Bool
+	started int64 // Unix seconds: what was silent before was not listened to
 
 	journal *journal.Journal // from the beginning of Run
 	// turning is held for reading over a batch, from its first point to its record, and
@@ -97,23 +98,40 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	j.follow = rules.New(rules.Options{
 		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.dir(), Interval: time.Duration(cfg.HBS.Interval) * time.Second,
 		DialTimeout: time.Duration(cfg.HBS.Timeout), CallTimeout: time.Duration(cfg.HBS.FullTimeout), TLS: tls, Log: deps.Log,
-		Changed: j.changed,
+		Changed: j.changedBy, Answered: j.wakeSweep, Seen: j.table.names,
 	})
+	j.table.unknown, j.table.current = func(endpoint, metric string) bool { return !j.follow.Known(endpoint, metric) }, j.inForce.Load
 	j.count()
 	return j, nil
 }
 
 // changed brings a book into force.
-func (j *Judge) changed(b *rulebook.Book) {
+func (j *Judge) changed(b *rulebook.Book) { j.changedBy(b, rules.By{}) }
+
+func (j *Judge) changedBy(b *rulebook.Book, by rules.By) {
 	ix := filter.New(b)
 	for _, bad := range ix.Bad {
 		j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
 	}
-	next := &inForce{index: ix, generation: 1, at: j.now()}
+	next := &inForce{index: ix, generation: 1, at: j.now(), asked: by.Asked}
 	if before := j.inForce.Load(); before != nil {
-		next.generation = before.generation + 1
+		next.anew, next.generation, next.all, next.since = before.anew, before.generation, before.all, before.since
+		if !by.Grown {
+			next.generation++
+			metrics, all := filter.Changed(before.index, ix)
+			if by.Anew || by.Asked != before.asked {
+				next.anew++
+				all = true
+			}
+			next.concerns(metrics, all)
+		}
 	}
 	j.inForce.Store(next)
+	j.wakeSweep()
+}
+
+// wakeSweep has the points looked at that wait for rules.
+func (j *Judge) wakeSweep() {
 	select {
 	case j.booked <- struct{}{}:
 	default:
@@ -160,6 +178,10 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 			return &model.SimpleRpcResponse{}, nil
 		})
 		rpc.Handle(s, "Judge.Send", j.send)
+		rpc.Handle(s, "Judge.Events", j.eventsCall)
+		rpc.Handle(s, "Judge.Ack", j.ackCall)
+		rpc.Handle(s, "Judge.Adopt", j.adopt)
+		rpc.Protect(s, j.cfg.FleetKey.Reveal(), "Judge.Ack", "Judge.Adopt")
 		j.registerStreams(s)
 		return s.Serve(ctx, rpcListener)
 	})
@@ -172,6 +194,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 
 // recover takes the rules of the last run from disk and what it had in its journal.
 func (j *Judge) recover() error {
+	j.started = j.now().Unix()
 	j.follow.Load()
 	r := &recovery{j: j, ids: map[uint64]*entry{}}
 	bad := 0

@@ -49,6 +49,10 @@ type world struct {
 	addr string
 	r    *miniredis.Miniredis
 	stop func()
+	hbs  string // its address; nobody is there when empty
+
+	silent conf.Duration // alarm.closeSilent
+	key    conf.Secret   // fleet_key
 
 	skew   atomic.Int64 // of the judge's clock, in nanoseconds
 	hooked atomic.Pointer[func()]
@@ -91,9 +95,13 @@ func (w *world) save(b *rulebook.Book) {
 func (w *world) config() Config {
 	cfg := DefaultConfig()
 	cfg.Data = w.dir
-	cfg.HBS.Servers = []string{testkit.FreeAddr(w.t)}
+	cfg.HBS.Servers = []string{w.hbs}
+	if w.hbs == "" {
+		cfg.HBS.Servers = []string{testkit.FreeAddr(w.t)}
+	}
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
+	cfg.Alarm.CloseSilent, cfg.FleetKey = w.silent, w.key
 	return cfg
 }
 

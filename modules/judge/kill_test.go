@@ -132,3 +132,80 @@ func TestKillLedger(t *testing.T) {
 	})
 	t.Logf("%d events, each once", len(want))
 }
+
+// A judge that is killed behind each answer forgets no acknowledgement: nothing more is
+// told of the problem, its end is, and the next problem is told again.
+func TestKillKeepsAcknowledgements(t *testing.T) {
+	redis := testkit.Redis(t)
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "rules.book"), book("h1").Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := testkit.FreeAddr(t)
+	config := filepath.Join(dir, "judge.json")
+	text := fmt.Sprintf(`{"data":%q,"http":{"enabled":false},"rpc":{"listen":%q},"fleet_key":"k",
+		"hbs":{"servers":[%q]},"alarm":{"minInterval":0,"queuePattern":"ackevent:p%%v","redis":{"dsn":%q}}}`, data, addr, testkit.FreeAddr(t), redis.Addr())
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := testkit.Program(t, "judge")
+	p := testkit.Start(t, dir, program, "-c", config)
+	c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Key: "k"})
+	defer c.Close()
+	call := func(method string, arg any) (matched int) {
+		t.Helper()
+		testkit.Eventually(t, 20*time.Second, func() error {
+			var r model.AckReply
+			err := c.Call(t.Context(), method, arg, &r)
+			matched = r.Matched
+			return err
+		})
+		p.Kill()
+		p = testkit.Start(t, dir, program, "-c", config)
+		return matched
+	}
+	ts := time.Now().Unix() - 6000
+	points := func(v float64) {
+		t.Helper()
+		ts += 120
+		call("Judge.Send", []*model.JudgeItem{point(ts-60, v), point(ts, v)})
+	}
+	points(1)
+	if n := call("Judge.Ack", &model.AckRequest{Endpoint: "h1", Metric: "cpu.idle", User: "anna"}); n != 1 {
+		t.Fatalf("%d matched", n)
+	}
+	points(1)
+	points(1)
+	points(50)
+	points(1)
+	points(1)
+	settings := redisx.DefaultConfig()
+	settings.Addr = conf.DSN(redis.Addr())
+	pool, err := redisx.New(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	testkit.Eventually(t, 20*time.Second, func() error {
+		list, err := redisx.Strings(pool.Do(t.Context(), "LRANGE", "ackevent:p0", 0, -1))
+		if err != nil {
+			return err
+		}
+		got := ""
+		for _, raw := range list {
+			var e model.Event
+			if err := json.Unmarshal([]byte(raw), &e); err != nil {
+				return err
+			}
+			got = fmt.Sprintf("%s %d, ", e.Status, e.CurrentStep) + got
+		}
+		if got != "PROBLEM 1, OK 1, PROBLEM 1, PROBLEM 2, " {
+			return fmt.Errorf("told %s", got)
+		}
+		return nil
+	})
+}

@@ -23,12 +23,13 @@ type outbox struct {
 	mu    sync.Mutex
 	seq   uint64
 	last  map[string]*told // by event id and action
+	acks  map[string]acked // of problems that somebody works on, by the same
 	queue []*told          // in order, from the moment they are told
 	epoch string           // the memory of Redis that has the events so far
 }
 
 func newOutbox(now func() time.Time, closed bool) *outbox {
-	return &outbox{now: now, closed: closed, wake: make(chan struct{}, 1), last: map[string]*told{}}
+	return &outbox{now: now, closed: closed, wake: make(chan struct{}, 1), last: map[string]*told{}, acks: map[string]acked{}}
 }
 
 func (t *told) key() string { return t.Event.Id + "|" + strconv.Itoa(t.Event.ActionId()) }
@@ -40,10 +41,57 @@ func (o *outbox) tell(ev *model.Event, typ string) *told {
 	o.seq++
 	t := &told{Seq: o.seq, At: o.now().Unix(), Type: typ, Event: ev, Pushed: o.closed}
 	o.last[t.key()] = t
+	delete(o.acks, t.key()) // its end, or the first of another problem
 	if !o.closed {
 		o.queue = append(o.queue, t)
 	}
 	return t
+}
+
+// adopt notes an event that another judge has pushed.
+func (o *outbox) adopt(ev *model.Event, typ string) *told {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seq++
+	t := &told{Seq: o.seq, At: ev.EventTime, Type: typ, Event: ev, Pushed: true, written: true}
+	o.last[t.key()] = t
+	return t
+}
+
+// acknowledge notes who works on the open problems that a means, and returns how many
+// events there have been.
+func (o *outbox) acknowledge(a acked) (seq uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note(a)
+	return o.seq
+}
+
+func (o *outbox) note(a acked) {
+	for key, t := range o.last {
+		ev := t.Event
+		if ev.Status != model.StatusProblem || a.Event != "" && ev.Id != a.Event || model.PK(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags)) != a.PK {
+			continue
+		}
+		if a.Undo {
+			delete(o.acks, key)
+		} else {
+			o.acks[key] = a
+		}
+	}
+}
+
+// newer says whether an event of those that a means was made after it.
+func (o *outbox) newer(a *acked) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, t := range o.last {
+		ev := t.Event
+		if t.Seq > a.Told && (a.Event == "" || ev.Id == a.Event) && model.PK(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags)) == a.PK {
+			return true
+		}
+	}
+	return false
 }
 
 // put lets events out.
@@ -122,6 +170,7 @@ func (o *outbox) forget() {
 	for k, t := range o.last {
 		if t.Event.Status != model.StatusProblem && now-t.At > 3600 {
 			delete(o.last, k)
+			delete(o.acks, k)
 		}
 	}
 }
@@ -136,17 +185,28 @@ func (o *outbox) state() (events []*told, epoch string) {
 		waits[t.Seq] = true
 		waiting := *t
 		waiting.Pushed = false
+		o.sign(&waiting)
 		events = append(events, &waiting)
 	}
 	for _, t := range o.last {
 		if !waits[t.Seq] {
 			pushed := *t
 			pushed.Pushed = true
+			o.sign(&pushed)
 			events = append(events, &pushed)
 		}
 	}
 	slices.SortFunc(events, func(a, b *told) int { return int(a.Seq) - int(b.Seq) })
 	return events, o.epoch
+}
+
+// sign notes in an event of a snapshot who works on its problem.
+func (o *outbox) sign(t *told) {
+	if l := o.last[t.key()]; l != nil && l.Seq == t.Seq {
+		if a, ok := o.acks[t.key()]; ok {
+			t.Acked = &a
+		}
+	}
 }
 
 // recover takes an event of the last run and says whether it is the last of its rule
@@ -160,6 +220,10 @@ func (o *outbox) recover(t *told) bool {
 		newest = false
 	} else {
 		o.last[t.key()] = t
+		delete(o.acks, t.key())
+		if t.Acked != nil && t.Event.Status == model.StatusProblem {
+			o.acks[t.key()] = *t.Acked
+		}
 	}
 	if t.written = true; t.Pushed || o.closed {
 		return newest

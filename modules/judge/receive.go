@@ -243,8 +243,14 @@ func (in *inbound) unmute(ack *stream.Ack) {
 		return
 	}
 	in.rules = now
+	if before != nil && before.generation == now.generation {
+		return // they say more of what was not known, and so not muted
+	}
 	if before != nil { // without rules nothing was muted
 		metrics, all := filter.Changed(before.index, now.index)
+		if before.anew != now.anew {
+			metrics, all = nil, true
+		}
 		if len(metrics) > 0 || all {
 			ack.Unmute = &stream.Unmute{Generation: uint64(now.generation), Metrics: metrics, All: all}
 		}

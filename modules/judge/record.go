@@ -19,6 +19,7 @@ import (
 //	wait    id, time, value     one that waits for rules
 //	told    length, JSON        an event, with its number
 //	pushed  number              Redis has the event
+//	acked   length, JSON        somebody works on a problem, or not any more
 //	epoch   string              the memory of Redis that has the events so far
 const (
 	opDefine = 1 + iota
@@ -27,6 +28,7 @@ const (
 	opTold
 	opPushed
 	opEpoch
+	opAcked
 )
 
 // recorder builds a record.
@@ -80,6 +82,16 @@ func (r *recorder) epoch(name string) {
 	r.string(name)
 }
 
+func (r *recorder) acked(a *acked) {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return // texts and numbers can be written
+	}
+	r.buf = append(r.buf, opAcked)
+	r.buf = binary.AppendUvarint(r.buf, uint64(len(raw)))
+	r.buf = append(r.buf, raw...)
+}
+
 // told is an event on its way out. It is not changed once it is made.
 type told struct {
 	Seq   uint64       `json:"seq"`
@@ -88,6 +100,8 @@ type told struct {
 	Event *model.Event `json:"event"`
 	// Pushed says that Redis has it; in snapshots only, else an item of its own does.
 	Pushed bool `json:"pushed,omitempty"`
+	// Acked says who works on the problem; in snapshots only, else an item of its own does.
+	Acked *acked `json:"acked,omitempty"`
 
 	written bool // the journal had its say: it may go out; the outbox's lock guards it
 }
@@ -99,6 +113,7 @@ type replayer interface {
 	tell(t *told)
 	push(seq uint64)
 	remember(epoch string)
+	ack(a *acked)
 }
 
 var errRecord = errors.New("the record is damaged or of another release")
@@ -140,6 +155,16 @@ func replayRecord(b []byte, r replayer) error {
 			if name := d.string(); !d.bad {
 				r.remember(name)
 			}
+		case opAcked:
+			a := &acked{}
+			raw := d.take(d.uvarint())
+			if d.bad {
+				break
+			}
+			if err := json.Unmarshal(raw, a); err != nil {
+				return errRecord
+			}
+			r.ack(a)
 		default:
 			d.bad = true
 		}

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,10 @@ type entry struct {
 	turn  uint32        // the turn of the journal that has its definition
 	step  atomic.Int32  // seconds; 0 until a stream has said it
 	seen  int64         // when a point was last taken, Unix seconds; not the point's time
-	waits bool          // it has points that no rule has looked at
-	gone  bool          // it was forgotten: whoever holds it looks it up again
+	// rested is when a problem was last open whose rule was resting, and nobody looked.
+	rested int64
+	waits  bool // it has points that no rule has looked at
+	gone   bool // it was forgotten: whoever holds it looks it up again
 }
 
 const (
@@ -42,6 +45,14 @@ const (
 type table struct {
 	shards [shards]shard
 	ids    atomic.Uint64
+	// decided counts how often it was looked up whether a rule watches a series.
+	decided atomic.Int64
+
+	// unknown says that the rules in force do not tell what watches series of endpoint and
+	// metric: hbs has still to be asked. current are those rules, to be loaded after it.
+	// nil in tests of the table alone.
+	unknown func(endpoint, metric string) bool
+	current func() *inForce
 }
 
 type shard struct {
@@ -69,8 +80,61 @@ func newTable() *table {
 // inForce is the rules that judge. It is not changed once it is made.
 type inForce struct {
 	index      *filter.Index
-	generation uint32
-	at         time.Time // since when
+	generation uint32            // counts the books that took something back
+	all        uint32            // the generation that concerned every series last
+	since      map[string]uint32 // by metric: the one that concerned it last, if later
+	at         time.Time         // since when
+	asked      bool              // they are of an hbs that is asked for keys
+	anew       uint32            // counts how often all decisions were taken back
+}
+
+// concerns notes that decisions on series of the metrics, or on all, are to be made again.
+func (f *inForce) concerns(metrics []string, all bool) {
+	switch {
+	case all:
+		f.all, f.since = f.generation, nil
+	case len(metrics) > 0:
+		since := make(map[string]uint32, len(f.since)+len(metrics))
+		maps.Copy(since, f.since)
+		for _, m := range metrics {
+			since[m] = f.generation
+		}
+		f.since = since
+	}
+}
+
+// holds says whether a decision on a series of metric holds that was made in a generation.
+func (f *inForce) holds(generation uint32, metric string) bool {
+	return generation >= max(f.all, f.since[metric])
+}
+
+// watched says whether a rule watches a series, or may: it is not known yet.
+func (t *table) watched(endpoint, metric string, tags map[string]string, rules *inForce) bool {
+	t.decided.Add(1)
+	if t.unknown != nil {
+		if t.unknown(endpoint, metric) {
+			return true
+		}
+		rules = t.current()
+	}
+	return rules.index.Watched(endpoint, metric, tags)
+}
+
+// names calls yield with the endpoint and metric of each series that is kept.
+func (t *table) names(yield func(endpoint, metric string)) {
+	var all []*entry
+	for i := range t.shards {
+		sh := &t.shards[i]
+		all = all[:0]
+		sh.mu.Lock()
+		for _, e := range sh.series {
+			all = append(all, e)
+		}
+		sh.mu.Unlock()
+		for _, e := range all { // whose names do not change
+			yield(e.Endpoint(), e.Metric())
+		}
+	}
 }
 
 // find returns the series, made if need be; nil when no rule watches it. Without rules
@@ -84,7 +148,7 @@ func (t *table) find(endpoint, metric, sorted, typ string, tags map[string]strin
 		e.retype(typ)
 		return e
 	}
-	if rules != nil && !rules.index.Watched(endpoint, metric, tags) {
+	if rules != nil && !t.watched(endpoint, metric, tags, rules) {
 		return nil
 	}
 	return t.add(sh, endpoint, metric, sorted, typ)
@@ -135,7 +199,7 @@ func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}
 	known, ok := sh.unwatched[hash]
-	if (!ok || known.generation != rules.generation) && rules.index.Watched(it.Endpoint, it.Metric, it.Tags) {
+	if (!ok || !rules.holds(known.generation, it.Metric)) && t.watched(it.Endpoint, it.Metric, it.Tags, rules) {
 		delete(sh.unwatched, hash)
 		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	Judge    Peers           `json:"judge"`
 	Transfer Relay           `json:"transfer"`
 	Spool    Spool           `json:"spool"`
+	Ack      Ack             `json:"ack"`
+	// FleetKey is shown to judges that are asked to acknowledge; they have the same.
+	FleetKey conf.Secret `json:"fleet_key"`
 
 	// The rest are destinations of stock and its fork that are not there yet.
 	Tsdb     Other `json:"tsdb"`

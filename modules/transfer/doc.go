@@ -34,5 +34,5 @@
 // that the order of a series holds; the spool is one for all of them.
 //
 // Not there yet: OpenTSDB, InfluxDB, Kafka, Prometheus and poly_metric as
-// destinations, the blacklist, /ack, and changing rings while running.
+// destinations, the blacklist, and changing rings while running.
 package transfer

@@ -94,6 +94,9 @@ func (t *Transfer) handler() http.Handler {
 	mux.HandleFunc("GET /proc/step", func(w http.ResponseWriter, _ *http.Request) {
 		daemon.WriteJSON(w, success(map[string]int{"min_step": t.cfg.MinStep}))
 	})
+	mux.HandleFunc("GET /ack", t.ack)
+	mux.HandleFunc("POST /ack", t.ack)
+	mux.HandleFunc("DELETE /ack", t.ack)
 	mux.HandleFunc("GET /trace/", t.trace)
 	mux.HandleFunc("GET /filter/", t.filter)
 	mux.HandleFunc("GET /debug/connpool/{kind}", t.connPool)

@@ -58,3 +58,33 @@ func (s *Series) End(dst []*model.Event, now int64) []*model.Event {
 	s.states = nil
 	return dst
 }
+
+// Ack marks the open problems of an event id, or all when it is empty, as acknowledged:
+// nothing more is told of them but their ends. false takes the mark back. It returns how
+// many there are.
+func (s *Series) Ack(eventID string, acked bool) (n int) {
+	sum := model.Checksum(s.pk)
+	for i := range s.states {
+		if st := &s.states[i]; st.Status == verdict.Problem && (eventID == "" || st.rule.EventID(sum) == eventID) {
+			st.Acked = acked
+			n++
+		}
+	}
+	return n
+}
+
+// Adopt is Restore for a problem that another judge had. It answers false when the rule
+// has had an event here, or when the event is not of this series.
+func (s *Series) Adopt(e *model.Event, acked bool) bool {
+	r := filter.RuleOf(e)
+	for i := range s.states {
+		if s.states[i].rule.Key == r.Key {
+			return false
+		}
+	}
+	if r.EventID(model.Checksum(s.pk)) != e.Id {
+		return false
+	}
+	s.states = append(s.states, state{rule: r, State: verdict.State{Status: verdict.Problem, Step: e.CurrentStep, EventTime: e.EventTime, Acked: acked}})
+	return true
+}

@@ -128,9 +128,50 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 	return s.points.Insert(p, max(s.keep, set.Remain))
 }
 
+// InsertAt is Insert with the wall clock: a point that only such are newer than that are
+// ahead of the clock is kept, however few there are, and JudgeAt looks at it. When they
+// fill the series they go.
+func (s *Series) InsertAt(p expr.Point, set Settings, wall int64) Outcome {
+	keep := max(s.keep, set.Remain)
+	if len(s.points) == 0 || p.Ts > s.points[0].Ts || !s.Ahead(p.Ts, wall) {
+		return s.points.Insert(p, keep)
+	}
+	if len(s.points) >= keep && s.points[len(s.points)-1].Ts > p.Ts {
+		s.points = s.points[:0]
+	}
+	return s.points.InsertAny(p, keep)
+}
+
 // Judge looks at the newest points with each rule and appends what has to be told. now
 // is the clock that MinInterval is measured with. buf is room for values.
 func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float64) []*model.Event {
+	return s.judge(dst, s.points, now, set, buf)
+}
+
+// Ahead says whether all points that are newer than one of ts are ahead of the wall
+// clock: some sender's clock is wrong, and the point of ts is the newest that can be.
+func (s *Series) Ahead(ts, wall int64) bool {
+	for _, p := range s.points {
+		if p.Ts <= ts {
+			break
+		}
+		if p.Ts <= wall {
+			return false
+		}
+	}
+	return ts <= wall
+}
+
+// JudgeAt is Judge as if the points that are newer than the one of ts were not there.
+func (s *Series) JudgeAt(dst []*model.Event, ts, now int64, set Settings, buf []float64) []*model.Event {
+	i := 0
+	for i < len(s.points) && s.points[i].Ts > ts {
+		i++
+	}
+	return s.judge(dst, s.points[i:], now, set, buf)
+}
+
+func (s *Series) judge(dst []*model.Event, points []expr.Point, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
 		i := slices.IndexFunc(s.states, func(st state) bool { return st.rule.Key == r.Key })
 		var before verdict.State
@@ -138,7 +179,7 @@ func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float6
 			before = s.states[i].State
 		}
 		c := verdict.Condition{Func: r.Func, Op: r.Op, Right: r.Right}
-		after, emit, left := c.Look(before, verdict.Rule{MaxStep: r.MaxStep, MinInterval: set.MinInterval}, s.points, s.gauge, now, buf)
+		after, emit, left := c.Look(before, verdict.Rule{MaxStep: r.MaxStep, MinInterval: set.MinInterval}, points, s.gauge, now, buf)
 		if emit == verdict.Nothing {
 			continue
 		}
@@ -166,8 +207,16 @@ const closeAfter = 60
 // and the same event id: closing it for some would close it for all.
 func (s *Series) goesOn(r *filter.Rule) bool {
 	return slices.ContainsFunc(s.states, func(o state) bool {
-		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") &&
-			slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == o.rule.Key })
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && s.same(&o)
+	})
+}
+
+// same says whether the rule of the state watches the series still, and for the same: a
+// new threshold, function or operator is another rule; a new note, priority or number of
+// messages is not.
+func (s *Series) same(st *state) bool {
+	return slices.ContainsFunc(s.rules, func(r *filter.Rule) bool {
+		return r.Key == st.rule.Key && (st.Status != verdict.Problem || filter.SameCondition(r, st.rule))
 	})
 }
 
@@ -188,7 +237,7 @@ func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, 
 	s.Watch(ix, set)
 	kept := s.states[:0]
 	for _, st := range s.states {
-		if slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key }) {
+		if s.same(&st) {
 			st.gone = 0
 		} else if !ix.Resting(s.Endpoint(), st.rule) {
 			if st.gone == 0 {

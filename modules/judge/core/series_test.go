@@ -345,3 +345,139 @@ func TestCloseWhileTheProblemGoesOn(t *testing.T) {
 		t.Errorf("%d ends of the old key once it is over, want 1", len(got))
 	}
 }
+
+// Points that are ahead of the clock give way when they fill the series.
+func TestPointsAheadGiveWay(t *testing.T) {
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	s.Watch(watched(nil), settings)
+	for i := range int64(20) {
+		s.InsertAt(expr.Point{Ts: 1001 + i, Value: 9}, settings, 1000)
+	}
+	for _, tc := range []struct {
+		ts   int64
+		want Outcome
+	}{{940, Judge}, {990, Judge}, {1010, Judge}, {1000, Late}, {1000, Skip}, {930, Skip}} {
+		if got := s.InsertAt(expr.Point{Ts: tc.ts, Value: 1}, settings, 1000); got != tc.want {
+			t.Errorf("a point of %d: %v, want %v", tc.ts, got, tc.want)
+		}
+	}
+	if !s.Ahead(1000, 1000) || s.Ahead(990, 1000) || s.Ahead(1005, 1000) {
+		t.Error("what is ahead is told wrongly")
+	}
+	if got := s.JudgeAt(nil, 1000, 1000, settings, nil); len(got) != 1 || got[0].EventTime != 1000 {
+		t.Errorf("judged at 1000: %+v", got)
+	}
+}
+
+// A series keeps 11 points, and more only when a rule of its own looks at more.
+func TestWindowsAreTheirOwn(t *testing.T) {
+	eleven := Settings{Remain: 11, MinInterval: 300}
+	b := rulebook.New()
+	rule := func(id int, metric, fn string) *model.Strategy {
+		return &model.Strategy{Id: id, Metric: metric, Func: fn, Operator: "<", RightValue: 5, MaxStep: 3, Tpl: &model.Template{Id: 7, ActionId: 9}}
+	}
+	b.Add("h1", []*model.Strategy{rule(1, "a", "all(#3)"), rule(2, "b", "all(#30)"), rule(3, "b", "diff(#3)"), rule(4, "c", "all(#120)"), rule(5, "d", "kdiff(#20,20)")})
+	ix := filter.New(b)
+	for _, tc := range []struct {
+		metric, typ string
+		want        int
+	}{
+		{"a", model.Gauge, 11}, {"b", model.Gauge, 30}, {"b", model.Counter, 31}, {"c", model.Gauge, 120}, {"c", model.Derive, 121},
+		{"d", model.Gauge, 40}, {"nothing", model.Gauge, 11},
+	} {
+		s := NewSeries("h1", tc.metric, "", tc.typ)
+		s.Watch(ix, eleven)
+		for i := range int64(300) {
+			s.Insert(expr.Point{Ts: i + 1}, eleven)
+		}
+		if len(s.points) != tc.want || cap(s.points) != tc.want {
+			t.Errorf("%s as %s keeps %d points in a block of %d, want %d", tc.metric, tc.typ, len(s.points), cap(s.points), tc.want)
+		}
+	}
+}
+
+// One strategy through two leaves: each counts its steps, is acknowledged and ends by
+// itself.
+func TestTwoActionsCountForThemselves(t *testing.T) {
+	one := &model.Strategy{Id: 1, Metric: "cpu.idle", Func: "all(#1)", Operator: "<", RightValue: 5, MaxStep: 1, Tpl: &model.Template{Id: 7, ActionId: 9}}
+	two := *one
+	two.Tpl, two.MaxStep = &model.Template{Id: 8, ActionId: 10}, 3
+	b := rulebook.New()
+	b.Add("h1", []*model.Strategy{one, &two})
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	ix := filter.New(b)
+	if got := feed(&s, ix, expr.Point{Ts: 60, Value: 1}); got != "PROBLEM 1@60 PROBLEM 1@60" {
+		t.Errorf("told %q", got)
+	}
+	if got := feed(&s, ix, expr.Point{Ts: 660, Value: 1}); got != "PROBLEM 2@660" {
+		t.Errorf("told %q, want a second step for those who want three", got)
+	}
+	if got := feed(&s, ix, expr.Point{Ts: 720, Value: 9}); got != "OK 1@720 OK 1@720" {
+		t.Errorf("told %q", got)
+	}
+}
+
+// A new condition is another rule: what was open by the old one is closed, unless the new
+// one has told of it, too. What does not change the condition closes nothing (TestClose).
+func TestACloseAfterAnotherCondition(t *testing.T) {
+	for _, change := range []func(*model.Strategy){
+		func(s *model.Strategy) { s.RightValue = 4 }, func(s *model.Strategy) { s.Func = "all(#3)" }, func(s *model.Strategy) { s.Operator = "<=" },
+	} {
+		s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+		feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
+		edited := watched(change)
+		if got := s.Close(nil, edited, settings, 200, 200); len(got) > 0 {
+			t.Fatalf("closed at the first look: %+v", got)
+		}
+		got := s.Close(nil, edited, settings, 260, 260)
+		if len(got) != 1 || got[0].Closed != model.ClosedStrategyRemoved || s.Open() {
+			t.Errorf("closed %+v", got)
+		}
+
+		s = NewSeries("h1", "cpu.idle", "", model.Gauge)
+		feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
+		s.Close(nil, edited, settings, 200, 200)
+		if got := feed(&s, edited, expr.Point{Ts: 480, Value: 1}, expr.Point{Ts: 540, Value: 1}, expr.Point{Ts: 600, Value: 1}); !strings.HasPrefix(got, "PROBLEM 2@") {
+			t.Fatalf("told %q", got)
+		}
+		if got := s.Close(nil, edited, settings, 700, 700); len(got) > 0 {
+			t.Errorf("closed although the new condition was told of: %+v", got)
+		}
+	}
+}
+
+// A function is read once, when its book comes: what its text says afterwards is of no
+// consequence, and looking at a point allocates nothing.
+func TestDefectJ13FunctionsAreParsedOnce(t *testing.T) {
+	var s *model.Strategy
+	ix := watched(func(of *model.Strategy) { s = of })
+	s.Func, s.Operator = "no function", "?"
+	series := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	if got := feed(&series, ix, expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1}); got != "PROBLEM 1@120" {
+		t.Errorf("told %q", got)
+	}
+	buf := make([]float64, 0, 8)
+	if n := testing.AllocsPerRun(100, func() { series.Judge(nil, 121, settings, buf) }); n != 0 {
+		t.Errorf("%v allocations a point", n)
+	}
+}
+
+// A new condition of a strategy that tells two groups of people closes the problem of both.
+func TestACloseAfterAnotherConditionOfTwoActions(t *testing.T) {
+	index := func(right float64) *filter.Index {
+		one := &model.Strategy{Id: 1, Metric: "cpu.idle", Func: "all(#1)", Operator: "<", RightValue: right, MaxStep: 3, Tpl: &model.Template{Id: 7, ActionId: 9}}
+		two := *one
+		two.Tpl = &model.Template{Id: 8, ActionId: 10}
+		b := rulebook.New()
+		b.Add("h1", []*model.Strategy{one, &two})
+		return filter.New(b)
+	}
+	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+	feed(&s, index(5), expr.Point{Ts: 60, Value: 1})
+	edited := index(4)
+	s.Close(nil, edited, settings, 100, 100)
+	got := s.Close(nil, edited, settings, 160, 160)
+	if len(got) != 2 || got[0].ActionId() == got[1].ActionId() || s.Open() {
+		t.Errorf("closed %+v", got)
+	}
+}

@@ -206,6 +206,25 @@ func (ix *Index) Resting(endpoint string, r *Rule) bool {
 	return ix.disabled[endpoint] || r.Strategy != nil && ix.paused[r.id]
 }
 
+// Candidates returns the rules that may watch series of endpoint and metric, whatever
+// their tags. An expression that names another endpoint is left out, though a series that
+// has a tag called endpoint may match it.
+func (ix *Index) Candidates(endpoint, metric string) (all []*Rule) {
+	if ix.disabled[endpoint] {
+		return nil
+	}
+	all = append(all, ix.sets[ix.hosts[endpoint]][metric]...)
+	for _, r := range ix.expressions[metric] {
+		if e, ok := r.Expression.Tags["endpoint"]; !ok || e == endpoint {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Disabled says whether a host is in maintenance.
+func (ix *Index) Disabled(endpoint string) bool { return ix.disabled[endpoint] }
+
 // Len returns the number of rules that can be judged with.
 func (ix *Index) Len() int { return ix.rules }
 
@@ -233,20 +252,16 @@ func (ix *Index) Knows(endpoint string) bool {
 	return ok || ix.disabled[endpoint]
 }
 
-// Changed lists the metrics that other rules watch than before, sorted: series of
-// other metrics need not be decided again. all says that hosts moved between sets, so
-// that every series may be concerned.
+// manyMetrics is from how many metrics on a change is taken to concern all.
+const manyMetrics = 1000
+
+// Changed lists the metrics that other rules watch than before, on some host, sorted:
+// series of other metrics need not be decided again. all says that every series may be
+// concerned: hosts went into maintenance or came out of it, or the metrics are many.
 func Changed(from, to *Index) (metrics []string, all bool) {
-	for host, id := range to.hosts {
-		if from.hosts[host] != id {
-			return nil, true
-		}
-	}
-	if len(from.hosts) != len(to.hosts) || !maps.Equal(from.disabled, to.disabled) {
+	if !maps.Equal(from.disabled, to.disabled) {
 		return nil, true
 	}
-	// The same hosts have the same sets, of the same keys: what can differ is what a
-	// strategy says, and the expressions.
 	seen := map[string]bool{}
 	compare := func(a, b map[string][]*Rule) {
 		for _, pair := range [][2]map[string][]*Rule{{a, b}, {b, a}} {
@@ -257,15 +272,50 @@ func Changed(from, to *Index) (metrics []string, all bool) {
 			}
 		}
 	}
+	// A set has the same keys as before, and what a strategy says may differ.
 	for id, by := range to.sets {
-		compare(from.sets[id], by)
+		if before, ok := from.sets[id]; ok {
+			compare(before, by)
+		}
+	}
+	// Hosts have another set, each pair of which is looked at once.
+	type move struct{ from, to uint64 }
+	moved := map[move]bool{}
+	for host, id := range to.hosts {
+		if before := from.hosts[host]; before != id {
+			moved[move{before, id}] = true
+		}
+	}
+	for host, id := range from.hosts {
+		if _, ok := to.hosts[host]; !ok {
+			moved[move{id, 0}] = true
+		}
+	}
+	for m := range moved {
+		compare(from.sets[m.from], to.sets[m.to])
 	}
 	compare(from.expressions, to.expressions)
+	if len(seen) > manyMetrics {
+		return nil, true
+	}
 	for m := range seen {
 		metrics = append(metrics, m)
 	}
 	slices.Sort(metrics)
 	return metrics, false
+}
+
+// SameCondition says whether two rules of one key hold for the same values.
+func SameCondition(a, b *Rule) bool {
+	condition := func(r *Rule) (string, string, float64) {
+		if r.Strategy != nil {
+			return r.Strategy.Func, r.Strategy.Operator, r.Strategy.RightValue
+		}
+		return r.Expression.Func, r.Expression.Operator, r.Expression.RightValue
+	}
+	f1, o1, r1 := condition(a)
+	f2, o2, r2 := condition(b)
+	return f1 == f2 && o1 == o2 && r1 == r2
 }
 
 // same says whether two rules watch the same series.

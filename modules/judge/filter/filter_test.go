@@ -124,8 +124,11 @@ func TestChanged(t *testing.T) {
 		{"an expression comes", func(b *rulebook.Book) {
 			b.Expressions = append(b.Expressions, &model.Expression{Id: 6, Metric: "x", Tags: tags{"a": "b"}, Func: "all(#1)", Operator: ">"})
 		}, "x", false},
-		{"a host gets other rules", func(b *rulebook.Book) { b.Hosts["h2"] = b.Hosts["h1"] }, "", true},
-		{"a host goes", func(b *rulebook.Book) { delete(b.Hosts, "h2") }, "", true},
+		{"a host gets other rules", func(b *rulebook.Book) { b.Hosts["h2"] = b.Hosts["h1"] }, "cpu.idle df.bytes.free.percent", false},
+		{"a host goes", func(b *rulebook.Book) { delete(b.Hosts, "h2") }, "cpu.idle", false},
+		{"a template gets one more", func(b *rulebook.Book) {
+			b.Add("h1", append(b.Of("h1"), strategy(9, 7, 9, "net.if.in", tags{})))
+		}, "net.if.in", false},
 		{"maintenance", func(b *rulebook.Book) { b.Disabled = []string{"h1"} }, "", true},
 	} {
 		metrics, all := Changed(from, New(book(tc.change)))

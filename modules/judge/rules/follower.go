@@ -30,9 +30,25 @@ type Options struct {
 	CallTimeout time.Duration // of a call that brings rules; a stock hbs may send 150 MB
 	TLS         *tls.Config
 	Log         *slog.Logger
-	// Changed hears of every book that comes into force, also of Load's;
-	// calls do not overlap.
-	Changed func(*rulebook.Book)
+	// Changed hears of every book that comes into force, also of Load's, and how it was
+	// come by; calls do not overlap.
+	Changed func(*rulebook.Book, By)
+	// Answered hears that hbs was asked for keys that were not known before; may be nil.
+	Answered func()
+	// Seen calls yield with the endpoint and the metric of each series that is kept; may
+	// be nil.
+	Seen func(yield func(endpoint, metric string))
+}
+
+// By says how a book was come by.
+type By struct {
+	// Asked says that the hbs was asked for keys: of others it says nothing (Known).
+	Asked bool
+	// Grown says that the book differs from the one before in what was not known then.
+	Grown bool
+	// Anew says that what was known of others than the series that are kept is known no
+	// more: keys of silent series were forgotten.
+	Anew bool
 }
 
 const (
@@ -42,8 +58,20 @@ const (
 	pauseMin, pauseMax = time.Second, 10 * time.Second
 	// file is the book on disk, in Dir.
 	file = "rules.book"
-	// confirm is for how long a stock hbs that sends no strategies is not believed.
+	// confirm is for how long an hbs is not believed that sends no strategies, or lost
+	// most of them.
 	confirm = time.Minute
+)
+
+// A road is how an hbs is asked for rules.
+type road int
+
+// The roads, in the order in which they are tried.
+const (
+	byBook road = iota // ours: HbsNew.Book
+	byKey              // HbsNew.GetFilteredStrategies, for what was seen
+	byList             // stock's: Hbs.GetStrategies
+	byHost             // a fork's, whose GetStrategies is always empty: Hbs.GetOneEndStrategies
 )
 
 // A Follower is ready to Run.
@@ -54,22 +82,37 @@ type Follower struct {
 	mu      sync.Mutex
 	book    *rulebook.Book // nil until there is one
 	version rulebook.Version
-	heard   time.Time // when an hbs last said that the book is right
-	problem error     // why none does
+	saved   rulebook.Version // of the book on disk
+	by      bool             // it is of an hbs that is asked for keys
+	heard   time.Time        // when an hbs last said that the book is right
+	problem error            // why none does
 
-	emptySince time.Time // since when a stock hbs sends nothing; touched by Run only
+	applying sync.Mutex // held while a book comes into force
+	asked    asked
+
+	// Of ask alone.
+	doubtSince time.Time // since when the answers are not believed
+	doubted    road
+}
+
+// A caller is a connection to an hbs; *rpc.Client is one.
+type caller interface {
+	Addr() string
+	Call(ctx context.Context, method string, arg, reply any) error
+	Close()
 }
 
 type server struct {
-	*rpc.Client
-	stock bool // it has no book
+	caller
+	road road
 }
 
 // New returns a follower. It opens nothing.
 func New(opts Options) *Follower {
 	f := &Follower{opts: opts}
+	f.asked.start()
 	for _, addr := range opts.Servers {
-		f.servers = append(f.servers, &server{Client: rpc.NewClient(rpc.ClientOptions{
+		f.servers = append(f.servers, &server{caller: rpc.NewClient(rpc.ClientOptions{
 			Addr: addr, StockCodec: rpc.JSON, Log: opts.Log, DialTimeout: opts.DialTimeout, CallTimeout: -1, MaxConns: 1, TLS: opts.TLS,
 		})})
 	}
@@ -97,6 +140,13 @@ func (f *Follower) Run(ctx context.Context) error {
 			s.Close()
 		}
 	}()
+	g := run.New(ctx)
+	g.Go("follow", f.follow)
+	g.Go("ask", f.askUnknown)
+	return g.Wait()
+}
+
+func (f *Follower) follow(ctx context.Context) error {
 	pause := pauseMin
 	for ctx.Err() == nil {
 		rest, err := f.ask(ctx)
@@ -116,36 +166,99 @@ func (f *Follower) Run(ctx context.Context) error {
 func (f *Follower) ask(ctx context.Context) (rest time.Duration, err error) {
 	var errs []error
 	for _, s := range f.servers {
-		var b *rulebook.Book
-		began := time.Now()
-		if !s.stock {
-			b, err = f.askBook(ctx, s)
-			if lacksBook(err) {
-				f.opts.Log.Info("hbs has no rule book: it is asked as stock judges do", "hbs", s.Addr())
-				s.stock = true
-			}
+		rest, err := f.askOne(ctx, s)
+		if err == nil {
+			return rest, nil
 		}
-		if s.stock {
-			rest = f.opts.Interval
-			b, err = f.askStock(ctx, s)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("hbs %s: %w", s.Addr(), err))
-			s.stock = false // it may come back as ours
-			continue
-		}
-		f.apply(b, s.Addr())
-		if b == nil && !s.stock {
-			// An hbs that does not wait is not hammered.
-			rest = time.Second - time.Since(began)
-		}
-		return rest, nil
+		errs = append(errs, fmt.Errorf("hbs %s: %w", s.Addr(), err))
+		s.road = byBook // it may come back as ours
 	}
 	return 0, errors.Join(errs...)
 }
 
-// lacksBook says whether an hbs does not know what a rule book is.
-func lacksBook(err error) bool {
+// askOne asks one server by the road that it has.
+func (f *Follower) askOne(ctx context.Context, s *server) (rest time.Duration, err error) {
+	began := time.Now()
+	if s.road == byBook {
+		b, err := f.askBook(ctx, s)
+		if err == nil {
+			if f.asked.leave() && b == nil {
+				b = f.Book() // what was said by keys is all there is
+			}
+			f.apply(b, s.Addr(), By{})
+			if b == nil { // an hbs that does not wait is not hammered
+				rest = time.Second - time.Since(began)
+			}
+		}
+		if !lacks(err) {
+			return rest, err
+		}
+		s.road = byKey
+	}
+	if s.road == byKey {
+		if err := f.askKeys(ctx, s); !lacks(err) {
+			return f.opts.Interval, err
+		}
+		s.road = byList
+	}
+	if s.road == byList {
+		b, err := f.askStock(ctx, s)
+		if err != nil {
+			return 0, err
+		}
+		if len(b.Hosts) == 0 {
+			has, err := f.hasHosts(ctx, s)
+			if err != nil {
+				return 0, err
+			}
+			if has {
+				s.road = byHost
+			}
+		}
+		if s.road == byList {
+			if err := f.believe(byList, len(b.Hosts), len(b.Expressions)); err != nil {
+				return 0, err
+			}
+			f.asked.leave()
+			f.apply(b, s.Addr(), By{})
+			return f.opts.Interval, nil
+		}
+	}
+	// The fork asks its database for each host, and its judges remember an answer for
+	// two minutes.
+	return 2 * f.opts.Interval, f.askKeys(ctx, s)
+}
+
+// believe doubts an answer that has no strategies, no expressions where there were some,
+// or less than half of the strategies of many: an hbs that has just started says such
+// things. The same said for a minute is believed.
+func (f *Follower) believe(r road, strategies, expressions int) error {
+	have := f.Book()
+	had := f.asked.inForce(r)
+	if r == byList {
+		if had = 0; have != nil {
+			had = len(have.Hosts)
+		}
+	}
+	lost := strategies == 0 || had >= enough && 2*strategies < had || have != nil && len(have.Expressions) > 0 && expressions == 0
+	if !lost {
+		f.doubtSince = time.Time{}
+		return nil
+	}
+	if f.doubtSince.IsZero() || f.doubted != r {
+		f.doubtSince, f.doubted = time.Now(), r
+	}
+	if time.Since(f.doubtSince) < confirm {
+		return errors.New("it sends no strategies at all, or lost most of its rules, which is not believed at once")
+	}
+	return nil
+}
+
+// enough is from how many on half of them is a loss to be doubted: fewer come and go.
+const enough = 100
+
+// lacks says whether an hbs does not have the method it was asked.
+func lacks(err error) bool {
 	var e rpc.ServerError
 	return errors.As(err, &e) && strings.Contains(e.Error(), "can't find")
 }
@@ -196,8 +309,7 @@ func (f *Follower) askBook(ctx context.Context, s *server) (*rulebook.Book, erro
 	}
 }
 
-// askStock makes a book of what a stock hbs says. That it has no strategies at all is
-// believed after a minute: a stock hbs that has just started says so, too.
+// askStock makes a book of what a stock hbs says.
 func (f *Follower) askStock(ctx context.Context, s *server) (*rulebook.Book, error) {
 	var strategies model.StrategiesResponse
 	var expressions model.ExpressionResponse
@@ -209,17 +321,7 @@ func (f *Follower) askStock(ctx context.Context, s *server) (*rulebook.Book, err
 	if err := s.Call(ctx, "Hbs.GetExpressions", &model.NullRpcRequest{}, &expressions); err != nil {
 		return nil, err
 	}
-	b := FromStock(&strategies, &expressions)
-	if have := f.Book(); have != nil && len(have.Hosts) > 0 && len(b.Hosts) == 0 {
-		if f.emptySince.IsZero() {
-			f.emptySince = time.Now()
-		}
-		if time.Since(f.emptySince) < confirm {
-			return nil, errors.New("it sends no strategies at all, which is not believed at once")
-		}
-	}
-	f.emptySince = time.Time{}
-	return b, nil
+	return FromStock(&strategies, &expressions), nil
 }
 
 // FromStock makes a book of a stock hbs's answers.
@@ -232,12 +334,7 @@ func FromStock(strategies *model.StrategiesResponse, expressions *model.Expressi
 		var of []*model.Strategy
 		for i := range hs.Strategies {
 			s := &hs.Strategies[i]
-			if s.Tpl == nil {
-				s.Tpl = &model.Template{}
-			}
-			if s.Tags == nil {
-				s.Tags = map[string]string{}
-			}
+			whole(s)
 			// A strategy came once for each host; one copy does for all.
 			if known := b.Strategies[rulebook.Key{Strategy: s.Id, Leaf: s.Tpl.Id}]; known != nil {
 				s = known
@@ -254,24 +351,55 @@ func FromStock(strategies *model.StrategiesResponse, expressions *model.Expressi
 	return b
 }
 
-// apply puts a book in force; nil confirms the one that is.
-func (f *Follower) apply(b *rulebook.Book, from string) {
+// whole makes what stock may leave out.
+func whole(s *model.Strategy) {
+	if s.Tpl == nil {
+		s.Tpl = &model.Template{}
+	}
+	if s.Tags == nil {
+		s.Tags = map[string]string{}
+	}
+}
+
+// apply puts a book in force; nil confirms the one that is. What an hbs says of new keys
+// confirms nothing of the others.
+func (f *Follower) apply(b *rulebook.Book, from string, by By) {
+	f.applying.Lock()
+	defer f.applying.Unlock()
 	f.mu.Lock()
-	if f.problem != nil {
+	if f.problem != nil && !by.Grown {
 		f.opts.Log.Info("hbs answers again", "hbs", from)
 	}
-	f.heard, f.problem = time.Now(), nil
-	if b == nil || f.book != nil && b.Version() == f.version {
+	if !by.Grown {
+		f.heard, f.problem = time.Now(), nil
+	}
+	if b == nil {
 		f.mu.Unlock()
 		return
 	}
-	f.book, f.version = b, b.Version()
+	version := b.Version()
+	same := f.book != nil && version == f.version && f.by == by.Asked && !by.Anew
+	f.book, f.version, f.by = b, version, by.Asked
+	saved := f.saved
 	f.mu.Unlock()
-	f.opts.Log.Info("rules in force", "version", b.Version(), "hbs", from, "hosts", len(b.Hosts), "strategies", len(b.Strategies), "expressions", len(b.Expressions))
-	f.opts.Changed(b)
+	if !same {
+		level := slog.LevelInfo
+		if by.Grown {
+			level = slog.LevelDebug // several times a second after a start
+		}
+		f.opts.Log.Log(context.Background(), level, "rules in force", "version", version, "hbs", from, "hosts", len(b.Hosts), "strategies", len(b.Strategies), "expressions", len(b.Expressions))
+		f.opts.Changed(b, by)
+	}
+	if by.Grown || saved == version {
+		return // what grew, the next question for all keys brings to the disk
+	}
 	if err := f.save(b); err != nil {
 		f.opts.Log.Error("the rules can not be kept on disk: a judge that starts without an hbs would have none", "err", err)
+		return
 	}
+	f.mu.Lock()
+	f.saved = version
+	f.mu.Unlock()
 }
 
 // fail notes that no hbs answered. The book stays.
@@ -307,9 +435,10 @@ func (f *Follower) Load() {
 	}
 	f.mu.Lock()
 	f.book, f.version = b, b.Version()
+	f.saved = f.version
 	f.mu.Unlock()
 	f.opts.Log.Info("rules of the last run in force", "version", b.Version(), "hosts", len(b.Hosts))
-	f.opts.Changed(b)
+	f.opts.Changed(b, By{})
 }
 
 func (f *Follower) save(b *rulebook.Book) error {

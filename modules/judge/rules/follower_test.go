@@ -76,7 +76,7 @@ func follow(t *testing.T, dir string, addrs ...string) (f *Follower, got chan *r
 	got = make(chan *rulebook.Book, 8)
 	f = New(Options{
 		Servers: addrs, Judge: "judge-00", Dir: dir, Interval: 10 * time.Millisecond, DialTimeout: time.Second, CallTimeout: 5 * time.Second,
-		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book) { got <- b },
+		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book, _ By) { got <- b },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

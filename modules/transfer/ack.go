@@ -1,0 +1,140 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"falcon/common/conf"
+	"falcon/common/daemon"
+	"falcon/common/model"
+	"falcon/common/rpc"
+)
+
+// Ack is the page by which people acknowledge a problem, from a link in a message.
+type Ack struct {
+	// Secret signs the links: alarm has the same. Without one the page is off.
+	Secret conf.Secret `json:"secret"`
+}
+
+// ackTimeout bounds the call of a judge while a person waits.
+const ackTimeout = 5 * time.Second
+
+// ack is /ack: GET shows a page and does nothing, since mail programs look at links; POST
+// acknowledges, DELETE takes it back. The link is signed (model.AckLink).
+func (t *Transfer) ack(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+	if t.judge == nil || t.cfg.Ack.Secret == "" {
+		http.Error(w, "links are not taken here: this transfer has no judges, or no ack.secret", http.StatusNotFound)
+		return
+	}
+	link, ok := model.ParseAckLink(r.URL.Query(), t.cfg.Ack.Secret.Reveal(), t.now())
+	if !ok {
+		http.Error(w, "the link is not valid, or expired: open the alarm on the page", http.StatusForbidden)
+		return
+	}
+	page := ackView{AckLink: link, Expiry: time.Unix(link.Expires, 0).Format(time.DateTime)}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		page.Ask = true
+		page.show(w, http.StatusOK)
+		return
+	}
+	reply, err := t.acknowledge(r.Context(), link, r.Method == http.MethodDelete)
+	switch {
+	case err != nil:
+		t.log.Warn("an acknowledgement did not reach its judge", "endpoint", link.Endpoint, "metric", link.Metric, "event", link.EventID, "err", err)
+		page.Said = "It could not be acknowledged: the judge of this alarm does not answer. Try again in a minute."
+		if !wantsJSON(r) {
+			page.show(w, http.StatusBadGateway)
+			return
+		}
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	case wantsJSON(r):
+		daemon.WriteJSON(w, reply)
+		return
+	case reply.Matched == 0:
+		page.Said = "There is nothing to acknowledge: the problem is over, or its rule is gone."
+	case r.Method == http.MethodDelete:
+		page.Said = "It is told again."
+	default:
+		page.Said = "Acknowledged: nothing more is told of it until it is over."
+	}
+	page.show(w, http.StatusOK)
+}
+
+func wantsJSON(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// acknowledge calls the judge that has the series by the ring. Of several addresses of its
+// node each is called; one that takes it is enough.
+func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) (*model.AckReply, error) {
+	if strings.HasPrefix(l.EventID, "m_") {
+		return nil, errors.New("alarms of several conditions are not acknowledged by this release")
+	}
+	tags, ok := model.ParseTagsStrict(l.Tags)
+	if !ok {
+		return nil, fmt.Errorf("tags %q are none", l.Tags)
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	req := model.AckRequest{EventId: l.EventID, Endpoint: l.Endpoint, Metric: l.Metric, Tags: tags, User: l.User, At: t.now().Unix(), Undo: undo}
+	node := t.judge.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
+	secure, err := t.cfg.Judge.TLS.Config("judge")
+	if err != nil {
+		return nil, err
+	}
+	var best *model.AckReply
+	var errs []error
+	for addr := range strings.SplitSeq(t.cfg.Judge.Cluster[node], ",") {
+		c := rpc.NewClient(rpc.ClientOptions{
+			Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
+			DialTimeout: t.cfg.Judge.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
+		})
+		var reply model.AckReply
+		err := c.Call(ctx, "Judge.Ack", &req, &reply)
+		c.Close()
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case best == nil || reply.Matched > best.Matched:
+			best = &reply
+		}
+	}
+	if best == nil {
+		return nil, errors.Join(errs...)
+	}
+	return best, nil
+}
+
+// ackView is what the page shows.
+type ackView struct {
+	model.AckLink
+	Expiry string
+	Ask    bool
+	Said   string
+}
+
+func (v ackView) show(w http.ResponseWriter, code int) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	_ = ackTemplate.Execute(w, v) // a reader that left is no failure
+}
+
+var ackTemplate = template.Must(template.New("ack").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Acknowledge an alarm</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:2em auto;padding:0 1em}button{font:inherit;padding:.5em 1.5em}dt{opacity:.7}dd{margin:0 0 .5em}</style>
+<h1>{{.Endpoint}}</h1>
+<dl><dt>metric</dt><dd>{{.Metric}}{{if .Tags}} / {{.Tags}}{{end}}</dd>{{if .EventID}}<dt>alarm</dt><dd>{{.EventID}}</dd>{{end}}{{if .User}}<dt>for</dt><dd>{{.User}}</dd>{{end}}</dl>
+{{if .Ask}}<form method="post"><p>Nothing more is told of this alarm until it is over.</p><button>Acknowledge</button></form><p><small>The link is good until {{.Expiry}}.</small></p>{{else}}<p role="status">{{.Said}}</p>{{end}}
+</html>
+`))
