@@ -29,7 +29,7 @@ func check(ctx context.Context, c *cli, args []string) error {
 		if state != "ok" {
 			bad++
 		}
-		fmt.Fprintf(c.stdout, "%-10s %-22s %s\n", d.Name, d.Health, state)
+		fmt.Fprintf(c.stdout, "%-12s %-22s %s\n", d.Name, d.Health, state)
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d daemons do not answer or are not well; falcon up starts them", bad)
