@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -920,4 +921,35 @@ func (s *soak) differs(what, event string) {
 		}
 	}
 	s.t.Errorf("%s: %s", what, event)
+}
+
+// The tests that the page of reliability names are there.
+func TestReliabilityPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testkit.Root(), "docs", "reliability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, pattern := range []string{"modules/*/*_test.go", "modules/*/*/*_test.go", "common/*/*_test.go"} {
+		files, err := filepath.Glob(filepath.Join(testkit.Root(), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b...)
+		}
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	if len(names) < 10 {
+		t.Fatalf("the page names %d tests", len(names))
+	}
+	for _, n := range names {
+		if !bytes.Contains(all, []byte("func "+n[1]+"(")) {
+			t.Errorf("there is no %s", n[1])
+		}
+	}
 }
