@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures the figures of docs/architecture.md and prints a line for each:
 #
-#	name value unit target pass|MISS
+#	name value unit target pass|MISS  stock FIGURE  # remark
 #
-# scripts/bench.sh [FILTER]: only names that contain FILTER. CPU is that of the
+# where FIGURE is what Open-Falcon's own daemon took of the same on a machine like this.
+# scripts/bench.sh [FILTER...]: only names that contain one of them. CPU is that of the
 # daemon's process, the generator's is not in it; the best of three runs counts. It is
 # no test: a MISS is a fact to report. Run it on a machine that does nothing else.
 set -euo pipefail
@@ -15,8 +16,10 @@ for d in falcon transfer graph judge alarm; do
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$out" "./cmd/$d"
 done
 # Alarm's rows are in a MariaDB of its own.
-if [[ alarm.events == *"${1:-}"* && -z "${FALCON_TEST_MYSQL:-}" ]]; then
-	eval "$(scripts/services.sh up)"
-	trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
-fi
+for filter in "${@:-}"; do
+	if [[ alarm.events == *"$filter"* && -z "${FALCON_TEST_MYSQL:-}" ]]; then
+		eval "$(scripts/services.sh up)"
+		trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
+	fi
+done
 go run ./scripts/bench -bin bin "$@"

@@ -52,8 +52,12 @@ if ! command -v "$(go env CC)" >/dev/null; then
 	notes+=("race detector: there is no C compiler, tests run without it")
 fi
 
+# The long forms of the soaks are minutes each, one after the other.
+timeout=20m
+[ -n "${FALCON_SOAK:-}" ] && timeout=60m
+
 export FALCON_TEST_BIN=$PWD/bin
-go tool gotestsum --format pkgname-and-test-fails --jsonfile "$work/go.json" -- "${race[@]}" -timeout 20m ./...
+go tool gotestsum --format pkgname-and-test-fails --jsonfile "$work/go.json" -- "${race[@]}" -timeout "$timeout" ./...
 status=$?
 count() { grep -c "\"Action\":\"$1\",\"Package\":\"[^\"]*\",\"Test\"" "$work/go.json"; }
 passed=$(count pass) failed=$(count fail) skipped=$(count skip)

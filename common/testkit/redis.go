@@ -2,10 +2,12 @@ package testkit
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,13 +15,15 @@ import (
 // A RedisServer is a redis-server of one test.
 type RedisServer struct {
 	Socket string // path of its only listener
+	args   []string
 	cmd    *exec.Cmd
 	t      testing.TB
 }
 
 // Redis starts an empty redis-server that ends with the test, or skips the test when
-// there is none on this machine. Nothing is kept on disk.
-func Redis(t testing.TB) *RedisServer {
+// there is none on this machine. Nothing is kept on disk, unless args say so: with
+// "--appendonly", "yes" it remembers over Kill and Start.
+func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed: run scripts/services.sh up, or make test")
@@ -29,7 +33,7 @@ func Redis(t testing.TB) *RedisServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &RedisServer{Socket: filepath.Join(dir, "sock"), t: t}
+	s := &RedisServer{Socket: filepath.Join(dir, "sock"), args: args, t: t}
 	t.Cleanup(func() {
 		s.Kill()
 		if err := os.RemoveAll(dir); err != nil {
@@ -43,10 +47,15 @@ func Redis(t testing.TB) *RedisServer {
 // Addr returns the address as redisx takes it.
 func (s *RedisServer) Addr() string { return "unix:" + s.Socket }
 
-// Start starts the server, empty, at the same address; it is called after Kill.
+// Start starts the server at the same address, empty unless it keeps what it has on
+// disk; it is called after Kill.
 func (s *RedisServer) Start() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", s.Socket, "--dir", filepath.Dir(s.Socket), "--save", "", "--appendonly", "no")
+	args := []string{"--port", "0", "--unixsocket", s.Socket, "--dir", filepath.Dir(s.Socket), "--save", ""}
+	if s.args == nil {
+		args = append(args, "--appendonly", "no")
+	}
+	s.cmd = exec.Command("redis-server", append(args, s.args...)...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -59,7 +68,10 @@ func (s *RedisServer) Start() {
 		if _, err := c.Write([]byte("PING\r\n")); err != nil {
 			return err
 		}
-		_, err = bufio.NewReader(c).ReadString('\n')
+		answer, err := bufio.NewReader(c).ReadString('\n')
+		if err == nil && !strings.HasPrefix(answer, "+PONG") { // it may read its file yet
+			err = errors.New(answer)
+		}
 		return err
 	})
 }

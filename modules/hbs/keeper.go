@@ -490,8 +490,12 @@ func (k *keeper) book(ctx context.Context, req *rulebook.Request) (*rulebook.Rep
 		if e != nil {
 			version := e.version.String()
 			if version != req.Version {
-				if i := slices.IndexFunc(deltas, func(s step) bool { return s.from.String() == req.Version }); i >= 0 {
-					return &rulebook.Reply{Kind: rulebook.Changes, Version: deltas[i].to.String(), Body: deltas[i].body}, nil
+				// The last change from there: rules that went back to what they were have
+				// an older one, which would lead a judge in a circle.
+				for _, s := range slices.Backward(deltas) {
+					if s.from.String() == req.Version {
+						return &rulebook.Reply{Kind: rulebook.Changes, Version: s.to.String(), Body: s.body}, nil
+					}
 				}
 				return &rulebook.Reply{Kind: rulebook.Full, Version: version, Body: e.full()}, nil
 			}

@@ -204,6 +204,36 @@ func TestBookOfALateJudge(t *testing.T) {
 	})
 }
 
+// Rules that were changed and changed back, as hours do each day, and then changed to
+// something new, lead every judge to the new ones, wherever it stands.
+func TestBookThatWentBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := fleet(3)
+		k := keep(t, m, nil)
+		_, first := ask(t, k, nil, time.Second)
+		var second *rulebook.Book
+		for _, right := range []string{"6", "5", "6", "5", "7"} { // it begins with 5
+			m.change(func(m *memory) { m.rows.Strategies[0].RightValue = right })
+			k.touch()
+			time.Sleep(time.Second)
+			if second == nil {
+				_, second = ask(t, k, first, 0)
+			}
+		}
+		for _, at := range []*rulebook.Book{first, second} {
+			for range maxDeltas {
+				kind, next := ask(t, k, at, 0)
+				if at = next; kind == rulebook.NotModified {
+					break
+				}
+			}
+			if got := at.Of("h0")[0].RightValue; got != 7 {
+				t.Errorf("a judge is led to %v, want 7", got)
+			}
+		}
+	})
+}
+
 // Not ready is an error, never an empty book; and a database that goes away later
 // changes nothing.
 func TestDatabaseAway(t *testing.T) {

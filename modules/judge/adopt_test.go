@@ -1,12 +1,14 @@
 package judge
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
+	"falcon/common/testkit"
 )
 
 func (w *world) adoptAll(items ...*model.AdoptItem) []string {
@@ -28,11 +30,25 @@ func open(host string, step int, at int64) *model.AdoptItem {
 	}}
 }
 
+// meetsRedis waits until the judge knows the memory of Redis.
+func (w *world) meetsRedis() {
+	w.t.Helper()
+	testkit.Eventually(w.t, 10*time.Second, func() error {
+		w.out.mu.Lock()
+		defer w.out.mu.Unlock()
+		if w.out.epoch == "" {
+			return errors.New("the judge has not met Redis")
+		}
+		return nil
+	})
+}
+
 // A judge that takes a series over goes on where the one before it was, over kills, too:
 // the next step or the end, and nothing from the beginning.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t, book("h1", "h2", "h3", "h4"))
 	w.start()
+	w.meetsRedis() // which is new: a problem that is open by then would be told to it
 	now := time.Now().Unix()
 	acked := open("h3", 1, now-7200)
 	acked.Acked = true

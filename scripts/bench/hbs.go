@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"falcon/common/conf"
 	"falcon/common/portal"
+	"falcon/common/redisx"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
 	"falcon/modules/hbs"
@@ -68,10 +71,20 @@ func ruleHost(h int) string {
 }
 
 // serveHBS is the process that is measured: this program, started again.
-func serveHBS(addr string) error {
+func serveHBS(addr, redis string) error {
 	cfg := hbs.DefaultConfig()
-	cfg.Listen, cfg.HTTP.Enabled, cfg.Redis.Enabled = addr, false, false
-	h, err := hbs.New(cfg, hbs.Deps{Log: slog.New(slog.DiscardHandler), Portal: newRulePortal()})
+	cfg.Listen, cfg.HTTP.Enabled, cfg.Redis.Enabled = addr, false, redis != ""
+	cfg.Liveness.Enabled = false
+	deps := hbs.Deps{Log: slog.New(slog.DiscardHandler), Portal: newRulePortal()}
+	if redis != "" {
+		cfg.Redis.Addr = conf.DSN(redis)
+		pool, err := redisx.New(cfg.RedisConfig())
+		if err != nil {
+			return err
+		}
+		deps.Redis = pool
+	}
+	h, err := hbs.New(cfg, deps)
 	if err != nil {
 		return err
 	}
@@ -80,6 +93,11 @@ func serveHBS(addr string) error {
 
 // ruled starts an hbs with its rules compiled.
 func ruled(ctx context.Context, b *bench) (p *process, addr string, err error) {
+	return ruledWith(ctx, b, "")
+}
+
+// ruledWith is ruled of an hbs that publishes its rules in a Redis.
+func ruledWith(ctx context.Context, b *bench, redis string) (p *process, addr string, err error) {
 	if addr, err = freeAddr(); err != nil {
 		return nil, "", err
 	}
@@ -91,7 +109,7 @@ func ruled(ctx context.Context, b *bench) (p *process, addr string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	p = &process{cmd: exec.Command(self, "-serve-hbs", addr), log: log}
+	p = &process{cmd: exec.Command(self, "-serve-hbs", addr, "-redis", redis), log: log}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -137,6 +155,53 @@ func hbsRulesSize(ctx context.Context, b *bench) (float64, string, error) {
 	return float64(len(reply.Body)) / 1e6, fmt.Sprintf("%d hosts x %d strategies to one judge, compressed", ruleHosts, ruleStrategies), nil
 }
 
+// shared calls fn with an hbs whose rules are published in a Redis of its own.
+func shared(ctx context.Context, b *bench, fn func(p *process, addr string) error) error {
+	socket := filepath.Join(b.dir, "redis")
+	redis, err := b.startAt("redis-server", "--port", "0", "--unixsocket", socket, "--dir", b.dir, "--save", "", "--appendonly", "no")
+	if err != nil {
+		return err
+	}
+	defer redis.kill()
+	p, addr, err := ruledWith(ctx, b, "unix:"+socket)
+	if err != nil {
+		return err
+	}
+	defer p.kill()
+	settings := redisx.DefaultConfig()
+	settings.Addr = conf.DSN("unix:" + socket)
+	pool, err := redisx.New(settings)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	for until := time.Now().Add(30 * time.Second); ; {
+		r, err := pool.Do(ctx, "EXISTS", redisx.HBSBook)
+		if n, _ := redisx.Int64(r, err); n == 1 {
+			return fn(p, addr)
+		}
+		if time.Now().After(until) {
+			return errors.Join(errors.New("the rules are not in Redis"), err)
+		}
+	}
+}
+
+func hbsSharedTime(ctx context.Context, b *bench) (ms float64, said string, err error) {
+	err = shared(ctx, b, func(_ *process, addr string) (err error) {
+		ms, said, err = fetchTime(ctx, addr)
+		return err
+	})
+	return ms, said + ", the rules published in Redis", err
+}
+
+func hbsSharedMemory(ctx context.Context, b *bench) (gb float64, said string, err error) {
+	err = shared(ctx, b, func(p *process, addr string) (err error) {
+		gb, said, err = fetchMemory(ctx, p, addr)
+		return err
+	})
+	return gb, said + ", the rules published in Redis", err
+}
+
 // hbsRulesTime is from the question to the book in the judge's memory, the hash
 // checked.
 func hbsRulesTime(ctx context.Context, b *bench) (float64, string, error) {
@@ -145,6 +210,10 @@ func hbsRulesTime(ctx context.Context, b *bench) (float64, string, error) {
 		return 0, "", err
 	}
 	defer p.kill()
+	return fetchTime(ctx, addr)
+}
+
+func fetchTime(ctx context.Context, addr string) (float64, string, error) {
 	best := time.Hour
 	for range 5 {
 		began := time.Now()
@@ -213,6 +282,10 @@ func hbsMemory(ctx context.Context, b *bench) (float64, string, error) {
 		return 0, "", err
 	}
 	defer p.kill()
+	return fetchMemory(ctx, p, addr)
+}
+
+func fetchMemory(ctx context.Context, p *process, addr string) (float64, string, error) {
 	var wg sync.WaitGroup
 	errs := make(chan error, 4)
 	for range 4 {

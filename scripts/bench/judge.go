@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/rpc"
 	"falcon/common/rulebook"
 	"falcon/common/stream"
 )
@@ -106,4 +109,49 @@ func judgeMemory(ctx context.Context, b *bench) (float64, string, error) {
 	}
 	rss := p.rss() / 1024
 	return rss, fmt.Sprintf("RSS after an hour of points, %d series, a tenth watched, GOGC 50 (its default); peak %.0f MB", b.series, p.peak()), errors.Join(fd.close(), p.kill())
+}
+
+// judgeNewSeries is how long stock peers wait for a judge that has never heard of their
+// series, half a million of them, a tenth of which are watched.
+func judgeNewSeries(ctx context.Context, b *bench) (float64, string, error) {
+	const senders, batch = 4, 200
+	f := newWorkload(b.series / 2)
+	p, addr, err := b.judgeAt(ctx, f, 10)
+	if err != nil {
+		return 0, "", err
+	}
+	took := make([][]time.Duration, senders)
+	var wg sync.WaitGroup
+	errs := make([]error, senders)
+	ts := start(1)
+	began := time.Now()
+	cpu, err := p.measured(func() error {
+		for n := range senders {
+			wg.Go(func() {
+				c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: rpc.Gob})
+				defer c.Close()
+				for i := n * batch; i < len(f.series); i += senders * batch {
+					var items []*model.JudgeItem
+					for _, s := range f.series[i:min(i+batch, len(f.series))] {
+						items = append(items, &model.JudgeItem{Endpoint: s.Endpoint, Metric: s.Metric, JudgeType: model.Gauge, Tags: model.ParseTags(s.Tags), Timestamp: ts, Value: 1})
+					}
+					called := time.Now()
+					if errs[n] = c.Call(ctx, "Judge.Send", items, &model.SimpleRpcResponse{}); errs[n] != nil {
+						return
+					}
+					took[n] = append(took[n], time.Since(called))
+				}
+			})
+		}
+		wg.Wait()
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		return 0, "", errors.Join(err, p.kill())
+	}
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	p99 := all[len(all)*99/100]
+	remark := fmt.Sprintf("99 of 100 calls of %d items; %d new series, a tenth watched, in %.1f s, %.1f s of CPU, RSS %.0f MB", batch, len(f.series), time.Since(began).Seconds(), cpu, p.rss())
+	return float64(p99.Microseconds()) / 1000, remark, p.kill()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ type figure struct {
 	unit   string
 	target float64 // at most; at least when the unit is a rate, 1/s
 	runs   int
+	stock  string // the same of Open-Falcon's daemon, measured on a machine like this one; empty when it has no such thing
 	// measure returns the figure of one run, and remarks that belong beside it.
 	measure func(ctx context.Context, b *bench) (value float64, remark string, err error)
 }
@@ -32,24 +34,27 @@ func (f *figure) better(a, b float64) bool {
 
 func figures() []figure {
 	return []figure{
-		{"transfer.stream", "s/M", 0.30, 3, transferStream},
-		{"transfer.jsonrpc", "s/M", 1.0, 3, transferJSON},
-		{"graph.new_series", "µs", 5, 3, graphNewSeries},
-		{"graph.stream", "s/M", 0.45, 3, graphStream},
-		{"graph.raw_bytes", "B/point", 1.6, 1, graphRawBytes},
-		{"graph.recovery", "s", 5, 1, graphRecovery},
-		{"graph.query_1h", "µs", 20, 3, graphQuery},
-		{"judge.tenth", "s/M", 0.15, 3, judgeTenth},
-		{"judge.all", "s/M", 0.6, 3, judgeAll},
-		{"judge.memory", "GB", 0.1, 1, judgeMemory},
-		{"hbs.rules", "MB", 1, 1, hbsRulesSize},
-		{"hbs.rules.fetch", "ms", 50, 3, hbsRulesTime},
-		{"hbs.rules.unchanged", "KB", 1, 1, hbsRulesSame},
-		{"hbs.memory", "GB", 0.1, 3, hbsMemory},
-		{"alarm.events", "1/s", 5000, 3, alarmEvents},
-		{"alarm.sqlite", "1/s", 2500, 1, alarmSQLite},
-		{"api.history", "ms", 1.0, 3, apiHistory},
-		{"up.first", "s", 6, 3, upFirst},
+		{"transfer.stream", "s/M", 0.30, 3, "10.6", transferStream},
+		{"transfer.jsonrpc", "s/M", 1.0, 3, "10.6", transferJSON},
+		{"graph.new_series", "µs", 5, 3, "1 500", graphNewSeries},
+		{"graph.stream", "s/M", 0.45, 3, "15 to 20", graphStream},
+		{"graph.raw_bytes", "B/point", 1.6, 1, "8", graphRawBytes},
+		{"graph.recovery", "s", 5, 1, "minutes", graphRecovery},
+		{"graph.query_1h", "µs", 20, 3, "115", graphQuery},
+		{"judge.tenth", "s/M", 0.15, 3, "3.2", judgeTenth},
+		{"judge.all", "s/M", 0.6, 3, "8.1", judgeAll},
+		{"judge.memory", "GB", 0.1, 1, "1.95", judgeMemory},
+		{"judge.new_series", "ms", 50, 3, "", judgeNewSeries},
+		{"hbs.rules", "MB", 1, 1, "148", hbsRulesSize},
+		{"hbs.rules.fetch", "ms", 50, 3, "1 500 to 3 400", hbsRulesTime},
+		{"hbs.rules.unchanged", "KB", 1, 1, "148 000", hbsRulesSame},
+		{"hbs.memory", "GB", 0.1, 3, "2.6", hbsMemory},
+		{"hbs.shared.fetch", "ms", 50, 3, "1 500 to 3 400", hbsSharedTime},
+		{"hbs.shared.memory", "GB", 0.1, 3, "2.6", hbsSharedMemory},
+		{"alarm.events", "1/s", 5000, 3, "213", alarmEvents},
+		{"alarm.sqlite", "1/s", 2500, 1, "", alarmSQLite},
+		{"api.history", "ms", 1.0, 3, "9.3", apiHistory},
+		{"up.first", "s", 6, 3, "25 commands", upFirst},
 	}
 }
 
@@ -64,15 +69,15 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of the programs")
 	series := flag.Int("series", 1_000_000, "series in the graph's runs")
 	serve := flag.String("serve-hbs", "", "be the hbs that is measured, at this address")
+	redis := flag.String("redis", "", "of the hbs that is measured; empty for none")
 	flag.Parse()
 	if *serve != "" {
-		if err := serveHBS(*serve); err != nil {
+		if err := serveHBS(*serve, *redis); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	filter := flag.Arg(0)
 	abs, err := filepath.Abs(*bin)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -80,7 +85,8 @@ func main() {
 	}
 	failed := false
 	for _, f := range figures() {
-		if !strings.Contains(f.name, filter) {
+		wanted := func(filter string) bool { return strings.Contains(f.name, filter) }
+		if flag.NArg() > 0 && !slices.ContainsFunc(flag.Args(), wanted) {
 			continue
 		}
 		if err := run(f, &bench{bin: abs, series: *series}); err != nil {
@@ -114,9 +120,13 @@ func run(f figure, b *bench) error {
 	if f.better(f.target, best) {
 		verdict = "MISS"
 	}
-	if said != "" {
-		said = "  # " + said
+	line := fmt.Sprintf("%s %.3g %s %g %s", f.name, best, f.unit, f.target, verdict)
+	if f.stock != "" {
+		line += "  stock " + f.stock
 	}
-	fmt.Printf("%s %.3g %s %g %s%s\n", f.name, best, f.unit, f.target, verdict, said)
+	if said != "" {
+		line += "  # " + said
+	}
+	fmt.Println(line)
 	return nil
 }

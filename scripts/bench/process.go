@@ -25,11 +25,16 @@ type process struct {
 }
 
 func (b *bench) start(name string, args ...string) (*process, error) {
-	log, err := os.Create(filepath.Join(b.dir, name+".log"))
+	return b.startAt(filepath.Join(b.bin, name), args...)
+}
+
+// startAt is start for a program that is somewhere else.
+func (b *bench) startAt(path string, args ...string) (*process, error) {
+	log, err := os.Create(filepath.Join(b.dir, filepath.Base(path)+".log"))
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(filepath.Join(b.bin, name), args...), log: log}
+	p := &process{cmd: exec.Command(path, args...), log: log}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = b.dir, log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return p, p.cmd.Start()

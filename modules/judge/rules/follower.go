@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,8 +53,13 @@ type By struct {
 }
 
 const (
-	// wait is how long an hbs may keep the question for the next change.
-	wait = 15 * time.Second
+	// wait is how long an hbs may keep the question for the next change; where another
+	// could be asked it is less, so that one that hangs delays no change for long.
+	wait, waitOfMany = 15 * time.Second, 5 * time.Second
+	// hangs is how much longer an hbs may take before another is asked.
+	hangs = 5 * time.Second
+	// behind is for how long an hbs is not believed that has rules which were replaced.
+	behind = 5 * time.Second
 	// pauseMin and pauseMax bound the pause after no hbs answered.
 	pauseMin, pauseMax = time.Second, 10 * time.Second
 	// file is the book on disk, in Dir.
@@ -82,10 +88,15 @@ type Follower struct {
 	mu      sync.Mutex
 	book    *rulebook.Book // nil until there is one
 	version rulebook.Version
-	saved   rulebook.Version // of the book on disk
-	by      bool             // it is of an hbs that is asked for keys
-	heard   time.Time        // when an hbs last said that the book is right
-	problem error            // why none does
+	saved   rulebook.Version   // of the book on disk
+	by      bool               // it is of an hbs that is asked for keys
+	heard   time.Time          // when an hbs last said that the book is right
+	problem error              // why none does
+	from    string             // the hbs that the book is of
+	old     []rulebook.Version // those that were in force before it, the last ones
+	doubt   doubt              // touched by Run only
+
+	wait, patience time.Duration // of a question for the book
 
 	applying sync.Mutex // held while a book comes into force
 	asked    asked
@@ -102,6 +113,12 @@ type caller interface {
 	Close()
 }
 
+// doubt is of an hbs that has rules which were replaced here.
+type doubt struct {
+	version rulebook.Version
+	since   time.Time
+}
+
 type server struct {
 	caller
 	road road
@@ -109,7 +126,10 @@ type server struct {
 
 // New returns a follower. It opens nothing.
 func New(opts Options) *Follower {
-	f := &Follower{opts: opts}
+	f := &Follower{opts: opts, wait: wait, patience: opts.CallTimeout}
+	if len(opts.Servers) > 1 {
+		f.wait, f.patience = waitOfMany, min(hangs, opts.CallTimeout)
+	}
 	f.asked.start()
 	for _, addr := range opts.Servers {
 		f.servers = append(f.servers, &server{caller: rpc.NewClient(rpc.ClientOptions{
@@ -267,14 +287,14 @@ func lacks(err error) bool {
 func (f *Follower) askBook(ctx context.Context, s *server) (*rulebook.Book, error) {
 	f.mu.Lock()
 	have := f.book
-	req := rulebook.Request{Judge: f.opts.Judge, Wait: int(wait.Milliseconds())}
+	req := rulebook.Request{Judge: f.opts.Judge, Wait: int(f.wait.Milliseconds())}
 	if have != nil {
 		req.Version = f.version.String()
 	}
 	f.mu.Unlock()
 	for {
 		var reply rulebook.Reply
-		call, cancel := context.WithTimeout(ctx, wait+f.opts.CallTimeout)
+		call, cancel := context.WithTimeout(ctx, f.wait+f.patience)
 		err := s.Call(call, rulebook.Method, &req, &reply)
 		cancel()
 		if err != nil {
@@ -288,7 +308,7 @@ func (f *Follower) askBook(ctx context.Context, s *server) (*rulebook.Book, erro
 			if err == nil && have != nil {
 				var b *rulebook.Book
 				if b, err = have.Apply(d); err == nil {
-					return b, nil
+					return b, f.isBehind(s, b)
 				}
 			}
 			// Whatever it was, the whole book is the way out.
@@ -302,11 +322,33 @@ func (f *Follower) askBook(ctx context.Context, s *server) (*rulebook.Book, erro
 			if v := b.Version().String(); v != reply.Version {
 				return nil, fmt.Errorf("%w: version %s, not %s", rulebook.ErrMismatch, v, reply.Version)
 			}
-			return b, nil
+			return b, f.isBehind(s, b)
 		default:
 			return nil, fmt.Errorf("it answers %q, which this release does not know", reply.Kind)
 		}
 	}
+}
+
+// isBehind doubts an hbs that comes with rules which another has replaced: it may have
+// hung, or be cut off, and rules that go back and forth are worse than rules that are a
+// few seconds late. What nobody contradicts is believed soon: a change may have been
+// taken back.
+func (f *Follower) isBehind(s *server, b *rulebook.Book) error {
+	v := b.Version()
+	f.mu.Lock()
+	from := f.from
+	replaced := s.Addr() != from && slices.Contains(f.old, v)
+	f.mu.Unlock()
+	if !replaced {
+		return nil
+	}
+	if f.doubt.version != v || time.Since(f.doubt.since) > 3*behind {
+		f.doubt = doubt{v, time.Now()}
+	}
+	if time.Since(f.doubt.since) < behind {
+		return fmt.Errorf("its rules, version %s, were replaced by those of %s", v, from)
+	}
+	return nil
 }
 
 // askStock makes a book of what a stock hbs says.
@@ -379,27 +421,34 @@ func (f *Follower) apply(b *rulebook.Book, from string, by By) {
 	}
 	version := b.Version()
 	same := f.book != nil && version == f.version && f.by == by.Asked && !by.Anew
-	f.book, f.version, f.by = b, version, by.Asked
+	if version != f.version {
+		if f.old = append(f.old, f.version); len(f.old) > 16 {
+			f.old = f.old[1:]
+		}
+	}
+	f.book, f.version, f.by, f.from = b, version, by.Asked, from
 	saved := f.saved
 	f.mu.Unlock()
-	if !same {
-		level := slog.LevelInfo
-		if by.Grown {
-			level = slog.LevelDebug // several times a second after a start
+	// On the disk first: after a restart, no older rules judge again. What grew, the next
+	// question for all keys brings there.
+	if !by.Grown && saved != version {
+		if err := f.save(b); err != nil {
+			f.opts.Log.Error("the rules can not be kept on disk: a judge that starts without an hbs would have none", "err", err)
+		} else {
+			f.mu.Lock()
+			f.saved = version
+			f.mu.Unlock()
 		}
-		f.opts.Log.Log(context.Background(), level, "rules in force", "version", version, "hbs", from, "hosts", len(b.Hosts), "strategies", len(b.Strategies), "expressions", len(b.Expressions))
-		f.opts.Changed(b, by)
 	}
-	if by.Grown || saved == version {
-		return // what grew, the next question for all keys brings to the disk
-	}
-	if err := f.save(b); err != nil {
-		f.opts.Log.Error("the rules can not be kept on disk: a judge that starts without an hbs would have none", "err", err)
+	if same {
 		return
 	}
-	f.mu.Lock()
-	f.saved = version
-	f.mu.Unlock()
+	level := slog.LevelInfo
+	if by.Grown {
+		level = slog.LevelDebug // several times a second after a start
+	}
+	f.opts.Log.Log(context.Background(), level, "rules in force", "version", version, "hbs", from, "hosts", len(b.Hosts), "strategies", len(b.Strategies), "expressions", len(b.Expressions))
+	f.opts.Changed(b, by)
 }
 
 // fail notes that no hbs answered. The book stays.

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -78,6 +79,10 @@ func follow(t *testing.T, dir string, addrs ...string) (f *Follower, got chan *r
 		Servers: addrs, Judge: "judge-00", Dir: dir, Interval: 10 * time.Millisecond, DialTimeout: time.Second, CallTimeout: 5 * time.Second,
 		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book, _ By) { got <- b },
 	})
+	return start(t, f), got
+}
+
+func start(t *testing.T, f *Follower) *Follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	f.Load()
@@ -88,7 +93,7 @@ func follow(t *testing.T, dir string, addrs ...string) (f *Follower, got chan *r
 			t.Error(err)
 		}
 	})
-	return f, got
+	return f
 }
 
 // The whole book, a change of it, a change of another book (the whole one is asked
@@ -250,5 +255,87 @@ func TestStock(t *testing.T) {
 	stock.set("h1", "h2", "h3")
 	if b := <-got; len(b.Hosts) != 3 {
 		t.Errorf("%d hosts", len(b.Hosts))
+	}
+}
+
+// What is in force is on the disk already: a judge that is killed has not judged by
+// newer rules than it judges by when it is back.
+func TestOnTheDiskBeforeInForce(t *testing.T) {
+	h := &hbs{}
+	addr, _ := h.serve(t)
+	dir := t.TempDir()
+	kept := make(chan error, 8)
+	start(t, New(Options{
+		Servers: []string{addr}, Dir: dir, DialTimeout: time.Second, CallTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Changed: func(b *rulebook.Book, _ By) {
+			data, err := os.ReadFile(filepath.Join(dir, file))
+			if err == nil && !bytes.Equal(data, b.Encode()) {
+				err = errors.New("the book on the disk is another one")
+			}
+			kept <- err
+		},
+	}))
+	for right := range 3 {
+		h.answers <- full(book(float64(right), "h1"))
+		if err := <-kept; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An hbs that hangs, and closes nothing, keeps a change from the judges only for as long
+// as a change may take.
+func TestHangingHBS(t *testing.T) {
+	if waitOfMany+hangs >= 15*time.Second {
+		t.Errorf("a change would come after %v", waitOfMany+hangs)
+	}
+	hung, well := &hbs{}, &hbs{}
+	first, _ := hung.serve(t) // it takes the question and says nothing
+	second, _ := well.serve(t)
+	got := make(chan *rulebook.Book, 8)
+	f := New(Options{
+		Servers: []string{first, second}, DialTimeout: time.Second, CallTimeout: 5 * time.Minute,
+		Log: slog.New(slog.DiscardHandler), Changed: func(b *rulebook.Book, _ By) { got <- b },
+	})
+	f.wait, f.patience = f.wait/100, f.patience/100
+	start(t, f)
+	for right := range 2 {
+		want := book(float64(right), "h1")
+		well.answers <- full(want)
+		if b := <-got; b.Version() != want.Version() {
+			t.Errorf("got %v", b.Version())
+		}
+	}
+}
+
+// An hbs that was away, and comes back with rules which another has replaced meanwhile,
+// is not believed, as long as another knows better, or for a moment when there is none.
+func TestRulesDoNotGoBack(t *testing.T) {
+	one, two := &hbs{}, &hbs{}
+	first, _ := one.serve(t)
+	second, _ := two.serve(t)
+	older, newer := book(1, "h1"), book(2, "h1")
+	fails := func(*rulebook.Request) (*rulebook.Reply, error) { return nil, errors.New("away") }
+	f, got := follow(t, "", first, second)
+	one.answers <- full(older)
+	<-got
+	one.answers <- fails
+	two.answers <- full(newer)
+	<-got
+	one.answers <- full(older)
+	two.answers <- func(req *rulebook.Request) (*rulebook.Reply, error) {
+		return &rulebook.Reply{Kind: rulebook.NotModified, Version: req.Version}, nil
+	}
+	began := time.Now()
+	for range 8 { // from here on nobody else says anything
+		one.answers <- full(older)
+		two.answers <- fails
+	}
+	b := <-got
+	if took := time.Since(began); b.Version() != older.Version() || took < behind {
+		t.Errorf("got %v after %v", b.Version(), took)
+	}
+	if _, err := f.Heard(); err != nil {
+		t.Error(err)
 	}
 }
