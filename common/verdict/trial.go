@@ -51,7 +51,10 @@ func (t *Trial) Run(dst []Told, points []expr.Point, gauge bool) ([]Told, State)
 	for _, p := range points {
 		left := false
 		for len(spans) > 0 && spans[0].To <= p.Ts {
-			spans, left = spans[1:], true
+			end := spans[0].To
+			if spans = spans[1:]; len(spans) == 0 || spans[0].From > end {
+				left = true
+			}
 		}
 		if left && !told {
 			history = history[:0]

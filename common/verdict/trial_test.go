@@ -58,6 +58,7 @@ func TestTrial(t *testing.T) {
 		{"the end of a span is not part of it", "all(#1)", 0, []Span{{0, 60}, {120, 180}}, high(60, 120), "P1@120", true},
 		{"before the hours nothing is kept", "all(#2)", 0, []Span{{100, 1000}}, high(60, 120, 180), "P1@180", true},
 		{"after the hours nothing is remembered of what was not told", "all(#3)", 0, []Span{{0, 130}, {170, 1000}}, high(60, 120, 180, 240, 300), "P1@300", true},
+		{"spans that meet are one", "all(#3)", 0, []Span{{0, 150}, {150, 1000}}, high(60, 120, 180), "P1@180", true},
 		{"what was told goes on", "all(#2)", 0, []Span{{0, 130}, {590, 1000}}, append(high(60, 120), expr.Point{Ts: 600, Value: 1}), "P1@120 OK@600", false},
 		{"nor is the rest of the hours looked at", "all(#1)", 0, []Span{{0, 10}}, high(60), "", false},
 	} {
