@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"falcon/common/httpx"
+	"falcon/common/journal"
 	"falcon/common/model"
 	"falcon/common/redisx"
 	"falcon/common/rpc"
@@ -20,7 +21,6 @@ import (
 	"falcon/common/stat"
 	"falcon/modules/judge/core"
 	"falcon/modules/judge/filter"
-	"falcon/modules/judge/journal"
 	"falcon/modules/judge/rules"
 )
 

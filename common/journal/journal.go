@@ -1,5 +1,6 @@
 // Package journal is an append-only log of records with a snapshot now and then: what a
-// judge has taken and told, so that a kill loses nothing that was acknowledged.
+// judge or plus_judge has taken and told, so that a kill loses nothing that was
+// acknowledged.
 //
 // A batch is one write, without a sync: it outlives the process, and a power failure
 // may take the last second. A record that a crash tore off at the end is dropped; one
