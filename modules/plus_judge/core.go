@@ -407,11 +407,11 @@ func (cm *combination) sweep(now, forget int64) {
 }
 
 // Ack stops further messages of the combinations with this event id until they are over,
-// and says how many those are.
-func (c *Core) Ack(id string) (n int) {
+// or with acked false has them told again; it says how many of them are a problem.
+func (c *Core) Ack(id string, acked bool) (n int) {
 	for _, cm := range c.all {
 		if cm.last != nil && cm.last.Id == id && cm.state.Status == verdict.Problem {
-			cm.state.Acked = true
+			cm.state.Acked = acked
 			n++
 		}
 	}
