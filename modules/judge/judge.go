@@ -49,6 +49,7 @@ type Judge struct {
 
 	table   *table
 	out     *outbox
+	union   *union                  // nil while union_judge_s is not enabled
 	inForce atomic.Pointer[inForce] // nil until there is a book
 	booked  chan struct{}           // a book came into force
 	ready   atomic.Bool
@@ -89,6 +90,15 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 			return nil, fmt.Errorf("judge: %w", err)
 		}
 	}
+	if cfg.IsUnion {
+		return nil, errors.New("judge: is_union is the file of a plus_judge: run it with falcon-judge or falcon-plus_judge")
+	}
+	if cfg.Union.Enabled {
+		var err error
+		if j.union, err = newUnion(cfg.Union, j.now, deps.Log); err != nil {
+			return nil, fmt.Errorf("judge: %w", err)
+		}
+	}
 	tls, err := cfg.HBS.TLS.Config("hbs")
 	if err != nil {
 		return nil, fmt.Errorf("judge: %w", err)
@@ -105,7 +115,7 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 
 // changed brings a book into force.
 func (j *Judge) changed(b *rulebook.Book) {
-	ix := filter.New(b)
+	ix := filter.NewWith(b, j.union != nil)
 	for _, bad := range ix.Bad {
 		j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
 	}
@@ -148,6 +158,9 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	g.Go("sync", j.keepSafe)
 	if j.redis != nil {
 		g.Go("outbox", j.push)
+	}
+	if j.union != nil {
+		g.Go("union", j.union.run)
 	}
 	if httpListener != nil {
 		g.Go("http", func(ctx context.Context) error {

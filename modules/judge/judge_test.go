@@ -50,6 +50,8 @@ type world struct {
 	r    *miniredis.Miniredis
 	stop func()
 
+	change func(*Config) // of the configuration; nil for nothing
+
 	skew   atomic.Int64 // of the judge's clock, in nanoseconds
 	hooked atomic.Pointer[func()]
 }
@@ -94,6 +96,9 @@ func (w *world) config() Config {
 	cfg.HBS.Servers = []string{testkit.FreeAddr(w.t)}
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
+	if w.change != nil {
+		w.change(&cfg)
+	}
 	return cfg
 }
 

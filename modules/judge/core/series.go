@@ -42,6 +42,7 @@ type state struct {
 	verdict.State
 	rule *filter.Rule // as of the last event
 	gone int64        // since when the rule does not watch the series and is not resting, Unix seconds; 0: it does
+	sent int64        // of a condition: when it was last sent, Unix seconds
 }
 
 // MaxName is how long an endpoint or a metric may be, in bytes.
@@ -157,6 +158,10 @@ func (s *Series) Insert(p expr.Point, set Settings) Outcome {
 // is the clock that MinInterval is measured with. buf is room for values.
 func (s *Series) Judge(dst []*model.Event, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
+		if r.Serial != "" {
+			dst = s.member(dst, s.points, r, now, buf)
+			continue
+		}
 		n := r.Func.Window()
 		values, enough := expr.Values(buf[:0], s.points, n, s.gauge)
 		if !enough {
@@ -197,7 +202,7 @@ const closeAfter = 60
 // and the same event id: closing it for some would close it for all.
 func (s *Series) goesOn(r *filter.Rule) bool {
 	return slices.ContainsFunc(s.states, func(o state) bool {
-		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") &&
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && o.rule.Serial == r.Serial &&
 			slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == o.rule.Key })
 	})
 }
