@@ -53,6 +53,8 @@ falcon_portal.oper_log: id bigint(20) unsigned NO - auto_increment; ts datetime 
 falcon_portal.oper_log keys: PRIMARY u id; idx_oper_obj object,object_id; idx_oper_user_ts user_name,ts
 falcon_portal.portal_mark: name varchar(64) NO -; at datetime NO -
 falcon_portal.portal_mark keys: PRIMARY u name
+falcon_portal.union_strategy: id int(10) unsigned NO - auto_increment; strategy_ids varchar(1024) NO ''; name varchar(255) NO ''; create_user varchar(64) NO ''; create_at timestamp NO current_timestamp()
+falcon_portal.union_strategy keys: PRIMARY u id
 graph.endpoint: id int(10) unsigned NO - auto_increment; endpoint varchar(255) NO ''; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()
 graph.endpoint keys: PRIMARY u id; idx_endpoint u endpoint
 graph.tag_endpoint: id int(10) unsigned NO - auto_increment; tag varchar(255) NO ''; endpoint_id int(10) unsigned NO -; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()

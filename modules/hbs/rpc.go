@@ -20,6 +20,7 @@ func (h *HBS) register(s *rpc.Server) {
 	rpc.Handle(s, "Hbs.GetStrategies", h.getStrategies)
 	rpc.Handle(s, "Hbs.GetExpressions", h.getExpressions)
 	rpc.Handle(s, "Hbs.GetAgents", h.getAgents)
+	h.registerUnions(s)
 	rpc.Handle(s, rulebook.Method, func(ctx context.Context, _ *rpc.Conn, req *rulebook.Request) (*rulebook.Reply, error) {
 		h.books.Add(1)
 		return h.keeper.book(ctx, req)

@@ -132,6 +132,7 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		c.strategies = append(c.strategies, r)
 		c.owned[s.Template] = append(c.owned[s.Template], r)
 	}
+	c.combine()
 	for _, p := range rows.GroupHosts {
 		c.groups[p.Other] = append(c.groups[p.Other], p.Group)
 	}
