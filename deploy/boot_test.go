@@ -157,7 +157,7 @@ func (m *machine) run(args ...string) string {
 // healthy waits until every daemon answers that it is, and those at more ports.
 func (m *machine) healthy(more ...string) {
 	m.t.Helper()
-	for _, port := range append([]string{"1988", "6060", "6071", "6081", "6031", "9912", "6090", "8080", "8082", "6055"}, more...) {
+	for _, port := range append([]string{"1988", "6060", "6071", "6081", "6083", "6031", "9912", "6090", "8080", "8082", "6055"}, more...) {
 		testkit.Eventually(m.t, 60*time.Second, func() error {
 			_, err := m.try("curl", "-sS", "--fail-with-body", "-m", "5", "http://127.0.0.1:"+port+"/health")
 			return err
@@ -169,7 +169,7 @@ func (m *machine) healthy(more ...string) {
 // own user within its bounds, writes the shared databases, comes back after kill -9 and
 // stops when it is asked.
 func TestUnderSystemd(t *testing.T) {
-	daemons := []string{"agent", "transfer", "gateway", "graph", "judge", "hbs", "alarm", "nodata", "api", "dashboard", "poly_metric"}
+	daemons := []string{"agent", "transfer", "gateway", "graph", "judge", "plus_judge", "hbs", "alarm", "nodata", "api", "dashboard", "poly_metric"}
 	m := boot(t, "config/examples/one-box", daemons)
 	m.healthy("16060")
 
@@ -293,7 +293,7 @@ func TestThreeNodesUnderSystemd(t *testing.T) {
 			sql = append(sql, strings.ReplaceAll(strings.ReplaceAll(line, "; ", ";\n"), "…", "change-me"))
 		}
 	}
-	m := boot(t, "config/examples/three-nodes", []string{"agent", "transfer", "graph", "judge", "hbs", "alarm", "nodata", "api", "dashboard", "poly_metric"},
+	m := boot(t, "config/examples/three-nodes", []string{"agent", "transfer", "graph", "judge", "plus_judge", "hbs", "alarm", "nodata", "api", "dashboard", "poly_metric"},
 		"FALCON_BOOT_SQL="+strings.Join(sql, "\n"), "FALCON_BOOT_REDIS=--requirepass change-me")
 	m.healthy()
 	m.run("sh", "-ec", `umask 077; echo '{"mysql": "falcon:change-me@tcp(falcon-mysql:3306)/"}' >/root.json

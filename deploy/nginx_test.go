@@ -133,6 +133,7 @@ func TestNginxBeforeFalconUp(t *testing.T) {
 		"transfer": {"rpc": {"enabled": true, "listen": ":0"}, "http": {"enabled": true, "listen": ":0"}},
 		"graph": {"rpc": {"enabled": true, "listen": ":0"}, "http": {"enabled": true, "listen": ":0"}},
 		"judge": {"rpc": {"enabled": true, "listen": ":0"}, "http": {"enabled": true, "listen": ":0"}},
+		"plus_judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"nodata": {"http": {"enabled": true, "listen": ":0"}},

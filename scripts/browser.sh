@@ -56,6 +56,7 @@ cat >"$work/fleet.json" <<-'JSON'
 	  "transfer": {"http": {"enabled": true, "listen": ":0"}, "socket": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+	  "plus_judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 	  "hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 	  "alarm": {"http": {"enabled": true, "listen": ":0"}},
 	  "nodata": {"http": {"enabled": true, "listen": ":0"}},

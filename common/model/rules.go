@@ -1,6 +1,9 @@
 package model
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // The structs of this file are stock's rules and events, with stock's names, keys
 // and types (contract ingest 1.2, alerting 1.10). What ours adds is omitted while it
@@ -60,7 +63,7 @@ const (
 // Strategy and Expression is set; read them through the methods, for what arrives
 // may have neither.
 type Event struct {
-	Id          string            `json:"id"` // s_<strategy id>_<md5 of the PK> or e_…
+	Id          string            `json:"id"` // s_<strategy id>_<md5 of the PK>, e_… or m_… of several conditions
 	Strategy    *Strategy         `json:"strategy"`
 	Expression  *Expression       `json:"expression"`
 	Status      string            `json:"status"`
@@ -72,6 +75,9 @@ type Event struct {
 
 	LeftString string   `json:"leftString,omitempty"`  // of a string strategy
 	EventChain []*Event `json:"event_chain,omitempty"` // the other members of a combination
+	// Every is how far apart the series' points are, in seconds, when that is longer than
+	// a refresh: on the way from judge to plus_judge, which then waits longer for the next.
+	Every int64 `json:"every,omitempty"`
 	// Closed says why the rule no longer watches the series: strategy_removed,
 	// host_removed or stale. Such an event is an OK that nobody is told.
 	Closed string `json:"closed,omitempty"`
@@ -189,4 +195,18 @@ func RuleTags(s string) map[string]string {
 		tags[k] = v
 	}
 	return tags
+}
+
+// Serial names the combination that the strategy is a member of, in ours or the fork's
+// way; empty for a rule of its own.
+func (s *Strategy) Serial() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.MultiSerial != "":
+		return s.MultiSerial
+	case s.UnionStrategyId > 0:
+		return "u_" + strconv.Itoa(s.UnionStrategyId)
+	}
+	return ""
 }

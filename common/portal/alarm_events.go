@@ -113,7 +113,7 @@ func (r *caseRow) values() []any {
 
 func rowOf(e *model.Event) caseRow {
 	r := caseRow{
-		Updated: time.Unix(e.EventTime, 0), MaxStep: unsigned(e.MaxStep()), Step: unsigned(e.CurrentStep), Note: clip(e.Note(), 500),
+		Updated: time.Unix(e.EventTime, 0), MaxStep: unsigned(e.MaxStep()), Step: unsigned(e.CurrentStep), Note: clip(noteOf(e), 500),
 		Cond: clip(Cond(e), 200), Status: clip(e.Status, 20), Func: clip(e.Func(), 50), Priority: int64(min(max(e.Priority(), math.MinInt32), math.MaxInt32)),
 		Expression: unsigned(e.ExpressionId()), Strategy: unsigned(e.StrategyId()),
 	}

@@ -59,6 +59,8 @@ falcon_portal.host_env: hostname varchar(255) NO -; env varchar(16) NO ''; paren
 falcon_portal.host_env keys: PRIMARY u hostname; idx_he_parent parent_host
 falcon_portal.grp_tpl_env: id int(10) unsigned NO - auto_increment; grp_id int(10) unsigned NO -; tpl_id int(10) unsigned NO -; env varchar(16) NO -; bind_user varchar(64) NO ''; create_at timestamp NO current_timestamp()
 falcon_portal.grp_tpl_env keys: PRIMARY u id; idx_gte_tpl tpl_id; uk_grp_tpl_env u grp_id,tpl_id,env
+falcon_portal.union_strategy: id int(10) unsigned NO - auto_increment; strategy_ids varchar(1024) NO ''; name varchar(255) NO ''; create_user varchar(64) NO ''; create_at timestamp NO current_timestamp()
+falcon_portal.union_strategy keys: PRIMARY u id
 graph.endpoint: id int(10) unsigned NO - auto_increment; endpoint varchar(255) NO ''; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()
 graph.endpoint keys: PRIMARY u id; idx_endpoint u endpoint
 graph.tag_endpoint: id int(10) unsigned NO - auto_increment; tag varchar(255) NO ''; endpoint_id int(10) unsigned NO -; ts int(11) YES NULL; t_create datetime NO -; t_modify timestamp NO current_timestamp() on update current_timestamp()

@@ -18,6 +18,8 @@ type RuleRows struct {
 	GroupTemplates []RulePair // group, template
 	Templates      []RuleTemplate
 	Strategies     []RuleStrategy
+	Members        []RuleMember `json:",omitempty"`
+	Unions         []RuleUnion  `json:",omitempty"`
 	Expressions    []RuleExpression
 	Actions        []RuleAction
 	Plugins        []RulePlugin
@@ -149,6 +151,8 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 		{&r.GroupTemplates, "grp_id, tpl_id AS other FROM grp_tpl ORDER BY grp_id, tpl_id"},
 		{&r.Templates, "id, tpl_name, parent_id, action_id, create_user FROM tpl ORDER BY id"},
 		{&r.Strategies, "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id FROM strategy ORDER BY id"},
+		{&r.Members, ruleMembers},
+		{&r.Unions, ruleUnions},
 		{&r.Expressions, "id, expression, func, op, right_value, max_step, priority, note, action_id FROM expression WHERE action_id > 0 AND pause = 0 ORDER BY id"},
 		{&r.Actions, "id, uic FROM action ORDER BY id"},
 		{&r.Plugins, "grp_id, dir FROM plugin_dir ORDER BY grp_id, dir"},

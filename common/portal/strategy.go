@@ -115,6 +115,9 @@ func (db *DB) UpdateStrategy(ctx context.Context, s Strategy) error {
 // DeleteStrategy removes a strategy; ErrNotFound when there is none.
 func (db *DB) DeleteStrategy(ctx context.Context, id int64) error {
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
+		if err := leaveUnion(ctx, tx, id); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, "DELETE FROM strategy WHERE id = ?", id)
 		return one(res, err)
 	})

@@ -218,6 +218,9 @@ func (db *DB) DeleteTemplate(ctx context.Context, id int64) error {
 		if err := tx.GetContext(ctx, &action, "SELECT action_id FROM tpl WHERE id = ?"+db.Portal.dialect.forUpdate(), id); err != nil {
 			return notFound(err)
 		}
+		if err := dropUnions(ctx, tx, id); err != nil {
+			return err
+		}
 		for _, query := range []string{
 			"DELETE FROM tpl WHERE id = ?", "DELETE FROM strategy WHERE tpl_id = ?", "DELETE FROM grp_tpl WHERE tpl_id = ?",
 			"DELETE FROM grp_tpl_env WHERE tpl_id = ?", "UPDATE tpl SET parent_id = 0 WHERE parent_id = ?",

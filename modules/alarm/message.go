@@ -16,8 +16,12 @@ type Message struct {
 }
 
 // Compose makes the texts of e as stock does (contract alerting 4.7). dashboard is
-// the address that the mail's link begins with; times are shown in loc.
+// the address that the mail's link begins with; times are shown in loc. An event of
+// several conditions names each of them, which stock does not know.
 func Compose(e *model.Event, dashboard string, loc *time.Location) Message {
+	if len(e.EventChain) > 0 {
+		return composeChain(e, dashboard, loc)
+	}
 	left, right := readable(e.LeftValue), readable(e.RightValue())
 	at := time.Unix(e.EventTime, 0).In(loc).Format(time.DateTime)
 	tags := model.SortedTags(e.PushedTags)

@@ -95,6 +95,7 @@ func TestDecodeSaysWhy(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"s_1","strategy":{"metric":"m","tpl":null},"status":"OK","pushedTags":null}`))
 	f.Add([]byte(`{"id":"e_1","expression":{"id":3},"status":"PROBLEM","eventTime":1,"leftValue":1e308}`))
+	f.Add([]byte(`{"id":"m_1_x","strategy":{"id":1},"status":"OK","eventTime":1,"event_chain":[null,{},{"expression":{"id":2}},{"event_chain":[{}]}]}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := Decode(in)

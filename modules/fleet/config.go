@@ -20,6 +20,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	plusjudge "falcon/modules/plus_judge"
 	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
@@ -54,6 +55,7 @@ type Config struct {
 	API      api.Config      `json:"api"`
 
 	PolyMetric polymetric.Config `json:"poly_metric"`
+	PlusJudge  plusjudge.Config  `json:"plus_judge"`
 }
 
 // DefaultConfig returns the configuration of a fleet whose file is empty. It looks
@@ -78,6 +80,9 @@ func DefaultConfig() Config {
 	c.API.Listen = ":8080"
 	c.PolyMetric = polymetric.DefaultConfig()
 	c.PolyMetric.HTTP.Listen = ":6055"
+	c.PlusJudge = plusjudge.DefaultConfig()
+	c.PlusJudge.RPC.Listen, c.PlusJudge.HTTP.Listen = ":6082", ":6083"
+	c.PlusJudge.Data, c.PlusJudge.Alarm.Redis.Addr, c.PlusJudge.HBS.Servers, c.Judge.Union.Cluster = "", "", nil, nil
 	c.PolyMetric.Database.Interval = conf.Seconds(10 * time.Second) // the database is at hand
 	// Empty folders and addresses of neighbours are filled in by Wired.
 	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
@@ -112,6 +117,8 @@ func (c *Config) places() []place {
 		{"graph.http.listen", &c.Graph.HTTP.Listen, c.Graph.HTTP.Enabled, &c.Graph.HTTP},
 		{"judge.rpc.listen", &c.Judge.RPC.Listen, c.Judge.RPC.Enabled, &c.Judge.RPC},
 		{"judge.http.listen", &c.Judge.HTTP.Listen, c.Judge.HTTP.Enabled, &c.Judge.HTTP},
+		{"plus_judge.rpc.listen", &c.PlusJudge.RPC.Listen, c.PlusJudge.RPC.Enabled, &c.PlusJudge.RPC},
+		{"plus_judge.http.listen", &c.PlusJudge.HTTP.Listen, c.PlusJudge.HTTP.Enabled, &c.PlusJudge.HTTP},
 		{"hbs.listen", &c.HBS.Listen, true, &c.HBS.Listener},
 		{"hbs.http.listen", &c.HBS.HTTP.Listen, c.HBS.HTTP.Enabled, &c.HBS.HTTP},
 		{"alarm.http.listen", &c.Alarm.HTTP.Listen, c.Alarm.HTTP.Enabled, &c.Alarm.HTTP},
@@ -132,6 +139,9 @@ func (c *Config) Wired() Config {
 	fill(&w.Graph.Data, filepath.Join(w.Data, "graph"))
 	if w.Judge.StateFile == "" {
 		fill(&w.Judge.Data, filepath.Join(w.Data, "judge"))
+	}
+	if w.PlusJudge.StateFile == "" {
+		fill(&w.PlusJudge.Data, filepath.Join(w.Data, "plus_judge"))
 	}
 	fill(&w.Transfer.Spool.Dir, filepath.Join(w.Data, "spool", "transfer"))
 	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
@@ -191,6 +201,12 @@ func (c *Config) Wired() Config {
 	if len(w.Judge.HBS.Servers) == 0 {
 		w.Judge.HBS.Servers = []string{loopback(w.HBS.Listen)}
 	}
+	if len(w.PlusJudge.HBS.Servers) == 0 {
+		w.PlusJudge.HBS.Servers = []string{loopback(w.HBS.Listen)}
+	}
+	if len(w.Judge.Union.Cluster) == 0 {
+		w.Judge.Union.Cluster = map[string]string{"plus-00": loopback(w.PlusJudge.RPC.Listen)}
+	}
 	if len(w.Transfer.Judge.Cluster) == 0 {
 		w.Transfer.Judge.Cluster = map[string]string{"judge-00": loopback(w.Judge.RPC.Listen)}
 	}
@@ -223,6 +239,9 @@ func (c *Config) redises() (all []*redisx.Config) {
 	}
 	if c.Judge.Alarm.Enabled {
 		all = append(all, &c.Judge.Alarm.Redis)
+	}
+	if c.PlusJudge.Alarm.Enabled {
+		all = append(all, &c.PlusJudge.Alarm.Redis)
 	}
 	return all
 }
@@ -288,7 +307,7 @@ func (c *Config) Validate() error {
 	for _, s := range []struct {
 		name string
 		conf.Config
-	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"nodata", &w.Nodata}, {"api", &w.API}, {"poly_metric", &w.PolyMetric}} {
+	}{{"agent", &w.Agent}, {"transfer", &w.Transfer}, {"graph", &w.Graph}, {"judge", &w.Judge}, {"hbs", &w.HBS}, {"alarm", &w.Alarm}, {"nodata", &w.Nodata}, {"api", &w.API}, {"poly_metric", &w.PolyMetric}, {"plus_judge", &w.PlusJudge}} {
 		if err := s.Validate(); err != nil {
 			errs = append(errs, prefixed(s.name, err)...)
 		}
@@ -312,7 +331,7 @@ func (c *Config) Retired() map[string]string {
 	all := map[string]string{}
 	for section, keys := range map[string]map[string]string{
 		"agent": c.Agent.Retired(), "transfer": c.Transfer.Retired(), "graph": c.Graph.Retired(), "judge": c.Judge.Retired(), "hbs": c.HBS.Retired(), "alarm": c.Alarm.Retired(), "nodata": c.Nodata.Retired(), "api": c.API.Retired(),
-		"poly_metric": c.PolyMetric.Retired(),
+		"poly_metric": c.PolyMetric.Retired(), "plus_judge": c.PlusJudge.Retired(),
 	} {
 		for k, why := range keys {
 			all[section+"."+k] = why

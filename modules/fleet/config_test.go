@@ -15,6 +15,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	plusjudge "falcon/modules/plus_judge"
 	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
@@ -28,7 +29,9 @@ func TestShippedFiles(t *testing.T) {
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it
 	l, n, gw := alarm.DefaultConfig(), nodata.DefaultConfig(), transfer.GatewayConfig()
 	pm := polymetric.DefaultConfig()
-	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "nodata.json": &n, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f, "poly_metric.json": &pm}
+	pj := plusjudge.DefaultConfig()
+	pj.Alarm.Redis.DSN, pj.Alarm.Redis.Addr = pj.Alarm.Redis.Addr, "127.0.0.1:6379"
+	want := map[string]any{"hbs.json": &h, "alarm.json": &l, "nodata.json": &n, "judge.json": &j, "agent.json": &a, "transfer.json": &tr, "gateway.json": &gw, "graph.json": &g, "api.json": &p, "fleet.json": &f, "poly_metric.json": &pm, "plus_judge.json": &pj}
 	files, err := filepath.Glob("../../config/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +120,9 @@ func TestWired(t *testing.T) {
 		{"whom api asks to try a channel", w.API.Alarm.Addr, "http://127.0.0.1:9912"},
 		{"nodata's transfer", w.Nodata.Sender.TransferAddr, "127.0.0.1:6060"},
 		{"nodata's rows", w.Nodata.Rows.DSN.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
+		{"who joins conditions", w.Judge.Union.Cluster["plus-00"], "127.0.0.1:6082"},
+		{"plus_judge's journal", w.PlusJudge.Data, filepath.Join(w.Data, "plus_judge")},
+		{"whom plus_judge asks", w.PlusJudge.HBS.Servers[0], "127.0.0.1:6030"},
 		{"whom poly_metric asks", w.PolyMetric.API.PlusAPI, "http://127.0.0.1:8080"},
 		{"where its results go", w.PolyMetric.API.PushAPI, "http://127.0.0.1:6060/api/push"},
 		{"its database", w.PolyMetric.Database.Addr.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},

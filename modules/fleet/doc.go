@@ -9,8 +9,10 @@
 // brought to their schema, then everything starts at once; no order exists. Stop:
 // in the direction data flows, each stage drains into a live one.
 //
-// Data folder: portal/ (SQLite), graph/, spool/, redis/, logs/, root-password, LOCK.
+// judge ──> plus_judge ──> Redis ──> alarm: what is several conditions of one host.
 //
-// Not there yet: plus_judge, which will run here by default, and
-// apiproxy and gateway, which will not.
+// Data folder: portal/ (SQLite), graph/, judge/, plus_judge/, spool/, redis/, logs/, root-password, LOCK.
+//
+// Not here: gateway, which is for more than one site, and apiproxy, which is not there
+// yet.
 package fleet

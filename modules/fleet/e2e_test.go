@@ -137,6 +137,7 @@ func onAnyPort(t testing.TB, dir string) string {
 		"transfer": {"http": {"enabled": true, "listen": ":0"}, "socket": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}, "minStep": 1},
 		"graph": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
+		"plus_judge": {"http": {"enabled": true, "listen": ":0"}, "rpc": {"enabled": true, "listen": ":0"}},
 		"hbs": {"listen": ":0", "http": {"enabled": true, "listen": ":0"}},
 		"alarm": {"http": {"enabled": true, "listen": ":0"}},
 		"nodata": {"http": {"enabled": true, "listen": ":0"}},

@@ -30,6 +30,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	plusjudge "falcon/modules/plus_judge"
 	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
@@ -174,6 +175,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	cfg.HBS.Liveness.Transfers = at.instead(cfg.HBS.Liveness.Transfers, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Judge.HBS.Servers = at.instead(cfg.Judge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
+	cfg.PlusJudge.HBS.Servers = at.instead(cfg.PlusJudge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	for _, c := range []struct {
 		cluster         *map[string]string
 		configured, key string
@@ -181,6 +183,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{&cfg.Transfer.Graph.Cluster, f.cfg.Graph.RPC.Listen, "graph.rpc.listen"},
 		{&cfg.API.Graphs.Cluster, f.cfg.Graph.RPC.Listen, "graph.rpc.listen"},
 		{&cfg.Transfer.Judge.Cluster, f.cfg.Judge.RPC.Listen, "judge.rpc.listen"},
+		{&cfg.Judge.Union.Cluster, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen"},
 	} {
 		wired := map[string]string{}
 		for node, addrs := range *c.cluster {
@@ -267,7 +270,8 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		forRows.Groups = nil // asked over the wire, as somebody wants it
 	}
 	m, err10 := polymetric.New(cfg.PolyMetric, forRows)
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10); err != nil {
+	pj, err11 := plusjudge.New(cfg.PlusJudge, plusjudge.Deps{Log: log("plus_judge"), RPC: at.take("plus_judge.rpc.listen"), HTTP: at.take("plus_judge.http.listen")})
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11); err != nil {
 		return nil, closeAll, err
 	}
 	return []stage{
@@ -276,6 +280,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{"hbs": h.Run}, // it, too, sends points to transfer
 		{"transfer": t.Run},
 		{"graph": g.Run, "judge": j.Run},
+		{"plus_judge": pj.Run},
 		{"alarm": l.Run},
 		{"api": p.Run},
 	}, closeAll, nil

@@ -24,6 +24,7 @@ import (
 	"falcon/modules/hbs"
 	"falcon/modules/judge"
 	"falcon/modules/nodata"
+	plusjudge "falcon/modules/plus_judge"
 	polymetric "falcon/modules/poly_metric"
 	"falcon/modules/transfer"
 )
@@ -176,6 +177,7 @@ func probeConfig(daemon, key string) (string, error) {
 		"nodata":   func() conf.Config { c := nodata.DefaultConfig(); return &c },
 		"api":      func() conf.Config { c := api.DefaultConfig(); return &c },
 
+		"plus_judge":  func() conf.Config { c := plusjudge.DefaultConfig(); return &c },
 		"poly_metric": func() conf.Config { c := polymetric.DefaultConfig(); return &c },
 	}[daemon]
 	if !ok {

@@ -22,6 +22,7 @@ func (h *HBS) register(s *rpc.Server) {
 	rpc.Handle(s, "Hbs.GetAgents", h.getAgents)
 	rpc.Handle(s, "Hbs.GetOneEndStrategies", h.getOneEndStrategies)
 	rpc.Handle(s, "HbsNew.GetFilteredStrategies", h.getFilteredStrategies)
+	h.registerUnions(s)
 	rpc.Handle(s, rulebook.Method, func(ctx context.Context, _ *rpc.Conn, req *rulebook.Request) (*rulebook.Reply, error) {
 		h.books.Add(1)
 		return h.keeper.book(ctx, req)

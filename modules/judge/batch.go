@@ -140,6 +140,9 @@ func (b *batch) note(op byte, e *entry, p expr.Point) {
 // numbers of a series' events go up.
 func (b *batch) tell(e *entry) {
 	for _, ev := range b.events {
+		if b.j.union.take(ev) {
+			continue // of several conditions: plus_judge says what is told
+		}
 		t := b.j.out.tell(ev, e.typ)
 		if ev.Status == model.StatusProblem {
 			b.j.problems.Add(1)

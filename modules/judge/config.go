@@ -36,6 +36,12 @@ type Config struct {
 	FleetKey conf.Secret `json:"fleet_key"`
 	// MaxFutureSec is how far in the future a stock transfer's point may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
+	// Union says who joins conditions to alarms.
+	Union Union `json:"union_judge_s"`
+	// IsUnion says that the file is that of a plus_judge: falcon-judge becomes one by it.
+	IsUnion bool `json:"is_union,omitempty"`
+	// RecoverMode is that of a plus_judge, for such a file.
+	RecoverMode string `json:"recover_mode,omitempty"`
 }
 
 // HBS says where rules come from.
@@ -76,7 +82,7 @@ func DefaultConfig() Config {
 			Interval: 60, FullTimeout: conf.Millis(300 * time.Second),
 		},
 		Alarm: Alarm{Enabled: true, MinInterval: 300, QueuePattern: "event:p%v", Redis: redisx.DefaultConfig()},
-		Data:  "./data/judge", MaxFutureSec: 300,
+		Data:  "./data/judge", MaxFutureSec: 300, Union: defaultUnion(),
 	}
 }
 
@@ -117,6 +123,9 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("alarm.redis: %w", err))
 		}
 	}
+	if err := c.Union.validate(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.dir() == "" {
 		errs = append(errs, errors.New(`data: name the folder of the journal, such as "./data/judge"`))
 	}
@@ -138,7 +147,7 @@ func (c *Config) Retired() map[string]string {
 		"hbs.codec":       "what the hbs speaks is found out",
 		"hbs.callTimeout": "each call ends with fullTimeout",
 		"filter":          "the rule book says at once which series are watched",
-		"is_union":        "rules of several conditions are not judged by this release",
-		"union_judge_s":   "rules of several conditions are not judged by this release",
+
+		"union_judge_s.batch": "events of conditions go as they come",
 	}
 }

@@ -43,8 +43,11 @@ func TestStockConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := strings.Join(warnings, "\n"); len(warnings) != 5 || !strings.Contains(all, "union_judge_s") || !strings.Contains(all, "filter") {
+	if all := strings.Join(warnings, "\n"); len(warnings) != 3 || strings.Contains(all, "union") || !strings.Contains(all, "filter") {
 		t.Errorf("warnings %q", warnings)
+	}
+	if !cfg.Union.Enabled || cfg.Union.Cluster["plus-00"] != "127.0.0.1:6082" {
+		t.Errorf("union_judge_s %+v", cfg.Union)
 	}
 	if cfg.dir() != "var" {
 		t.Errorf("stateFile gives the folder %q, want var", cfg.dir())
@@ -63,6 +66,11 @@ func TestValidate(t *testing.T) {
 		{`{"alarm":{"redis":{"redis_cluster_nodes":["a"]}}}`, `alarm.redis: redis_cluster_nodes: "a" is no address`},
 		{`{"log_level":"loud"}`, `log_level: "loud" is unknown`},
 		{`{"data":""}`, "name the folder"},
+		{`{"union_judge_s":{"cluster":{}}}`, "name a plus_judge"},
+		{`{"union_judge_s":{"cluster":{"a":"b"}}}`, "write one host:port"},
+		{`{"union_judge_s":{"cluster":{"a":"b:1,c:1"}}}`, "write one host:port"},
+		{`{"union_judge_s":{"ringHash":"md5"}}`, "ringHash"},
+		{`{"union_judge_s":{"maxConns":0}}`, "maxConns"},
 		{`{"alarm":{"minInterva":1}}`, `did you mean "minInterval"`},
 	} {
 		cfg := DefaultConfig()

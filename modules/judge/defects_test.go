@@ -392,6 +392,7 @@ func conditions(t *testing.T) {
 	fork.UnionStrategyId, ours.MultiSerial, ours.MultiCount = 65, "6d82176a11a98cf0cd916cd6f2977a92", 2
 	b.Add("h1", []*model.Strategy{fork, ours})
 	w := newWorld(t, b)
+	w.change = func(cfg *Config) { cfg.Union.Enabled = false }
 	w.start()
 	now := time.Now().Unix()
 	w.mustSend(point(now-60, 1), point(now, 1))

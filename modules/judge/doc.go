@@ -4,6 +4,11 @@
 //	transfer --stream, Judge.Send--> table of series --> core --> journal --> Redis event:pN
 //	hbs --rule book--> index -------------^
 //
+// A rule that is one of several conditions is told to nobody: union.go sends its begin,
+// its end and a refresh each minute to a plus_judge (union_judge_s), on whose ring the
+// combination and the host have their place. What is lost on the way the next refresh
+// says again, also after a restart.
+//
 // It listens on 6080 (RPC: Judge.Ping, Judge.Send, streams of transfers, Judge.Events,
 // and with the fleet key Judge.Ack and Judge.Adopt) and 6081 (HTTP: /health, /count,
 // /strategy, /expression, /history, /events, /ack, /filter, /counter/all). Rules come

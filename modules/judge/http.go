@@ -29,6 +29,7 @@ func (j *Judge) count() {
 	j.discarded = s.Counter("event.discarded", "discarded_events_total", "Events discarded while alarm.enabled is false.")
 	j.diskErrs = s.Counter("journal.error", "journal_errors_total", "Batches that the journal did not take at once.")
 	j.damaged = s.Counter("journal.damaged", "damaged_records_total", "Records of the last run that could not be read.")
+	j.union.count(s)
 	size := func(which int) func() float64 {
 		return func() float64 {
 			kept, unwatched := j.table.sizes()

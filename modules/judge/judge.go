@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"falcon/common/httpx"
+	"falcon/common/journal"
 	"falcon/common/model"
 	"falcon/common/redisx"
 	"falcon/common/rpc"
@@ -20,7 +21,6 @@ import (
 	"falcon/common/stat"
 	"falcon/modules/judge/core"
 	"falcon/modules/judge/filter"
-	"falcon/modules/judge/journal"
 	"falcon/modules/judge/rules"
 )
 
@@ -49,6 +49,7 @@ type Judge struct {
 
 	table   *table
 	out     *outbox
+	union   *union                  // nil while union_judge_s is not enabled
 	inForce atomic.Pointer[inForce] // nil until there is a book
 	booked  chan struct{}           // a book came into force
 	ready   atomic.Bool
@@ -90,6 +91,15 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 			return nil, fmt.Errorf("judge: %w", err)
 		}
 	}
+	if cfg.IsUnion {
+		return nil, errors.New("judge: is_union is the file of a plus_judge: run it with falcon-judge or falcon-plus_judge")
+	}
+	if cfg.Union.Enabled {
+		var err error
+		if j.union, err = newUnion(cfg.Union, j.now, deps.Log); err != nil {
+			return nil, fmt.Errorf("judge: %w", err)
+		}
+	}
 	tls, err := cfg.HBS.TLS.Config("hbs")
 	if err != nil {
 		return nil, fmt.Errorf("judge: %w", err)
@@ -109,7 +119,7 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 func (j *Judge) changed(b *rulebook.Book) { j.changedBy(b, rules.By{}) }
 
 func (j *Judge) changedBy(b *rulebook.Book, by rules.By) {
-	ix := filter.New(b)
+	ix := filter.NewWith(b, j.union != nil)
 	for _, bad := range ix.Bad {
 		j.log.Warn("rule skipped", "what", bad.What, "id", bad.ID, "reason", bad.Reason)
 	}
@@ -166,6 +176,9 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	g.Go("sync", j.keepSafe)
 	if j.redis != nil {
 		g.Go("outbox", j.push)
+	}
+	if j.union != nil {
+		g.Go("union", j.union.run)
 	}
 	if httpListener != nil {
 		g.Go("http", func(ctx context.Context) error {

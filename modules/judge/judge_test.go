@@ -54,6 +54,8 @@ type world struct {
 	silent conf.Duration // alarm.closeSilent
 	key    conf.Secret   // fleet_key
 
+	change func(*Config) // of the configuration; nil for nothing
+
 	skew   atomic.Int64 // of the judge's clock, in nanoseconds
 	hooked atomic.Pointer[func()]
 }
@@ -102,6 +104,9 @@ func (w *world) config() Config {
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
 	cfg.Alarm.CloseSilent, cfg.FleetKey = w.silent, w.key
+	if w.change != nil {
+		w.change(&cfg)
+	}
 	return cfg
 }
 

@@ -55,7 +55,7 @@ func (r *Route) Writes() bool { return r.Verb != "" }
 // changesRules says whether what the route changes is compiled by hbs.
 func (r *Route) changesRules() bool {
 	switch r.Object {
-	case "hostgroup", "host", "plugin", "template", "action", "strategy", "expression", "disable":
+	case "hostgroup", "host", "plugin", "template", "action", "strategy", "union", "expression", "disable":
 		return true
 	}
 	return false

@@ -99,6 +99,11 @@ PUT    /strategy                       yes  yes   yes  yes  no   yes  401
 DELETE /strategy/:sid                  yes  yes   yes  yes  no   yes  401
 POST   /strategy/check                 yes  yes   yes  yes  yes  yes  401
 POST   /strategy/backtest              yes  yes   yes  yes  yes  yes  401
+GET    /union                          yes  yes   yes  yes  yes  yes  401
+GET    /union/:id                      yes  yes   yes  yes  yes  yes  401
+POST   /union                          yes  yes   yes  yes  no   yes  401
+PUT    /union                          yes  yes   yes  yes  no   yes  401
+DELETE /union/:id                      yes  yes   yes  yes  no   yes  401
 GET    /metric/default_list            yes  yes   yes  yes  yes  yes  401
 GET    /expression                     yes  yes   yes  yes  yes  yes  401
 GET    /expression/:eid                yes  yes   yes  yes  yes  yes  401

@@ -86,6 +86,11 @@ func (s *server) routes() []Route {
 		{del, "/strategy/:sid", Owner, "delete", "strategy", expectation, (*server).deleteStrategy, nil},
 		{post, "/strategy/check", Login, "", "", 0, (*server).checkStrategy, nil},
 		{post, "/strategy/backtest", Owner, "", "", expectation, (*server).backtestStrategy, nil},
+		{get, "/union", Login, "", "", 0, (*server).unions, nil},
+		{get, "/union/:id", Login, "", "", 0, (*server).union, nil},
+		{post, "/union", Owner, "create", "union", 0, (*server).createUnion, nil},
+		{put, "/union", Owner, "update", "union", 0, (*server).updateUnion, nil},
+		{del, "/union/:id", Owner, "delete", "union", 0, (*server).deleteUnion, nil},
 		{get, "/tplgrp", Legacy, "", "", 0, (*server).endpointTemplateGroups, nil},
 		{get, "/metric/default_list", Login, "", "", 0, (*server).defaultMetrics, nil},
 

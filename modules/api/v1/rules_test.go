@@ -83,6 +83,9 @@ POST   /strategy                             yes  yes  no   yes   yes  yes  no
 PUT    /strategy                             yes  yes  no   yes   yes  yes  no
 DELETE /strategy/{strategy}                  yes  yes  no   yes   yes  yes  no
 POST   /strategy/backtest                    yes  yes  no   yes   yes  yes  no
+POST   /union                                yes  yes  no   yes   yes  yes  no
+PUT    /union                                yes  yes  no   yes   yes  yes  no
+DELETE /union/{union}                        yes  yes  no   yes   yes  yes  no
 PUT    /expression                           yes  yes  no   yes   yes  yes  no
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
 POST   /aggregator                           yes  no   no   yes   yes  yes  no
@@ -114,6 +117,9 @@ POST   /strategy                             yes  yes  yes  yes   yes  yes  yes
 PUT    /strategy                             yes  yes  yes  yes   yes  yes  yes
 DELETE /strategy/{strategy}                  yes  yes  yes  yes   yes  yes  yes
 POST   /strategy/backtest                    yes  yes  yes  yes   yes  yes  yes
+POST   /union                                yes  yes  yes  yes   yes  yes  yes
+PUT    /union                                yes  yes  yes  yes   yes  yes  yes
+DELETE /union/{union}                        yes  yes  yes  yes   yes  yes  yes
 DELETE /expression/{expression}              yes  yes  no   yes   yes  yes  no
 POST   /aggregator                           yes  no   no   yes   yes  yes  no
 PUT    /aggregator                           yes  yes  no   yes   yes  yes  no
@@ -179,6 +185,8 @@ type things struct {
 	bare, host                                                  int64 // a group without the template; a host of the other
 	aggregator, nodata                                          int64 // bob's, in ann's group; ann's
 	disable                                                     int64 // root's, of ann's template
+	union                                                       int64
+	free                                                        []int64 // strategies that are in no combination
 }
 
 var thingNumber int
@@ -196,6 +204,11 @@ func (w *world) things() *things {
 	x.template = must(w.db.CreateTemplate(ctx, portal.Template{Name: fmt.Sprintf("tpl%d", x.n), CreateUser: "ann"}))
 	x.action = must(w.db.SetTemplateAction(ctx, x.template, portal.Action{UIC: team}))
 	x.strategy = must(w.db.CreateStrategy(ctx, portal.Strategy{Metric: "m", Func: "all(#1)", Op: "<", RightValue: "1", Template: x.template}))
+	for range 4 {
+		x.free = append(x.free, must(w.db.CreateStrategy(ctx, portal.Strategy{Metric: "m", Func: "all(#1)", Op: "<", RightValue: "1", Template: x.template})))
+	}
+	x.union = must(w.db.SaveUnion(ctx, portal.Union{Strategies: x.free[:2]})).ID
+	x.free = x.free[2:]
 	if err := w.db.BindTemplate(ctx, portal.Binding{Group: x.group, Template: x.template, BindUser: "ann"}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -246,6 +259,8 @@ func (x *things) fill(method, path string) (string, any) {
 		"POST /strategy":                strategyBody("tpl_id", x.template),
 		"POST /strategy/backtest":       strategyBody("tpl_id", x.template),
 		"PUT /strategy":                 strategyBody("id", x.strategy),
+		"POST /union":                   map[string]any{"strategy_ids": x.free},
+		"PUT /union":                    map[string]any{"id": x.union, "strategy_ids": x.free},
 		"PUT /expression":               expressionBody([]string{fmt.Sprintf("team%d", x.n)}, "id", x.expression),
 		"POST /expression":              expressionBody([]string{fmt.Sprintf("team%d", x.n)}),
 		"POST /aggregator":              aggregatorBody("hostgroup_id", x.group),
@@ -259,7 +274,7 @@ func (x *things) fill(method, path string) (string, any) {
 	}
 	body := bodies[method+" "+path]
 	ids := map[string]int64{"{team}": x.team, "{group}": x.group, "{plugin}": x.plugin, "{template}": x.template, "{strategy}": x.strategy, "{expression}": x.expression,
-		"{aggregator}": x.aggregator, "{nodata}": x.nodata, "{disable}": x.disable}
+		"{aggregator}": x.aggregator, "{nodata}": x.nodata, "{disable}": x.disable, "{union}": x.union}
 	for part, id := range ids {
 		path = strings.ReplaceAll(path, part, strconv.FormatInt(id, 10))
 	}

@@ -157,6 +157,7 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		c.byID[s.ID] = r
 		c.owned[s.Template] = append(c.owned[s.Template], r)
 	}
+	c.combine()
 	for _, p := range rows.GroupHosts {
 		c.groups[p.Other] = append(c.groups[p.Other], p.Group)
 	}

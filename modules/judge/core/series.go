@@ -42,6 +42,7 @@ type state struct {
 	verdict.State
 	rule *filter.Rule // as of the last event
 	gone int64        // since when the rule does not watch the series and is not resting, Unix seconds; 0: it does
+	sent int64        // of a condition: when it was last sent, Unix seconds
 }
 
 // MaxName is how long an endpoint or a metric may be, in bytes.
@@ -173,6 +174,10 @@ func (s *Series) JudgeAt(dst []*model.Event, ts, now int64, set Settings, buf []
 
 func (s *Series) judge(dst []*model.Event, points []expr.Point, now int64, set Settings, buf []float64) []*model.Event {
 	for _, r := range s.rules {
+		if r.Serial != "" {
+			dst = s.member(dst, points, r, now, buf)
+			continue
+		}
 		i := slices.IndexFunc(s.states, func(st state) bool { return st.rule.Key == r.Key })
 		var before verdict.State
 		if i >= 0 {
@@ -207,7 +212,7 @@ const closeAfter = 60
 // and the same event id: closing it for some would close it for all.
 func (s *Series) goesOn(r *filter.Rule) bool {
 	return slices.ContainsFunc(s.states, func(o state) bool {
-		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && s.same(&o)
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && o.rule.Serial == r.Serial && s.same(&o)
 	})
 }
 

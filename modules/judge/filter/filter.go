@@ -27,9 +27,12 @@ type Rule struct {
 	MaxStep int
 
 	// Key names the rule's state on a series: one strategy that tells two groups of
-	// people has two.
+	// people has two, and one that joins another combination begins anew.
 	Key string
 	id  int
+	// Serial names the combination that the rule is a condition of; empty for a rule of
+	// its own.
+	Serial string
 }
 
 // EventID names the rule's event on the series whose PK has the checksum.
@@ -83,8 +86,11 @@ type Index struct {
 	paused      map[int]bool // strategies that are out of their hours, or disabled
 }
 
-// New makes the index of a book.
-func New(b *rulebook.Book) *Index {
+// New makes the index of a book without conditions of combinations.
+func New(b *rulebook.Book) *Index { return NewWith(b, false) }
+
+// NewWith is New; members says that conditions of combinations are judged, too.
+func NewWith(b *rulebook.Book, members bool) *Index {
 	ix := &Index{
 		Version: b.Version(), hosts: b.Hosts, sets: make(map[uint64]map[string][]*Rule, len(b.Sets)), expressions: map[string][]*Rule{},
 		disabled: map[string]bool{}, paused: map[int]bool{},
@@ -95,14 +101,17 @@ func New(b *rulebook.Book) *Index {
 			continue // of texts, which are judged elsewhere
 		}
 		r, err := newRule(s.Func, s.Operator, s.RightValue)
-		if err == nil && (s.UnionStrategyId != 0 || s.MultiSerial != "") {
-			err = errors.New("it is one of several conditions, which this release does not judge")
+		if err == nil && s.Serial() != "" && !members {
+			err = errors.New("it is one of several conditions, and union_judge_s says nobody who joins them")
 		}
 		if err != nil {
 			ix.Bad = append(ix.Bad, Bad{"strategy", s.Id, err.Error()})
 			continue
 		}
 		r.Strategy, r.id, r.Right, r.MaxStep, r.Key = s, s.Id, s.RightValue, s.MaxStep, key("s", s.Id, s.Tpl.ActionId)
+		if r.Serial = s.Serial(); r.Serial != "" {
+			r.Key += "|" + r.Serial
+		}
 		rules[k] = r
 		ix.rules++
 	}

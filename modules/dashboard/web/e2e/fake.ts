@@ -50,6 +50,7 @@ const inherited = [
   { strategy: strategy(1, 1, "df.bytes.free.percent", "", "all(#1)", "<", "5", 1), tpl_id: 1, tpl_name: "host.basics", overridden_by: 41, own: false },
   { strategy: strategy(2, 1, "load.1minPerCPU", "", "all(#3)", ">", "3", 2), tpl_id: 1, tpl_name: "host.basics", overridden_by: 0, own: false },
   { strategy: strategy(41, 2, "df.bytes.free.percent", "", "all(#3)", "<", "10", 0), tpl_id: 2, tpl_name: "web.disk", overridden_by: 0, own: true },
+  { strategy: strategy(42, 2, "net.if.in.bits", "iface=eth0", "avg(#5)", ">", "900000000", 2), tpl_id: 2, tpl_name: "web.disk", overridden_by: 0, own: true },
 ];
 const action = { id: 1, uic: "ops", url: "", callback: 0, before_callback_sms: 0, before_callback_mail: 0, after_callback_sms: 0, after_callback_mail: 0, channels: "" };
 const groups = [{ id: 1, grp_name: "all", create_user: "root" }, { id: 2, grp_name: "shop.web", create_user: "anna" }];
@@ -160,6 +161,7 @@ export async function useFake(p: Page): Promise<Fake> {
     ["GET", /^\/template$/, () => ({ templates: rows([basics, disk].map((x) => ({ template: x, parent_name: x.parent_id ? "host.basics" : "" }))) })],
     ["GET", /^\/template\/(\d+)$/, (m) => ({ template: known([basics, disk].find((x) => String(x.id) === m[1])), stratges: [], action, parent_name: "" })],
     ["GET", /^\/template\/(\d+)\/inherited$/, () => ({ chain: [basics, disk].map(({ id, tpl_name }) => ({ id, tpl_name })), strategies: rows(inherited) })],
+    ["GET", /^\/union$/, () => rows([{ id: 7, name: "disk and load", create_user: "root", tpl_id: 2, strategy_ids: [41, 42], serial: "s7", count: 2 }])],
     ["GET", /^\/template\/(\d+)\/hostgroup$/, () => ({ template: disk, hostgroups: rows(groups.slice(1)), env_bindings: rows([{ id: 1, grp_id: 1, tpl_id: 2, env: "prod", bind_user: "anna", grp_name: "all", tpl_name: "web.disk" }]) })],
     ["POST", /^\/template$/, (_m, _q, b) => ({ ...basics, id: 1, tpl_name: b["name"] })],
     ["POST", /^\/strategy\/check$/, (_m, _q, b) => {

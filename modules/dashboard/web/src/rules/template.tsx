@@ -23,6 +23,7 @@ import { Disable, DisabledNow, useDisabled, type Target } from "./disable";
 import { EnvBindings, type EnvBinding } from "./env";
 import { StrategyForm } from "./strategyform";
 import { CopyTemplate, DeleteTemplate, loadTemplates, ParentChoice } from "./templates";
+import { Joined, Unions, useUnions } from "./unions";
 
 export function TemplatePage() {
   const id = Number(place.value.path.split("/")[2]);
@@ -113,6 +114,7 @@ function EditTemplate({ of, all, onDone, onClose }: { of: Template; all: readonl
 function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<typeof useLoad<Inheritance>>; onDisable(s: Strategy): void }) {
   const gone = useSignal<Inherited | null>(null);
   const rows = down.data ? inOrder(down.data.strategies ?? [], down.data.chain) : [];
+  const unions = useUnions(id, rows);
   const edit = param("edit"); // "new", "over-ID" or an id
   const on = Number(param("on"));
   const base = /^over-\d+$/.test(edit) ? rows.find((r) => r.strategy.id === Number(edit.slice(5))) : undefined;
@@ -149,7 +151,7 @@ function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<type
               return (
                 <Fragment key={s.id}>
                   <tr id={"strategy-" + s.id} class={(over ? "gone" : "") + (on === s.id || editing ? " on" : "")} title={over ? t("strategy.overridden") : ""}>
-                    <td class="mono main"><span class="strike">{s.metric}</span> {s.tags ? <span class="sub strike">{s.tags}</span> : null}</td>
+                    <td class="mono main"><span class="strike">{s.metric}</span> {s.tags ? <span class="sub strike">{s.tags}</span> : null}<Joined id={s.id} unions={unions.data} rows={rows} /></td>
                     <td class="mono"><span class="strike">{s.func} {s.op} {s.right_value}</span></td>
                     <td>{over ? <span class="strike">p{s.priority}</span> : <Priority p={s.priority} />}</td>
                     <td class="wide-only">{s.max_step}</td>
@@ -178,6 +180,7 @@ function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<type
       ) : (
         <None of={down}><b>{t("strategy.none")}</b><span>{t("strategy.none.text")}</span></None>
       )}
+      <Unions id={id} unions={unions} rows={rows} />
       {gone.value ? (
         <Confirm
           title={t("delete.what", { name: gone.value.strategy.metric })} text={`${gone.value.strategy.func} ${gone.value.strategy.op} ${gone.value.strategy.right_value}`} action={t("delete")}

@@ -14,6 +14,7 @@ import { told } from "../ui/toast";
 import { post, read, remove } from "../write";
 import { Disable, DisabledNow, useDisabled } from "./disable";
 import { bodyOf, draftOf, type Action, type Template, type TemplateDetail, type TemplateRow } from "./data";
+import { copyUnions } from "./unions";
 
 export const loadTemplates = (signal: AbortSignal): Promise<TemplateRow[]> =>
   read<{ templates: TemplateRow[] | null }>("/template", signal).then((a) => a.templates ?? []);
@@ -121,7 +122,9 @@ async function copyTemplate(of: Template, name: string): Promise<Template> {
       const { id: _, ...action } = from.action as Action;
       await post("/template/action", { ...action, tpl_id: made.id });
     }
-    for (const s of from.stratges ?? []) await post("/strategy", { ...bodyOf(draftOf(s)), tpl_id: made.id });
+    const copies = new Map<number, number>(); // of each strategy
+    for (const s of from.stratges ?? []) copies.set(s.id, (await post<{ id: number }>("/strategy", { ...bodyOf(draftOf(s)), tpl_id: made.id })).id);
+    await copyUnions(of.id, copies);
   } catch (err) {
     await remove("/template/" + made.id).catch(() => {});
     throw err;

@@ -1,0 +1,53 @@
+package core
+
+import (
+	"falcon/common/expr"
+	"falcon/common/model"
+	"falcon/common/verdict"
+	"falcon/modules/judge/filter"
+)
+
+const (
+	// refresh is how often a condition that goes on is sent, in seconds.
+	refresh = 60
+	// maxEvery bounds how far apart points may be that are waited for, in seconds.
+	maxEvery = 3600
+)
+
+// member appends what a combination has to know of one of its conditions: that it begins
+// to hold or ends, and while it goes on a refresh each minute. How often people are told
+// is for the combination to say. The first look at a series is always sent: whoever joins
+// the conditions may know of another time, before this judge was started, when it held.
+func (s *Series) member(dst []*model.Event, points []expr.Point, r *filter.Rule, now int64, buf []float64) []*model.Event {
+	values, enough := expr.Values(buf[:0], points, r.Func.Window(), s.gauge)
+	if !enough {
+		return dst
+	}
+	left, triggered := r.Func.Eval(r.Op, r.Right, values)
+	var st *state
+	for i := range s.states {
+		if s.states[i].rule.Key == r.Key {
+			st = &s.states[i]
+		}
+	}
+	status := verdict.OK
+	if triggered {
+		status = verdict.Problem
+	}
+	switch {
+	case st == nil:
+		s.states = append(s.states, state{})
+		st = &s.states[len(s.states)-1]
+	case st.Status != status:
+	case !triggered || now-st.sent < refresh:
+		return dst
+	}
+	*st = state{State: verdict.State{Status: status, Step: 1, EventTime: points[0].Ts}, rule: r, sent: now}
+	e := s.event(st, left)
+	if len(points) > 1 {
+		if every := points[0].Ts - points[1].Ts; every > refresh {
+			e.Every = min(every, maxEvery)
+		}
+	}
+	return append(dst, e)
+}

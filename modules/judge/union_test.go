@@ -1,0 +1,269 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"falcon/common/model"
+	"falcon/common/rpc"
+	"falcon/common/rulebook"
+	"falcon/common/stat"
+	"falcon/common/testkit"
+)
+
+// plus is a plus_judge that writes down what it is sent.
+type plus struct {
+	addr string
+	stop func()
+
+	mu   sync.Mutex
+	got  []string // status, strategy and endpoint
+	fail bool
+}
+
+func (p *plus) seen() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
+}
+
+func (p *plus) failing(yes bool) {
+	p.mu.Lock()
+	p.fail = yes
+	p.mu.Unlock()
+}
+
+func newPlus(t *testing.T, addr string) *plus {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plus{addr: ln.Addr().String()}
+	s := rpc.NewServer(rpc.ServerOptions{})
+	rpc.Handle(s, "Judge.UnionJudge", func(_ context.Context, _ *rpc.Conn, e *model.Event) (*model.SimpleRpcResponse, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.fail {
+			return nil, errors.New("the disk takes nothing")
+		}
+		p.got = append(p.got, fmt.Sprintf("%s %d %s %s %d", e.Status, e.Strategy.Id, e.Endpoint, e.Strategy.MultiSerial, e.Strategy.MultiCount))
+		return &model.SimpleRpcResponse{}, nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, ln) }()
+	p.stop = sync.OnceFunc(func() { cancel(); <-ended })
+	t.Cleanup(p.stop)
+	return p
+}
+
+// conditionBook is one in which h1 has a condition and a plain rule on the same metric.
+func conditionBook() *rulebook.Book {
+	b := rulebook.New()
+	plain, member := strategy(1), strategy(2)
+	member.MultiSerial, member.MultiCount = "x", 2
+	b.Add("h1", []*model.Strategy{plain, member})
+	return b
+}
+
+// Conditions go to the plus_judge and never to Redis, also after a restart of either.
+func TestConditionsAreForwarded(t *testing.T) {
+	p := newPlus(t, "127.0.0.1:0")
+	w := newWorld(t, conditionBook())
+	w.change = func(cfg *Config) { cfg.Union.Cluster = map[string]string{"plus-00": p.addr} }
+	w.start()
+	sees := func(want ...string) {
+		t.Helper()
+		testkit.Eventually(t, 5*time.Second, func() error {
+			if got := p.seen(); !slices.Equal(got, want) {
+				return fmt.Errorf("sent %q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	problem, ok := "PROBLEM 2 h1 x 2", "OK 2 h1 x 2"
+	now := time.Now().Unix()
+	w.mustSend(point(now-300, 1), point(now-240, 1))
+	sees(problem)
+	w.waitTold("PROBLEM 1") // of the plain rule
+
+	// A restarted judge says how it stands with the next point.
+	w.start()
+	w.mustSend(point(now-180, 1))
+	sees(problem, problem)
+
+	// What the plus_judge does not take is sent until it does.
+	p.failing(true)
+	w.mustSend(point(now-120, 50))
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if w.union.retried.Get() == 0 {
+			return errors.New("not tried yet")
+		}
+		return nil
+	})
+	p.failing(false)
+	sees(problem, problem, ok)
+	w.waitTold("PROBLEM 1", "OK 1")
+	if n := w.problems.Get(); n != 0 { // since the restart
+		t.Errorf("%d problems were counted as told", n)
+	}
+}
+
+// Without union_judge_s conditions are not judged, and are counted as such.
+func TestConditionsWithoutPlusJudge(t *testing.T) {
+	w := newWorld(t, conditionBook())
+	w.change = func(cfg *Config) { cfg.Union.Enabled = false }
+	w.start()
+	now := time.Now().Unix()
+	w.mustSend(point(now-300, 1), point(now-240, 1))
+	w.waitTold("PROBLEM 1")
+	if n, _ := w.stats.Value("strategy.bad"); n != 1 {
+		t.Errorf("strategy.bad is %d", n)
+	}
+}
+
+// A judge does not become a plus_judge by itself.
+func TestIsUnionIsAnotherProgram(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.IsUnion = true
+	if _, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "plus_judge") {
+		t.Errorf("%v", err)
+	}
+}
+
+func member(status, endpoint string, id int) *model.Event {
+	return &model.Event{
+		Id: fmt.Sprintf("s_%d_%s", id, endpoint), Status: status, Endpoint: endpoint, EventTime: 1,
+		Strategy: &model.Strategy{Id: id, MultiSerial: "x", MultiCount: 2},
+	}
+}
+
+// Combinations have their place on the ring, all conditions of one host the same.
+func TestRingOfPlusJudges(t *testing.T) {
+	cfg := defaultUnion()
+	cfg.Cluster = map[string]string{"a": "127.0.0.1:1", "b": "127.0.0.1:2"}
+	u, err := newUnion(cfg, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.count(stat.New("judge"))
+	at := map[string]map[string]bool{} // host -> nodes
+	for h := range 200 {
+		host := fmt.Sprint("h", h)
+		for id := 1; id <= 2; id++ {
+			if !u.take(member("PROBLEM", host, id)) {
+				t.Fatal("not a condition")
+			}
+		}
+		at[host] = map[string]bool{}
+	}
+	used := map[string]int{}
+	for name, n := range u.nodes {
+		for _, l := range n.lanes {
+			for f := l.pop(); f.event != nil; f = l.pop() {
+				at[f.event.Endpoint][name] = true
+				used[name]++
+			}
+		}
+	}
+	for host, nodes := range at {
+		if len(nodes) != 1 {
+			t.Errorf("%s is at %v", host, slices.Collect(maps.Keys(nodes)))
+		}
+	}
+	if used["a"] < 100 || used["b"] < 100 {
+		t.Errorf("placed %v", used)
+	}
+	if u.take(&model.Event{Strategy: &model.Strategy{Id: 1}}) || u.take(&model.Event{Expression: &model.Expression{}}) {
+		t.Error("a plain rule was taken for a condition")
+	}
+}
+
+// Only the newest event of a series waits, and no more series than there is room for.
+func TestLane(t *testing.T) {
+	l := &lane{wake: make(chan struct{}, 1), waiting: map[string]forward{}}
+	l.put(forward{member("PROBLEM", "h1", 1), 1})
+	l.put(forward{member("PROBLEM", "h2", 1), 1})
+	l.put(forward{member("OK", "h1", 1), 2})
+	f := l.pop()
+	if f.event.Endpoint != "h1" || f.event.Status != "OK" {
+		t.Errorf("first %+v", f.event)
+	}
+	l.back(f) // not taken: it stays first
+	if again := l.pop(); again != f {
+		t.Errorf("then %+v", again.event)
+	}
+	l.put(forward{member("PROBLEM", "h1", 1), 3})
+	l.back(f) // a newer one has come meanwhile
+	l.pop()   // h2
+	if f := l.pop(); f.event == nil || f.event.Status != "PROBLEM" {
+		t.Errorf("last %+v", f.event)
+	}
+	if f := l.pop(); f.event != nil {
+		t.Errorf("left over %+v", f.event)
+	}
+	full := 0
+	for i := range maxForwards + 5 {
+		if !l.put(forward{member("PROBLEM", "h1", i), 1}) {
+			full++
+		}
+	}
+	if full != 5 {
+		t.Errorf("%d had no room, want 5", full)
+	}
+}
+
+// While the plus_judge is away it is asked once a second, and what is old by then is not
+// sent: its refresh has come.
+func TestPlusJudgeAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, err := newUnion(defaultUnion(), time.Now, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := stat.New("judge")
+		u.count(s)
+		var dials atomic.Int32
+		n := u.nodes["plus-00"]
+		n.client = rpc.NewClient(rpc.ClientOptions{Addr: "plus", Dial: func(context.Context, string) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("connection refused")
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- u.run(ctx) }()
+		u.take(member("PROBLEM", "h1", 1))
+		time.Sleep(10 * time.Second)
+		if n := dials.Load(); n < 20 || n > 120 {
+			t.Errorf("%d dials in ten seconds", n)
+		}
+		if u.waiting() != 1 {
+			t.Errorf("%d wait", u.waiting())
+		}
+		time.Sleep(staleForward * time.Second)
+		if got := u.dropped.Get(model.ReasonStale); got != 1 || u.waiting() != 0 {
+			t.Errorf("%d dropped, %d wait", got, u.waiting())
+		}
+		u.take(member("OK", "h1", 1))
+		time.Sleep(2 * staleForward * time.Second)
+		if u.waiting() != 1 {
+			t.Error("the end of a condition was given up")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,394 @@
+package plusjudge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"falcon/common/httpx"
+	"falcon/common/journal"
+	"falcon/common/model"
+	"falcon/common/redisx"
+	"falcon/common/rpc"
+	"falcon/common/run"
+	"falcon/common/stat"
+)
+
+// Deps are the neighbours of a plus_judge.
+type Deps struct {
+	Log *slog.Logger // required
+	// RPC and HTTP are listeners that are open already; nil means by the configuration.
+	RPC, HTTP net.Listener
+	// Reload reads the configuration again; nil when there is none.
+	Reload func() (Config, error)
+	// Ready is called once events are taken; may be nil.
+	Ready func()
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Members says how many strategies a combination of the fork has, 0 when it does not
+	// know; nil means that the hbs of the configuration are asked.
+	Members func(ctx context.Context, union int) (int, error)
+}
+
+// A PlusJudge is ready to Run.
+type PlusJudge struct {
+	cfg    Config
+	deps   Deps
+	log    *slog.Logger
+	now    func() time.Time
+	redis  *redisx.Pool // nil while alarm.enabled is false
+	out    *outbox
+	unions *unions
+	ready  atomic.Bool
+
+	mu      sync.Mutex // of what follows
+	core    *Core
+	seq     uint64   // of the last told event
+	records [][]byte // on their way to the journal, in order
+	told    []*told  // go out after them
+
+	// writing is held while records go to the journal, so that they stand there in the
+	// order in which they were made; nobody waits for it who decides.
+	writing sync.Mutex
+	journal *journal.Journal // from the beginning of Run
+	diskErr atomic.Pointer[error]
+
+	stats                                                         *stat.Set
+	received, problems, oks, closed, discarded, diskErrs, damaged *stat.Counter
+	refused                                                       *stat.Reasons
+}
+
+// New checks cfg and deps. It starts nothing.
+func New(cfg Config, deps Deps) (*PlusJudge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("plus_judge: %w", err)
+	}
+	if deps.Log == nil {
+		return nil, errors.New("plus_judge: Deps.Log is required")
+	}
+	p := &PlusJudge{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, core: NewCore(cfg.settings())}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	p.out = newOutbox(p.now)
+	p.unions = newUnions(cfg.HBS, deps)
+	if cfg.Alarm.Enabled {
+		var err error
+		if p.redis, err = redisx.New(cfg.Alarm.Redis); err != nil {
+			return nil, fmt.Errorf("plus_judge: %w", err)
+		}
+	}
+	p.count()
+	return p, nil
+}
+
+// Run serves until ctx ends. It first recovers what the last run left.
+func (p *PlusJudge) Run(ctx context.Context) (err error) {
+	defer p.unions.close()
+	if p.redis != nil {
+		defer func() { err = errors.Join(err, p.redis.Close()) }()
+	}
+	if err := p.recover(); err != nil {
+		return fmt.Errorf("plus_judge: %w", err)
+	}
+	defer func() { err = errors.Join(err, p.journal.Sync(), p.journal.Close()) }()
+	rpcListener, httpListener := p.deps.RPC, p.deps.HTTP
+	if rpcListener == nil {
+		if rpcListener, err = p.cfg.RPC.Open("rpc"); err != nil {
+			return err
+		}
+	}
+	if httpListener == nil {
+		if httpListener, err = p.cfg.HTTP.Open("http"); err != nil {
+			return errors.Join(err, rpcListener.Close())
+		}
+	}
+	p.log.Info("serving", "rpc", rpcListener.Addr(), "combinations", p.core.Len(), "waiting_events", p.out.waiting())
+	// Events that come in while it stops still go out: the outbox ends after the rest.
+	pushing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var outbox sync.WaitGroup
+	if p.redis != nil {
+		outbox.Go(func() {
+			if err := run.Recovered(func() error { return p.push(pushing) }); err != nil {
+				p.log.Error("the outbox ended", "err", err)
+			}
+		})
+	}
+	g := run.New(ctx)
+	g.Go("tick", p.tick)
+	if httpListener != nil {
+		g.Go("http", func(ctx context.Context) error {
+			return httpx.Serve(ctx, httpListener, p.admin(), p.cfg.Drain.D(), p.log)
+		})
+	}
+	g.Go("rpc", func(ctx context.Context) error {
+		s := rpc.NewServer(rpc.ServerOptions{Log: p.log, Drain: p.cfg.Drain.D()})
+		p.register(s)
+		return s.Serve(ctx, rpcListener)
+	})
+	p.ready.Store(true)
+	if p.deps.Ready != nil {
+		p.deps.Ready()
+	}
+	err = g.Wait()
+	if p.redis != nil {
+		p.drain()
+	}
+	stop()
+	outbox.Wait()
+	return err
+}
+
+// drain gives the last events some time to reach Redis; those that do not are in the
+// journal.
+func (p *PlusJudge) drain() {
+	deadline := time.NewTimer(min(p.cfg.Drain.D(), 2*time.Second))
+	defer deadline.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for p.out.waiting() > 0 {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+// recover takes from the journal what the last run knew.
+func (p *PlusJudge) recover() error {
+	now := p.now().Unix()
+	bad := 0
+	var err error
+	p.journal, err = journal.Open(p.cfg.dir(), func(raw []byte) error {
+		r, err := decode(raw)
+		if err != nil {
+			bad++ // what stands before and after it counts
+			return nil
+		}
+		p.replay(r, now)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.damaged.Add(p.journal.Damaged + bad)
+	if p.journal.Damaged+bad > 0 || p.journal.Torn > 0 {
+		p.log.Warn("the journal was damaged, the rest of it is used", "records", p.journal.Damaged+bad, "torn_bytes", p.journal.Torn)
+	}
+	return nil
+}
+
+func (p *PlusJudge) replay(r *record, now int64) {
+	switch {
+	case r.Series != nil:
+		p.core.Restore(r.Series, r.At, now)
+	case r.Told != nil:
+		t := &told{seq: r.Seq, at: r.At, event: r.Told}
+		if l := p.out.last[t.key()]; l != nil && l.seq >= t.seq {
+			return // a snapshot and the journal after it may both have it
+		}
+		p.seq = max(p.seq, t.seq)
+		p.core.RestoreTold(r.Told, r.Acked, r.At, now)
+		p.out.put(!r.Done && p.cfg.Alarm.Enabled, t)
+	case len(r.Pushed) > 0:
+		p.out.drop(r.Pushed...)
+	case r.Ack != "":
+		p.core.Ack(r.Ack, !r.Undo)
+	case r.Epoch != "":
+		p.out.epoch = r.Epoch
+	}
+}
+
+// take looks at an event of a condition. It returns once the journal has what changed.
+func (p *PlusJudge) take(e *model.Event) (reason string, err error) {
+	now := p.now().Unix()
+	if reason = Refuse(e, now, p.cfg.MaxFutureSec); reason != "" {
+		return reason, nil
+	}
+	if err := p.journal.Room(); err != nil {
+		p.broken(err)
+		return "", fmt.Errorf("plus_judge takes no events until its disk does: %w", err)
+	}
+	p.mu.Lock()
+	ev, changed, reason := p.core.Take(e, now)
+	if reason != "" {
+		p.mu.Unlock()
+		return reason, nil
+	}
+	if changed {
+		p.note(&record{Series: e, At: now})
+	}
+	p.tell(now, ev)
+	p.mu.Unlock()
+	if !changed && ev == nil {
+		return "", nil // a refresh
+	}
+	return "", p.flush()
+}
+
+// note has a record written by the next flush; the caller holds mu.
+func (p *PlusJudge) note(r *record) {
+	raw, err := r.encode()
+	if err != nil { // Refuse lets nothing in that can not be written
+		p.log.Error("a change can not be written and a restart would forget it", "err", err)
+		return
+	}
+	p.records = append(p.records, raw)
+}
+
+// tell numbers events and has them go out with the next flush; the caller holds mu.
+func (p *PlusJudge) tell(now int64, events ...*model.Event) {
+	for _, e := range events {
+		switch {
+		case e == nil:
+			continue
+		case e.Status == model.StatusProblem:
+			p.problems.Add(1)
+		default:
+			p.oks.Add(1)
+		}
+		if e.Closed == model.ClosedStale {
+			p.closed.Add(1)
+		}
+		p.seq++
+		p.note(&record{Told: e, Seq: p.seq, At: now})
+		p.told = append(p.told, &told{seq: p.seq, at: now, event: e})
+	}
+}
+
+// flush writes what was noted and lets the events out. An error says that a restart would
+// not know it; the events go out all the same: a full disk is no reason for silence.
+func (p *PlusJudge) flush() error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	records, events := p.records, p.told
+	p.records, p.told = nil, nil
+	p.mu.Unlock()
+	var err error
+	if len(records) > 0 {
+		err = p.journal.Append(records...)
+		p.broken(err)
+	} else if p.diskErr.Load() != nil {
+		// Another flush has taken this one's records, and may have failed with them.
+		err = p.journal.Flush()
+		p.broken(err)
+	}
+	if p.redis == nil {
+		p.discarded.Add(len(events))
+	}
+	p.out.put(p.redis != nil, events...)
+	return err
+}
+
+// write notes a record and writes it.
+func (p *PlusJudge) write(r *record) error {
+	p.mu.Lock()
+	p.note(r)
+	p.mu.Unlock()
+	return p.flush()
+}
+
+// broken remembers what the journal said last, for /health.
+func (p *PlusJudge) broken(err error) {
+	if err == nil {
+		if p.diskErr.Swap(nil) != nil {
+			p.log.Info("the journal takes records again")
+		}
+		return
+	}
+	p.diskErrs.Add(1)
+	if p.diskErr.Swap(&err) == nil {
+		p.log.Error("the journal takes nothing: conditions are judged and not acknowledged, and a restart would forget them", "err", err)
+	}
+}
+
+const (
+	tickEvery    = 5 * time.Second
+	rewriteEvery = 10 * time.Minute
+	rewriteSize  = 64 << 20
+)
+
+// tick looks for silence, and lets the journal turn.
+func (p *PlusJudge) tick(ctx context.Context) error {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	turned := time.Now()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+		p.look()
+		if err := p.journal.Sync(); err != nil {
+			p.broken(err)
+		}
+		if time.Since(turned) >= rewriteEvery || p.journal.Size() > rewriteSize {
+			turned = time.Now()
+			if err := p.rewrite(); err != nil {
+				p.log.Error("the journal can not be rewritten and grows on", "err", err)
+			}
+		}
+	}
+}
+
+// look tells what silence has ended.
+func (p *PlusJudge) look() {
+	now := p.now().Unix()
+	p.mu.Lock()
+	p.tell(now, p.core.Tick(now)...)
+	p.mu.Unlock()
+	_ = p.flush() // the events go out; broken says what stays wrong
+}
+
+// rewrite replaces the journal's files by a snapshot of what a restart needs. Events go
+// on meanwhile.
+func (p *PlusJudge) rewrite() error {
+	p.writing.Lock()
+	err := p.journal.Turn()
+	p.writing.Unlock()
+	if err != nil {
+		return err
+	}
+	return p.journal.Snapshot(p.snapshot)
+}
+
+// snapshot emits the state. Told events come first: what they say of members is less than
+// what the series say.
+func (p *PlusJudge) snapshot(emit func([]byte) error) error {
+	// Nothing may be between the core and the outbox: an event that is made is in one of
+	// them, or in a record that is written into the new file.
+	p.writing.Lock()
+	events, pushed, epoch := p.out.state()
+	p.mu.Lock()
+	var records []*record
+	for _, t := range events {
+		records = append(records, &record{Told: t.event, Seq: t.seq, At: t.at, Done: pushed[t.seq] || p.redis == nil, Acked: t.event.Status == model.StatusProblem && p.core.Acked(t.event)})
+	}
+	p.core.Each(func(e *model.Event, at int64) {
+		records = append(records, &record{Series: e, At: at})
+	})
+	p.mu.Unlock()
+	p.writing.Unlock()
+	if epoch != "" {
+		records = append(records, &record{Epoch: epoch})
+	}
+	for _, r := range records {
+		raw, err := r.encode()
+		if err != nil {
+			continue // it can not be told either
+		}
+		if err := emit(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
