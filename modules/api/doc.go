@@ -17,7 +17,4 @@
 // logins, which start at zero again. Several of it may run side by side. A Redis, an
 // hbs or an alarm that is away takes away what is asked of it and nothing else:
 // rules are saved, and hbs sees them within a minute.
-//
-// Not there yet: routes of nodata, aggregators, screens and Grafana (contract query
-// 2.4.4, 2.4.7, 2.4.9 and 2.4.11), and the fork's short links.
 package api

@@ -207,6 +207,9 @@ func (c *Config) Wired() Config {
 	if len(w.Judge.Union.Cluster) == 0 {
 		w.Judge.Union.Cluster = map[string]string{"plus-00": loopback(w.PlusJudge.RPC.Listen)}
 	}
+	if len(w.Transfer.Ack.PlusJudges) == 0 {
+		w.Transfer.Ack.PlusJudges = []string{loopback(w.PlusJudge.RPC.Listen)}
+	}
 	if len(w.Transfer.Judge.Cluster) == 0 {
 		w.Transfer.Judge.Cluster = map[string]string{"judge-00": loopback(w.Judge.RPC.Listen)}
 	}

@@ -121,6 +121,7 @@ func TestWired(t *testing.T) {
 		{"nodata's transfer", w.Nodata.Sender.TransferAddr, "127.0.0.1:6060"},
 		{"nodata's rows", w.Nodata.Rows.DSN.Reveal(), "u:p@tcp(db:3306)/falcon_portal?loc=Local&parseTime=true"},
 		{"who joins conditions", w.Judge.Union.Cluster["plus-00"], "127.0.0.1:6082"},
+		{"who acknowledges alarms of several conditions", strings.Join(w.Transfer.Ack.PlusJudges, ","), "127.0.0.1:6082"},
 		{"plus_judge's journal", w.PlusJudge.Data, filepath.Join(w.Data, "plus_judge")},
 		{"whom plus_judge asks", w.PlusJudge.HBS.Servers[0], "127.0.0.1:6030"},
 		{"whom poly_metric asks", w.PolyMetric.API.PlusAPI, "http://127.0.0.1:8080"},

@@ -28,6 +28,4 @@
 // Judges of others that ask for what they have seen are answered from the same book:
 // HbsNew.GetFilteredStrategies by endpoint and metric, Hbs.GetOneEndStrategies by host
 // (somerules.go).
-//
-// Not there yet: the fork's calls for rules of several conditions.
 package hbs

@@ -21,6 +21,9 @@ type Config struct {
 	LogLevel string          `json:"log_level"`
 	HTTP     daemon.Listener `json:"http"`
 	RPC      daemon.Listener `json:"rpc"`
+	// FleetKey is a secret that the daemons of a fleet share: who has it may acknowledge.
+	// Without one, only callers of the same machine may.
+	FleetKey conf.Secret `json:"fleet_key"`
 	// HBS is asked how many members a combination has when a judge of the fork sends its
 	// events, which do not say it.
 	HBS   HBS   `json:"hbs"`

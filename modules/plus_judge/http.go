@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"falcon/common/daemon"
+	"falcon/common/model"
 	"falcon/common/stat"
 )
 
@@ -68,7 +69,7 @@ func (p *PlusJudge) admin() http.Handler {
 	mux.HandleFunc("GET /combinations", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, p.views(r.FormValue("endpoint"))) })
 	mux.HandleFunc("GET /combinations/{endpoint...}", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, p.views(r.PathValue("endpoint"))) })
 	mux.HandleFunc("POST /ack", daemon.LocalOnly(func(w http.ResponseWriter, r *http.Request) {
-		var req ackRequest
+		var req model.AckRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&req); err != nil || req.EventId == "" {
 			http.Error(w, `write {"event_id": "m_…"}`, http.StatusBadRequest)
 			return
@@ -78,7 +79,7 @@ func (p *PlusJudge) admin() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		daemon.WriteJSON(w, ackReply{Matched: n})
+		daemon.WriteJSON(w, model.AckReply{Matched: n})
 	}))
 	return mux
 }

@@ -236,12 +236,12 @@ func TestPages(t *testing.T) {
 	goesOn()
 	c := rpc.NewClient(rpc.ClientOptions{Addr: w.addr})
 	defer c.Close()
-	var reply ackReply
-	if err := c.Call(t.Context(), "Judge.Ack", ackRequest{EventId: "s_1_x"}, &reply); err != nil || reply.Matched != 0 {
+	var reply model.AckReply
+	if err := c.Call(t.Context(), "Judge.Ack", &model.AckRequest{EventId: "s_1_x"}, &reply); err != nil || reply.Matched != 0 {
 		t.Errorf("ack of a plain rule: %+v %v", reply, err)
 	}
 	w.later(time.Minute)
-	if err := c.Call(t.Context(), "Judge.Ack", ackRequest{EventId: id, Undo: true}, &reply); err != nil || reply.Matched != 1 {
+	if err := c.Call(t.Context(), "Judge.Ack", &model.AckRequest{EventId: id, Undo: true}, &reply); err != nil || reply.Matched != 1 {
 		t.Errorf("undo: %+v %v", reply, err)
 	}
 	w.waitTold("PROBLEM 1")

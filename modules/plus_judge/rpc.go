@@ -2,30 +2,11 @@ package plusjudge
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"strings"
 
 	"falcon/common/model"
 	"falcon/common/rpc"
 )
-
-// ackRequest and ackReply are those of Judge.Ack (contract alerting 1.2); of the request
-// only the id of the event counts here.
-type ackRequest struct {
-	EventId  string            `json:"event_id"`
-	Endpoint string            `json:"endpoint"`
-	Metric   string            `json:"metric"`
-	Tags     map[string]string `json:"tags"`
-	User     string            `json:"user"`
-	At       int64             `json:"at"`             // Unix seconds
-	Undo     bool              `json:"undo,omitempty"` // it is told again
-}
-
-type ackReply struct {
-	Code    int `json:"code"`
-	Matched int `json:"matched"`
-}
 
 func (p *PlusJudge) register(s *rpc.Server) {
 	rpc.Handle(s, "Judge.Ping", func(context.Context, *rpc.Conn, *model.NullRpcRequest) (*model.SimpleRpcResponse, error) {
@@ -33,15 +14,14 @@ func (p *PlusJudge) register(s *rpc.Server) {
 	})
 	rpc.Handle(s, "Judge.UnionJudge", p.unionJudge)
 	rpc.Handle(s, "PlusJudge.Send", p.unionJudge)
-	for _, method := range []string{"Judge.Ack", "PlusJudge.Ack"} {
-		rpc.Handle(s, method, func(_ context.Context, c *rpc.Conn, r *ackRequest) (*ackReply, error) {
-			if addr, err := netip.ParseAddrPort(c.RemoteAddr()); err == nil && !addr.Addr().Unmap().IsLoopback() {
-				return nil, errors.New("only callers of the same machine may acknowledge here")
-			}
+	acks := []string{"Judge.Ack", "PlusJudge.Ack"}
+	for _, method := range acks {
+		rpc.Handle(s, method, func(_ context.Context, _ *rpc.Conn, r *model.AckRequest) (*model.AckReply, error) {
 			n, err := p.ack(r.EventId, r.Undo)
-			return &ackReply{Matched: n}, err
+			return &model.AckReply{Matched: n}, err
 		})
 	}
+	rpc.Protect(s, p.cfg.FleetKey.Reveal(), acks...)
 }
 
 // unionJudge takes an event of a condition. What is wrong with it is counted, and is no

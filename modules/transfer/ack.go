@@ -19,6 +19,8 @@ import (
 type Ack struct {
 	// Secret signs the links: alarm has the same. Without one the page is off.
 	Secret conf.Secret `json:"secret"`
+	// PlusJudges are the addresses of all that judge rules of several conditions.
+	PlusJudges []string `json:"plus_judges"`
 }
 
 // ackTimeout bounds the call of a judge while a person waits.
@@ -75,12 +77,10 @@ func wantsJSON(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
-// acknowledge calls the judge that has the series by the ring. Of several addresses of its
-// node each is called; one that takes it is enough.
+// acknowledge calls the judge that has the series by the ring, or, for an alarm of several
+// conditions, every plus_judge, of which one has it. Of several addresses each is called;
+// one that takes it is enough.
 func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) (*model.AckReply, error) {
-	if strings.HasPrefix(l.EventID, "m_") {
-		return nil, errors.New("alarms of several conditions are not acknowledged by this release")
-	}
 	tags, ok := model.ParseTagsStrict(l.Tags)
 	if !ok {
 		return nil, fmt.Errorf("tags %q are none", l.Tags)
@@ -93,9 +93,15 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 	if err != nil {
 		return nil, err
 	}
+	addrs := strings.Split(t.cfg.Judge.Cluster[node], ",")
+	if strings.HasPrefix(l.EventID, "m_") {
+		if addrs = t.cfg.Ack.PlusJudges; len(addrs) == 0 {
+			return nil, errors.New("an alarm of several conditions: ack.plus_judges of this transfer names nobody who judges these")
+		}
+	}
 	var best *model.AckReply
 	var errs []error
-	for addr := range strings.SplitSeq(t.cfg.Judge.Cluster[node], ",") {
+	for _, addr := range addrs {
 		c := rpc.NewClient(rpc.ClientOptions{
 			Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
 			DialTimeout: t.cfg.Judge.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
@@ -110,8 +116,8 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 			best = &reply
 		}
 	}
-	if best == nil {
-		return nil, errors.Join(errs...)
+	if best == nil || best.Matched == 0 && len(errs) > 0 {
+		return nil, errors.Join(errs...) // whoever has it may be the one that does not answer
 	}
 	return best, nil
 }

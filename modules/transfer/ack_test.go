@@ -23,6 +23,7 @@ type ackJudge struct {
 	mu   sync.Mutex
 	got  []model.AckRequest
 	err  error
+	none bool // nothing of it is open here
 	addr string
 }
 
@@ -34,6 +35,9 @@ func newAckJudge(t *testing.T, key string) *ackJudge {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.got = append(j.got, *r)
+		if j.none {
+			return &model.AckReply{}, j.err
+		}
 		return &model.AckReply{Matched: 1}, j.err
 	})
 	rpc.Protect(s, key, "Judge.Ack")
@@ -135,6 +139,33 @@ func TestAckLink(t *testing.T) {
 	}
 	if n := len(a.calls()) + len(b.calls()); n != 0 {
 		t.Errorf("%d calls for links that are not valid", n)
+	}
+}
+
+// An alarm of several conditions is acknowledged by whoever judges these, which no ring
+// of this transfer tells: all are asked.
+func TestAckOfSeveralConditions(t *testing.T) {
+	judge, one, two := newAckJudge(t, "the key"), newAckJudge(t, "the key"), newAckJudge(t, "the key")
+	one.none = true
+	tr := ackTransfer(t, map[string]string{"j0": judge.addr})
+	l := link("h1", "")
+	l.EventID = "m_1_x"
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "application/json"); rec.Code != http.StatusBadGateway || !strings.Contains(rec.Body.String(), "ack.plus_judges") {
+		t.Errorf("without any: %d %s", rec.Code, rec.Body)
+	}
+	tr.cfg.Ack.PlusJudges = []string{one.addr, two.addr}
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "application/json"); rec.Code != 200 || strings.TrimSpace(rec.Body.String()) != `{"code":0,"matched":1}` {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if a, b, c := len(judge.calls()), len(one.calls()), len(two.calls()); a != 0 || b != 1 || c != 1 {
+		t.Errorf("the judge was called %d times, the plus_judges %d and %d times", a, b, c)
+	}
+	// Who has it may be the one that is away: that is no "nothing to acknowledge".
+	two.mu.Lock()
+	two.err = errors.New("away")
+	two.mu.Unlock()
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "application/json"); rec.Code != http.StatusBadGateway {
+		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
 

@@ -31,7 +31,8 @@ type Config struct {
 	Transfer Relay           `json:"transfer"`
 	Spool    Spool           `json:"spool"`
 	Ack      Ack             `json:"ack"`
-	// FleetKey is shown to judges that are asked to acknowledge; they have the same.
+	// FleetKey is shown to judges and plus_judges that are asked to acknowledge; they have
+	// the same.
 	FleetKey conf.Secret `json:"fleet_key"`
 
 	// The rest are destinations of stock and its fork that are not there yet.
