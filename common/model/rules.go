@@ -70,8 +70,9 @@ type Event struct {
 	EventTime   int64             `json:"eventTime"` // Unix seconds of the newest point
 	PushedTags  map[string]string `json:"pushedTags"`
 
-	LeftString string   `json:"leftString,omitempty"`  // of a string strategy
-	EventChain []*Event `json:"event_chain,omitempty"` // the other members of a combination
+	LeftString  string   `json:"leftString,omitempty"`  // of a string strategy: the newest text; LeftValue is 0
+	RightString string   `json:"rightString,omitempty"` // of a string strategy: what it compares with
+	EventChain  []*Event `json:"event_chain,omitempty"` // the other members of a combination
 	// Closed says why the rule no longer watches the series: strategy_removed,
 	// host_removed or stale. Such an event is an OK that nobody is told.
 	Closed string `json:"closed,omitempty"`
@@ -96,6 +97,12 @@ func (e *Event) rule() (metric, fn, op string, right float64, max, priority int,
 	}
 	return "", "", "", 0, 0, 0, ""
 }
+
+// ValueString is Strategy.ValueType of a rule about texts.
+const ValueString = "string"
+
+// Texts says whether the event's rule compares texts.
+func (e *Event) Texts() bool { return e.Strategy != nil && e.Strategy.ValueType == ValueString }
 
 // Metric returns the metric of the event's rule, empty when it has no rule.
 func (e *Event) Metric() string { metric, _, _, _, _, _, _ := e.rule(); return metric }

@@ -24,6 +24,7 @@ type Rule struct {
 	Func    expr.Func
 	Op      expr.Op
 	Right   float64
+	Text    *expr.TextRule // of a rule about texts, in the place of the three above
 	MaxStep int
 
 	// Key names the rule's state on a series: one strategy that tells two groups of
@@ -91,10 +92,7 @@ func New(b *rulebook.Book) *Index {
 	}
 	rules := make(map[rulebook.Key]*Rule, len(b.Strategies))
 	for k, s := range b.Strategies {
-		if s.ValueType == "string" {
-			continue // of texts, which are judged elsewhere
-		}
-		r, err := newRule(s.Func, s.Operator, s.RightValue)
+		r, err := strategyRule(s)
 		if err == nil && (s.UnionStrategyId != 0 || s.MultiSerial != "") {
 			err = errors.New("it is one of several conditions, which this release does not judge")
 		}
@@ -168,15 +166,19 @@ func key(kind string, id, action int) string {
 	return kind + strconv.Itoa(id) + "|" + strconv.Itoa(action)
 }
 
-// Rules appends to dst the rules that watch a series: strategies in the order of the
+// Rules appends to dst the rules that watch a series of numbers: strategies in the order of the
 // book, then expressions. A host that is disabled or in maintenance is watched by none.
 func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]string) []*Rule {
+	return ix.appendRules(dst, endpoint, metric, tags, false)
+}
+
+func (ix *Index) appendRules(dst []*Rule, endpoint, metric string, tags map[string]string, texts bool) []*Rule {
 	if ix.disabled[endpoint] {
 		return dst
 	}
 	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
 		for _, r := range some {
-			if r.watches(endpoint, tags) {
+			if (r.Text != nil) == texts && r.watches(endpoint, tags) {
 				dst = append(dst, r)
 			}
 		}
@@ -184,14 +186,18 @@ func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]str
 	return dst
 }
 
-// Watched says whether any rule watches a series.
+// Watched says whether any rule watches a series of numbers.
 func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
+	return ix.anyRule(endpoint, metric, tags, false)
+}
+
+func (ix *Index) anyRule(endpoint, metric string, tags map[string]string, texts bool) bool {
 	if ix.disabled[endpoint] {
 		return false
 	}
 	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
 		for _, r := range some {
-			if r.watches(endpoint, tags) {
+			if (r.Text != nil) == texts && r.watches(endpoint, tags) {
 				return true
 			}
 		}
@@ -315,7 +321,7 @@ func SameCondition(a, b *Rule) bool {
 	}
 	f1, o1, r1 := condition(a)
 	f2, o2, r2 := condition(b)
-	return f1 == f2 && o1 == o2 && r1 == r2
+	return f1 == f2 && o1 == o2 && r1 == r2 && sameText(a.Strategy, b.Strategy)
 }
 
 // same says whether two rules watch the same series.
