@@ -32,7 +32,7 @@ func (t *Transfer) ack(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
-	if t.judge == nil || t.cfg.Ack.Secret == "" {
+	if t.judge == nil && t.stringJudge == nil || t.cfg.Ack.Secret == "" {
 		http.Error(w, "links are not taken here: this transfer has no judges, or no ack.secret", http.StatusNotFound)
 		return
 	}
@@ -88,26 +88,34 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	req := model.AckRequest{EventId: l.EventID, Endpoint: l.Endpoint, Metric: l.Metric, Tags: tags, User: l.User, At: t.now().Unix(), Undo: undo}
-	node := t.judge.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
-	secure, err := t.cfg.Judge.TLS.Config("judge")
-	if err != nil {
-		return nil, err
-	}
 	var best *model.AckReply
 	var errs []error
-	for addr := range strings.SplitSeq(t.cfg.Judge.Cluster[node], ",") {
-		c := rpc.NewClient(rpc.ClientOptions{
-			Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
-			DialTimeout: t.cfg.Judge.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
-		})
-		var reply model.AckReply
-		err := c.Call(ctx, "Judge.Ack", &req, &reply)
-		c.Close()
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case best == nil || reply.Matched > best.Matched:
-			best = &reply
+	for _, judges := range []struct {
+		c *cluster
+		p *Peers
+	}{{t.judge, &t.cfg.Judge}, {t.stringJudge, &t.cfg.StringJudge}} {
+		if judges.c == nil {
+			continue
+		}
+		node := judges.c.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
+		secure, err := judges.p.TLS.Config(judges.c.kind)
+		if err != nil {
+			return nil, err
+		}
+		for addr := range strings.SplitSeq(judges.p.Cluster[node], ",") {
+			c := rpc.NewClient(rpc.ClientOptions{
+				Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
+				DialTimeout: judges.p.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
+			})
+			var reply model.AckReply
+			err := c.Call(ctx, "Judge.Ack", &req, &reply)
+			c.Close()
+			switch {
+			case err != nil:
+				errs = append(errs, err)
+			case best == nil || reply.Matched > best.Matched:
+				best = &reply
+			}
 		}
 	}
 	if best == nil {
