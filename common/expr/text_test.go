@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -127,4 +128,54 @@ func FuzzParseText(f *testing.F) {
 			t.Fatalf("%v of %q is %q %v, of its window %q %v", parsed, v, left, yes, left2, yes2)
 		}
 	})
+}
+
+// The examples of texts that people read are true, and there is one of each function and
+// operator.
+func TestTextsOfTheManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/alarm-semantics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```texts\n")
+	block, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("the page has no examples of texts")
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(block) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		parts := strings.Split(line, " | ")
+		rule := append(strings.Fields(parts[0]), "", "")[:3]
+		if len(parts) != 3 {
+			t.Fatalf("%q is no example", line)
+		}
+		r, err := ParseText(rule[0], rule[1], rule[2])
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		texts := strings.Fields(parts[1])
+		got := "undecided"
+		if len(texts) >= r.Window() {
+			left, holds := r.Eval(texts)
+			got = map[bool]string{true: "yes ", false: "no "}[holds] + left
+		}
+		if want := strings.Join(strings.Fields(parts[2]), " "); got != want {
+			t.Errorf("%s: %s, the page says %s", strings.TrimSpace(parts[0]), got, want)
+		}
+		name, _, _ := strings.Cut(rule[0], "(")
+		seen[name], seen[rule[1]] = true, true
+	}
+	for _, k := range textKinds {
+		if !seen[k.name] {
+			t.Errorf("the page has no example of %s", k.name)
+		}
+	}
+	for _, op := range textOps {
+		if !seen[op] {
+			t.Errorf("the page has no example of %s", op)
+		}
+	}
 }
