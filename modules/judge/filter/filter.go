@@ -333,7 +333,7 @@ func same(a, b *Rule) bool {
 		return r.Expression.Tags
 	}
 	x, y := tags(a), tags(b)
-	if a.Key != b.Key || len(x) != len(y) {
+	if a.Key != b.Key || (a.Text != nil) != (b.Text != nil) || len(x) != len(y) {
 		return false
 	}
 	for k, v := range x {
