@@ -231,7 +231,22 @@ func TestTextsAreAdopted(t *testing.T) {
 	if err != nil || len(reply.Adopted) != 1 {
 		t.Fatalf("%+v, %v", reply, err)
 	}
+	if e := w.table.getKind("h1/app.state", true); e == nil || !e.Open() || w.table.get("h1/app.state") != nil {
+		t.Error("the problem is not with the series of texts")
+	}
 	w.start()
 	w.sendTexts(rpc.Gob, textPoint(now-60, "ok"), textPoint(now, "ok"))
 	w.waitTexts(`OK 2 "ok" "ok" 0`)
+}
+
+// That no rule watches the numbers of a name says nothing of its texts.
+func TestNumbersThatNobodyWatchesHideNoTexts(t *testing.T) {
+	b := rulebook.New()
+	b.Add("h1", textBook().Of("h1")[:1])
+	w := newWorld(t, b)
+	w.start()
+	now := time.Now().Unix()
+	w.mustSend(&model.JudgeItem{Endpoint: "h1", Metric: "app.state", JudgeType: "GAUGE", Timestamp: now - 120, Value: 1})
+	w.sendTexts(rpc.Gob, textPoint(now-120, "down"), textPoint(now-60, "down"))
+	w.waitTexts(`PROBLEM 2 "down" "ok" 0`)
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/rpc"
 	"falcon/common/stream"
 	"falcon/common/testkit"
 )
@@ -162,5 +164,38 @@ func TestLongTextsOfStreams(t *testing.T) {
 	in.Push(&stream.Points{Refs: []uint32{1, 1}, Times: []int64{t0, t0 + 60}, Texts: []string{long, long}}, func(a *stream.Ack, _ error) { ack = a })
 	if ack == nil || ack.Taken != 0 || len(ack.Refused) != 1 || ack.Refused[0] != (model.Refusal{Ref: 1, Reason: model.ReasonTooLong, N: 2}) {
 		t.Errorf("ack %+v", ack)
+	}
+}
+
+// Our judges know one kind of stream: that of texts says that it is for a judge.
+func TestStringJudgeOfOurs(t *testing.T) {
+	far := &place{t: t}
+	ln := far.listen()
+	hello := make(chan stream.Hello, 10)
+	s := rpc.NewServer(rpc.ServerOptions{Drain: time.Millisecond})
+	stream.Serve(s, stream.ServeOptions{}, func(_ *rpc.Conn, h stream.Hello) (stream.Receiver, error) {
+		hello <- h
+		return discard{}, nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, ln) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	graph := &place{t: t}
+	graph.ours(newPeer(t))
+	defer graph.stop()
+	tr := runTransfer(t, graph.addr, nil, func(cfg *Config) {
+		cfg.StringJudge.Enabled, cfg.StringJudge.Cluster = true, map[string]string{"judge-00": far.addr}
+	})
+	if _, err := tr.wait(t.Context(), update{text("state", t0, "down")}); err != nil {
+		t.Fatal(err)
+	}
+	if h := <-hello; h.Kind != stream.KindJudge {
+		t.Errorf("the stream is for %q", h.Kind)
+	}
+	for _, o := range tr.outlets {
+		if o.kind == kindStringJudge && !o.judges() {
+			t.Error("its spool would turn new points away")
+		}
 	}
 }

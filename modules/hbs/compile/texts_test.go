@@ -19,9 +19,11 @@ func TestTexts(t *testing.T) {
 	addText(r, 110, 1, "cpu.idle", "all(#1)", "!=", "ok")
 	addText(r, 111, 2, "cpu.idle", "change(#4)", ">=", "2")
 	addText(r, 112, 2, "app.state", "diff(#2)", "!=", "")
+	addText(r, 113, 2, "df.bytes.free.percent", "all(#1)", "==", "x") // leaves the ancestor's, of numbers, in force
+	r.Strategies[len(r.Strategies)-1].Tags = "mount=/"
 	bind(r, 1, 2)
 	res := Compile(r, noon)
-	if got := of(res, "h1"); got != "101@2 102@2 103@2 111@2 112@2" || len(res.Bad) != 0 {
+	if got := of(res, "h1"); got != "101@2 102@2 103@2 111@2 112@2 113@2" || len(res.Bad) != 0 {
 		t.Errorf("h1 has %s; set aside %v", got, res.Bad)
 	}
 	for _, s := range res.Book.Of("h1") {

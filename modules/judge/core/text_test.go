@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"falcon/common/expr"
 	"falcon/common/model"
@@ -40,6 +41,8 @@ func TestTextsAreJudged(t *testing.T) {
 		{"diff(#2)", "", "", "a a a b b b", "PROBLEM 1@240 app.state=b/, OK 1@360 app.state=b/"},
 		{"change(#4)", ">=", "3", "a b a a b a b b", "PROBLEM 1@420 app.state=b/3, OK 1@480 app.state=b/3"},
 		{"all(#3)", "==", "a", "a a", ""},
+		// No text is told twice: the second message waits for eight that are new.
+		{"all(#8)", "==", "a", strings.Repeat("a ", 17), "PROBLEM 1@480 app.state=a/a, PROBLEM 2@960 app.state=a/a"},
 	} {
 		s := NewTextSeries("h1", "app.state", "")
 		if got := feedTexts(&s, tc.fn, tc.op, tc.right, tc.texts); got != tc.want {
@@ -74,6 +77,11 @@ func TestTextsAreKeptOnce(t *testing.T) {
 	}
 	if n := len(*s.words); n != 1 {
 		t.Errorf("%d texts are kept of one", n)
+	}
+	// The texts of a batch are pieces of one string, which must not be kept for one.
+	batch := strings.Repeat("x", 100)
+	if p := (expr.Point{Ts: 101, Value: s.Word(batch[10:20])}); unsafe.StringData(s.Text(p)) == unsafe.StringData(batch[10:20]) {
+		t.Error("a text is kept with the batch that it came in")
 	}
 }
 
