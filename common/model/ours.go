@@ -41,7 +41,7 @@ const (
 	ReasonNoValue   = "no_value"     // the value is the empty string
 	ReasonValue     = "bad_value"    // the value is no number, NaN or infinite
 	ReasonStep      = "bad_step"     // the step is not positive
-	ReasonTooLong   = "too_long"     // metric and tags are longer than 510 bytes
+	ReasonTooLong   = "too_long"     // metric and tags are longer than 510 bytes, or a text than 1024
 	ReasonCharacter = "bad_char"     // endpoint or counter holds a character that graph refuses
 	ReasonTimestamp = "bad_time"     // the timestamp is out of range
 	ReasonBlacklist = "blacklisted"  // the endpoint or metric is on the blacklist

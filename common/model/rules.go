@@ -73,8 +73,9 @@ type Event struct {
 	EventTime   int64             `json:"eventTime"` // Unix seconds of the newest point
 	PushedTags  map[string]string `json:"pushedTags"`
 
-	LeftString string   `json:"leftString,omitempty"`  // of a string strategy
-	EventChain []*Event `json:"event_chain,omitempty"` // the other members of a combination
+	LeftString  string   `json:"leftString,omitempty"`  // of a string strategy: the newest text; LeftValue is 0
+	RightString string   `json:"rightString,omitempty"` // of a string strategy: what it compares with
+	EventChain  []*Event `json:"event_chain,omitempty"` // the other members of a combination
 	// Every is how far apart the series' points are, in seconds, when that is longer than
 	// a refresh: on the way from judge to plus_judge, which then waits longer for the next.
 	Every int64 `json:"every,omitempty"`
@@ -102,6 +103,12 @@ func (e *Event) rule() (metric, fn, op string, right float64, max, priority int,
 	}
 	return "", "", "", 0, 0, 0, ""
 }
+
+// ValueString is Strategy.ValueType of a rule about texts.
+const ValueString = "string"
+
+// Texts says whether the event's rule compares texts.
+func (e *Event) Texts() bool { return e.Strategy != nil && e.Strategy.ValueType == ValueString }
 
 // Metric returns the metric of the event's rule, empty when it has no rule.
 func (e *Event) Metric() string { metric, _, _, _, _, _, _ := e.rule(); return metric }

@@ -50,6 +50,16 @@ type JudgeItem struct {
 	Tags      map[string]string `json:"tags"`
 }
 
+// StringItem is one point of a series whose values are texts, on its way from transfer
+// to judge.
+type StringItem struct {
+	Endpoint  string            `json:"endpoint"`
+	Metric    string            `json:"metric"`
+	Value     string            `json:"value"` // 1 to 1024 bytes
+	Timestamp int64             `json:"timestamp"`
+	Tags      map[string]string `json:"tags"`
+}
+
 // TransferResponse answers Transfer.Update and is the data of /api/push.
 type TransferResponse struct {
 	Message string // "ok", even when every item was invalid

@@ -547,8 +547,12 @@ func Refused(err error) bool {
 	return ok && slices.Contains([]uint16{1048, 1264, 1292, 1366, 1406, 1452, 3819, 4025}, e.Number)
 }
 
-// Cond returns the condition of an event as its rows have it: "1.5e+06 > 3".
+// Cond returns the condition of an event as its rows have it: "1.5e+06 > 3", or
+// "down != ok" of texts.
 func Cond(e *model.Event) string {
+	if e.Texts() {
+		return e.LeftString + " " + e.Operator() + " " + e.RightString
+	}
 	return strconv.FormatFloat(e.LeftValue, 'g', -1, 64) + " " + e.Operator() + " " + strconv.FormatFloat(e.RightValue(), 'g', -1, 64)
 }
 

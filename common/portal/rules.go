@@ -72,6 +72,9 @@ type RuleStrategy struct {
 	RunBegin   string `db:"run_begin"`
 	RunEnd     string `db:"run_end"`
 	Template   int    `db:"tpl_id"`
+
+	ValueType   string `db:"value_type"`   // ValueString for one about texts
+	RightString string `db:"right_string"` // what such a one compares with
 }
 
 // RuleExpression is an expression that is not paused and has an action.
@@ -150,7 +153,7 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 		{&r.GroupHosts, "grp_id, host_id AS other FROM grp_host ORDER BY grp_id, host_id"},
 		{&r.GroupTemplates, "grp_id, tpl_id AS other FROM grp_tpl ORDER BY grp_id, tpl_id"},
 		{&r.Templates, "id, tpl_name, parent_id, action_id, create_user FROM tpl ORDER BY id"},
-		{&r.Strategies, "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id FROM strategy ORDER BY id"},
+		{&r.Strategies, "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id, value_type, right_string FROM strategy ORDER BY id"},
 		{&r.Members, ruleMembers},
 		{&r.Unions, ruleUnions},
 		{&r.Expressions, "id, expression, func, op, right_value, max_step, priority, note, action_id FROM expression WHERE action_id > 0 AND pause = 0 ORDER BY id"},
@@ -164,6 +167,9 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 		if err := sqlx.SelectContext(ctx, tx, q.to, "SELECT "+q.what); err != nil {
 			return nil, fmt.Errorf("read rules: %w", err)
 		}
+	}
+	for i := range r.Strategies {
+		r.Strategies[i].Op = readOp(r.Strategies[i].Op)
 	}
 	return r, nil
 }

@@ -37,7 +37,7 @@ func TestRuleRows(t *testing.T) {
 		if !slices.Equal(r.Templates, []RuleTemplate{{4, "base", 0, 6, "root"}}) || !slices.Equal(r.Actions, []RuleAction{{6, "ops,dba"}}) || !slices.Equal(r.Plugins, []RulePlugin{{3, "sys/x"}}) {
 			t.Errorf("templates %+v, actions %+v, plugins %+v", r.Templates, r.Actions, r.Plugins)
 		}
-		if !slices.Equal(r.Strategies, []RuleStrategy{{5, "cpu.idle", "a=b", 3, 1, "all(#3)", "<", "5", "n", "08:00", "20:00", 4}}) {
+		if !slices.Equal(r.Strategies, []RuleStrategy{{5, "cpu.idle", "a=b", 3, 1, "all(#3)", "<", "5", "n", "08:00", "20:00", 4, "", ""}}) {
 			t.Errorf("strategies %+v", r.Strategies)
 		}
 		if !slices.Equal(r.Expressions, []RuleExpression{{7, "each(metric=q a=b)", "all(#1)", ">", "1", 3, 2, "x", 6}}) {

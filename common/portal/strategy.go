@@ -23,15 +23,20 @@ type Strategy struct {
 	RunBegin   string `db:"run_begin" json:"run_begin"` // HH:MM or empty
 	RunEnd     string `db:"run_end" json:"run_end"`
 	Template   int64  `db:"tpl_id" json:"tpl_id"`
+	// ValueType is ValueString for a strategy about texts, which compares with
+	// RightString and has RightOfTexts for its RightValue; else both are empty.
+	ValueType   string `db:"value_type" json:"value_type,omitempty"`
+	RightString string `db:"right_string" json:"right_string,omitempty"`
 }
 
-const strategyColumns = "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id"
+const strategyColumns = "id, metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id, value_type, right_string"
 
 // Check says which field its column can not hold.
 func (s *Strategy) Check() error {
 	return fitAll(
-		fit{"metric", s.Metric, 128}, fit{"tags", s.Tags, 256}, fit{"func", s.Func, 16}, fit{"op", s.Op, 8}, fit{"right_value", s.RightValue, 64},
-		fit{"note", s.Note, 128}, fit{"run_begin", s.RunBegin, 16}, fit{"run_end", s.RunEnd, 16})
+		fit{"metric", s.Metric, 128}, fit{"tags", s.Tags, 256}, fit{"func", s.Func, 16}, fit{"op", storedOp(s.Op), 8}, fit{"right_value", s.RightValue, 64},
+		fit{"note", s.Note, 128}, fit{"run_begin", s.RunBegin, 16}, fit{"run_end", s.RunEnd, 16},
+		fit{"value_type", s.ValueType, 8}, fit{"right_string", s.RightString, 255})
 }
 
 // A fit is a text on its way into a column.
@@ -50,7 +55,7 @@ func fitAll(all ...fit) error {
 }
 
 func (s *Strategy) values() []any {
-	return []any{s.Metric, s.Tags, s.MaxStep, s.Priority, s.Func, s.Op, s.RightValue, s.Note, s.RunBegin, s.RunEnd}
+	return []any{s.Metric, s.Tags, s.MaxStep, s.Priority, s.Func, storedOp(s.Op), s.RightValue, s.Note, s.RunBegin, s.RunEnd, s.ValueType, s.RightString}
 }
 
 // Strategy returns a strategy, or ErrNotFound.
@@ -59,6 +64,7 @@ func (db *DB) Strategy(ctx context.Context, id int64) (*Strategy, error) {
 	if err := db.Portal.read.GetContext(ctx, &s, "SELECT "+strategyColumns+" FROM strategy WHERE id = ?", id); err != nil {
 		return nil, notFound(err)
 	}
+	s.Op = readOp(s.Op)
 	return &s, nil
 }
 
@@ -70,6 +76,9 @@ func (db *DB) Strategies(ctx context.Context, templates ...int64) ([]Strategy, e
 		err := db.Portal.read.SelectContext(ctx, &rows, "SELECT "+strategyColumns+" FROM strategy WHERE tpl_id IN ("+marks(len(chunk))+") ORDER BY id", anys(chunk)...)
 		if err != nil {
 			return nil, err
+		}
+		for i := range rows {
+			rows[i].Op = readOp(rows[i].Op)
 		}
 		all = append(all, rows...)
 	}
@@ -95,7 +104,7 @@ func (db *DB) CreateStrategy(ctx context.Context, s Strategy) (id int64, err err
 }
 
 func insertStrategy(ctx context.Context, tx *sqlx.Tx, s *Strategy) (int64, error) {
-	return insert(ctx, tx, "INSERT INTO strategy (metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, tpl_id) VALUES ("+marks(11)+")",
+	return insert(ctx, tx, "INSERT INTO strategy (metric, tags, max_step, priority, func, op, right_value, note, run_begin, run_end, value_type, right_string, tpl_id) VALUES ("+marks(13)+")",
 		append(s.values(), s.Template)...)
 }
 
@@ -107,7 +116,7 @@ func (db *DB) UpdateStrategy(ctx context.Context, s Strategy) error {
 	}
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
 		res, err := tx.ExecContext(ctx, "UPDATE strategy SET metric = ?, tags = ?, max_step = ?, priority = ?, func = ?, op = ?, right_value = ?, note = ?,"+
-			" run_begin = ?, run_end = ? WHERE id = ?", append(s.values(), s.ID)...)
+			" run_begin = ?, run_end = ?, value_type = ?, right_string = ? WHERE id = ?", append(s.values(), s.ID)...)
 		return one(res, err)
 	})
 }

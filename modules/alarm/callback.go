@@ -32,7 +32,7 @@ func callbackURL(address string, e *model.Event, loc *time.Location) string {
 		"endpoint": {e.Endpoint}, "metric": {e.Metric()}, "status": {e.Status}, "step": {strconv.Itoa(e.CurrentStep)},
 		"priority": {strconv.Itoa(e.Priority())}, "time": {time.Unix(e.EventTime, 0).In(loc).Format(time.DateTime)},
 		"tpl_id": {strconv.Itoa(template)}, "exp_id": {strconv.Itoa(e.ExpressionId())}, "stra_id": {strconv.Itoa(e.StrategyId())},
-		"left_value": {readable(e.LeftValue)}, "tags": {strings.Join(tags, ",")},
+		"left_value": {leftOf(e)}, "tags": {strings.Join(tags, ",")},
 	}
 	join := "?"
 	if strings.Contains(address, "?") {

@@ -21,9 +21,9 @@ func composeChain(e *model.Event, dashboard string, loc *time.Location) Message 
 		if n := c.Note(); n != "" && !slices.Contains(notes, n) {
 			notes = append(notes, n)
 		}
-		left, right := readable(c.LeftValue), readable(c.RightValue())
-		short = append(short, fmt.Sprintf("%s %s %s%s%s", c.Func(), c.Counter(), left, c.Operator(), right))
-		lines = append(lines, fmt.Sprintf("%s %s: %s%s%s\r\n", c.Counter(), c.Func(), left, c.Operator(), right))
+		brief, whole := condition(c)
+		short = append(short, fmt.Sprintf("%s %s %s", c.Func(), c.Counter(), brief))
+		lines = append(lines, fmt.Sprintf("%s %s: %s\r\n", c.Counter(), c.Func(), whole))
 	}
 	note := strings.Join(notes, "; ")
 	return Message{

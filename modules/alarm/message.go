@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"falcon/common/model"
 )
@@ -22,16 +23,60 @@ func Compose(e *model.Event, dashboard string, loc *time.Location) Message {
 	if len(e.EventChain) > 0 {
 		return composeChain(e, dashboard, loc)
 	}
-	left, right := readable(e.LeftValue), readable(e.RightValue())
+	short, long := condition(e)
 	at := time.Unix(e.EventTime, 0).In(loc).Format(time.DateTime)
 	tags := model.SortedTags(e.PushedTags)
 	return Message{
-		Short: fmt.Sprintf("[P%d][%s][%s][][%s %s %s %s %s%s%s][O%d %s]", e.Priority(), e.Status, e.Endpoint,
-			e.Note(), e.Func(), e.Metric(), tags, left, e.Operator(), right, e.CurrentStep, at),
-		Body: fmt.Sprintf("%s\r\nP%d\r\nEndpoint:%s\r\nMetric:%s\r\nTags:%s\r\n%s: %s%s%s\r\nNote:%s\r\nMax:%d, Current:%d\r\nTimestamp:%s\r\n%s\r\n",
-			e.Status, e.Priority(), e.Endpoint, e.Metric(), tags, e.Func(), left, e.Operator(), right,
+		Short: fmt.Sprintf("[P%d][%s][%s][][%s %s %s %s %s][O%d %s]", e.Priority(), e.Status, e.Endpoint,
+			e.Note(), e.Func(), e.Metric(), tags, short, e.CurrentStep, at),
+		Body: fmt.Sprintf("%s\r\nP%d\r\nEndpoint:%s\r\nMetric:%s\r\nTags:%s\r\n%s: %s\r\nNote:%s\r\nMax:%d, Current:%d\r\nTimestamp:%s\r\n%s\r\n",
+			e.Status, e.Priority(), e.Endpoint, e.Metric(), tags, e.Func(), long,
 			e.Note(), e.MaxStep(), e.CurrentStep, at, link(e, dashboard)),
 	}
+}
+
+// maxShown is how many characters of a text a short message has.
+const maxShown = 100
+
+// condition says what the rule made of the values and what it compares that with: once
+// for a line that should be short, once whole.
+func condition(e *model.Event) (short, long string) {
+	if !e.Texts() {
+		s := readable(e.LeftValue) + e.Operator() + readable(e.RightValue())
+		return s, s
+	}
+	left, right := oneLine(e.LeftString), oneLine(e.RightString)
+	if right == "" && strings.HasPrefix(e.Func(), "diff(") { // which compares the values with each other
+		return cut(left), left
+	}
+	op := " " + e.Operator() + " "
+	return cut(left) + op + cut(right), left + op + right
+}
+
+// oneLine puts blanks in the place of line ends and whatever else moves a cursor.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// cut shortens a text for a short message.
+func cut(s string) string {
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown-1]) + "…"
+	}
+	return s
+}
+
+// leftOf returns what the rule made of the values, a number or a text.
+func leftOf(e *model.Event) string {
+	if e.Texts() {
+		return e.LeftString
+	}
+	return readable(e.LeftValue)
 }
 
 // link leads to the rule; it is empty for a rule that has no page.

@@ -86,6 +86,7 @@ func DefaultConfig() Config {
 	c.PolyMetric.Database.Interval = conf.Seconds(10 * time.Second) // the database is at hand
 	// Empty folders and addresses of neighbours are filled in by Wired.
 	c.Agent.Transfer.Addrs, c.Agent.Heartbeat.Addr, c.HBS.Liveness.Transfers, c.HBS.Redis.Addr = nil, "", nil, ""
+	c.Transfer.StringJudge.Cluster = nil
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
 	c.Alarm.Redis.Addr, c.Alarm.API.Dashboard, c.API.Redis.Addr, c.API.HBS.Addr, c.API.Alarm.Addr = "", "", "", "", ""
 	c.Nodata.Rows.Dir, c.Nodata.PlusAPI.Addr, c.Nodata.Sender.TransferAddr, c.Nodata.Redis.Addr = "", "", "", ""
@@ -209,6 +210,9 @@ func (c *Config) Wired() Config {
 	}
 	if len(w.Transfer.Ack.PlusJudges) == 0 {
 		w.Transfer.Ack.PlusJudges = []string{loopback(w.PlusJudge.RPC.Listen)}
+	}
+	if len(w.Transfer.StringJudge.Cluster) == 0 {
+		w.Transfer.StringJudge.Cluster = map[string]string{"judge-00": loopback(w.Judge.RPC.Listen)}
 	}
 	if len(w.Transfer.Judge.Cluster) == 0 {
 		w.Transfer.Judge.Cluster = map[string]string{"judge-00": loopback(w.Judge.RPC.Listen)}

@@ -110,6 +110,7 @@ func TestWired(t *testing.T) {
 		{"a folder that is written", w.Transfer.Spool.Dir, "/fast/spool"},
 		{"a folder that is not", w.Graph.Data, "/srv/falcon/graph"},
 		{"transfer's judge", w.Transfer.Judge.Cluster["judge-00"], "127.0.0.1:6080"},
+		{"that of texts, when it is another", w.Transfer.StringJudge.Cluster["judge-00"], "127.0.0.1:6080"},
 		{"judge's hbs", strings.Join(w.Judge.HBS.Servers, ","), "127.0.0.1:6030"},
 		{"judge's folder", w.Judge.Data, "/srv/falcon/judge"},
 		{"judge's Redis", w.Judge.Alarm.Redis.Addr.Reveal(), "secret@redis:6379"},

@@ -185,6 +185,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{&cfg.API.Graphs.Cluster, f.cfg.Graph.RPC.Listen, "graph.rpc.listen"},
 		{&cfg.Transfer.Judge.Cluster, f.cfg.Judge.RPC.Listen, "judge.rpc.listen"},
 		{&cfg.Judge.Union.Cluster, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen"},
+		{&cfg.Transfer.StringJudge.Cluster, f.cfg.Judge.RPC.Listen, "judge.rpc.listen"},
 	} {
 		wired := map[string]string{}
 		for node, addrs := range *c.cluster {

@@ -27,5 +27,6 @@
 //
 // Judges of others that ask for what they have seen are answered from the same book:
 // HbsNew.GetFilteredStrategies by endpoint and metric, Hbs.GetOneEndStrategies by host
-// (somerules.go).
+// (somerules.go). Rules about texts are left out there; Hbs.GetStringStrategies has them
+// (texts.go).
 package hbs

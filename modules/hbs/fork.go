@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +99,9 @@ var forkTables = []forkTable{
 		return texts(res.Templates())
 	}, readTemplates},
 	{redisx.ForkStrategies, func(_ *portal.RuleRows, res *compile.Result) map[string]string {
-		return texts(res.Strategies())
+		all := res.Strategies()
+		maps.DeleteFunc(all, func(_ int, s model.Strategy) bool { return s.ValueType == model.ValueString }) // which the fork knows nothing of
+		return texts(all)
 	}, readStrategies},
 	{redisx.ForkExpressions, func(_ *portal.RuleRows, res *compile.Result) map[string]string {
 		m := map[int]*model.Expression{}
@@ -304,7 +307,7 @@ func readStrategies(fields map[string]string, rows *portal.RuleRows) error {
 		})
 	}
 	for _, s := range rows.Strategies {
-		if !there[s.ID] && (s.RunBegin != "" || s.RunEnd != "") {
+		if !there[s.ID] && (s.RunBegin != "" || s.RunEnd != "" || s.ValueType == portal.ValueString) {
 			all = append(all, s)
 		}
 	}

@@ -48,6 +48,7 @@ func everything() *memory {
 	m.rows.Strategies = append(m.rows.Strategies,
 		portal.RuleStrategy{ID: 2, Metric: "df.bytes.free.percent", Tags: "^mount=/dev/shm,fstype=ext4", Func: "max(#2)", Op: "<=", RightValue: "0.25", MaxStep: 1, Priority: 2, Note: "a note|||with bars", Template: 2},
 		portal.RuleStrategy{ID: 3, Metric: "m", Func: "all(#1)", Op: ">", RightValue: "1", RunBegin: "24:00", RunEnd: "24:00", Template: 2}, // rests
+		portal.RuleStrategy{ID: 4, Metric: "app.state", Func: "all(#1)", Op: "!=", RightValue: portal.RightOfTexts, Template: 2, ValueType: portal.ValueString, RightString: "ok"},
 	)
 	m.rows.Expressions = []portal.RuleExpression{{ID: 5, Expression: "each(metric=qps srv=web ^idc=test)", Func: "avg(#3)", Op: ">=", RightValue: "1e6", MaxStep: 2, Priority: 1, Note: "busy", Action: 9}}
 	m.rows.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/ntp"}, {Group: 1, Dir: "net"}}
@@ -108,7 +109,7 @@ func TestForkTables(t *testing.T) {
 		{redisx.ForkGroupTemplates, "1", "1|||2"}, {redisx.ForkHostTemplates, "3", "1|||2"}, {redisx.ForkPlugins, "1", "sys/ntp|||net"},
 		{redisx.ForkTemplates, "2", `{"id":2,"name":"child","parentId":1,"actionId":7,"creator":"ann"}`},
 		{redisx.ForkExpressions, "5", `{"id":5,"metric":"qps","tags":{"^idc":"test","srv":"web"},"func":"avg(#3)","operator":"\u003e=","rightValue":1000000,"maxStep":2,"priority":1,"note":"busy","actionId":9}`},
-		{redisx.ForkStrategies, "3", ""},
+		{redisx.ForkStrategies, "3", ""}, {redisx.ForkStrategies, "4", ""}, // which the fork does not know
 	} {
 		fields, err := pool.ReadFork(t.Context(), tc.set)
 		if err != nil || fields[tc.field] != tc.value {
@@ -265,7 +266,7 @@ func TestForkWithoutRedis(t *testing.T) {
 	f, pool := forked(t, everything())
 	pool.Close()
 	rows, err := f.RuleRows(t.Context())
-	if err != nil || len(rows.Strategies) != 3 || len(rows.Hosts) != 3 {
+	if err != nil || len(rows.Strategies) != 4 || len(rows.Hosts) != 3 {
 		t.Errorf("%+v %v", rows, err)
 	}
 	if len(slices.Collect(maps.Keys(f.took))) != 0 {

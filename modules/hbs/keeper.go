@@ -34,8 +34,9 @@ type edition struct {
 	*compile.Result
 	at      time.Time // the moment that it was compiled for
 	version rulebook.Version
-	full    func() []byte // encoded at the first need
-	stock   func() *stockRules
+	full    func() []byte      // encoded at the first need
+	stock   func() *stockRules // about numbers
+	texts   func() *stockRules // about texts
 	some    func() someRules
 
 	// Once it is sealed: what other hbs are given, and its name.
@@ -398,7 +399,8 @@ func (k *keeper) edition(rows *portal.RuleRows, at time.Time) *edition {
 	res := compile.Compile(rows, at)
 	e := &edition{Result: res, at: at, version: res.Book.Version()}
 	e.full = sync.OnceValue(res.Book.Encode)
-	e.stock = sync.OnceValue(func() *stockRules { return newStockRules(res.Book) })
+	e.stock = sync.OnceValue(func() *stockRules { return newStockRules(bookOf(res.Book, false)) })
+	e.texts = sync.OnceValue(func() *stockRules { return newStockRules(bookOf(res.Book, true)) })
 	e.some = sync.OnceValue(func() someRules { return newSomeRules(res.Book) })
 	return e
 }

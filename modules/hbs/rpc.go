@@ -18,6 +18,7 @@ func (h *HBS) register(s *rpc.Server) {
 	rpc.Handle(s, "Agent.BuiltinMetrics", h.builtinMetrics)
 	rpc.Handle(s, "Agent.TrustableIps", h.trustableIps)
 	rpc.Handle(s, "Hbs.GetStrategies", h.getStrategies)
+	rpc.Handle(s, "Hbs.GetStringStrategies", h.getStringStrategies)
 	rpc.Handle(s, "Hbs.GetExpressions", h.getExpressions)
 	rpc.Handle(s, "Hbs.GetAgents", h.getAgents)
 	rpc.Handle(s, "Hbs.GetOneEndStrategies", h.getOneEndStrategies)

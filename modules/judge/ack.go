@@ -35,10 +35,23 @@ func (j *Judge) acknowledge(r *model.AckRequest) (*model.AckReply, error) {
 		PK: model.PK(r.Endpoint, r.Metric, model.SortedTags(r.Tags)), Event: r.EventId, By: r.User,
 		At: cmp.Or(r.At, j.now().Unix()), Undo: r.Undo,
 	}
+	reply := &model.AckReply{}
+	for _, texts := range []bool{false, true} {
+		n, err := j.acknowledgeKind(a, texts)
+		if err != nil {
+			return nil, err
+		}
+		reply.Matched += n
+	}
+	return reply, nil
+}
+
+// acknowledgeKind acknowledges what the series of numbers has, or the one of texts.
+func (j *Judge) acknowledgeKind(a acked, texts bool) (int, error) {
 	for {
-		e := j.table.get(a.PK)
+		e := j.table.getKind(a.PK, texts)
 		if e == nil {
-			return &model.AckReply{}, nil
+			return 0, nil
 		}
 		b := j.begin()
 		n, wait := b.acknowledge(e, a)
@@ -49,12 +62,12 @@ func (j *Judge) acknowledge(r *model.AckRequest) (*model.AckReply, error) {
 			<-wait
 			continue
 		case err != nil:
-			return nil, err
+			return 0, err
 		case n == 0:
-			return &model.AckReply{}, nil
+			return 0, nil
 		}
 		j.log.Info("problem acknowledged", "pk", a.PK, "event", a.Event, "user", a.By, "undo", a.Undo, "n", n)
-		return &model.AckReply{Matched: n}, nil
+		return n, nil
 	}
 }
 

@@ -47,7 +47,7 @@ func (b *batch) adopt(it *model.AdoptItem) bool {
 	j, ev := b.j, &it.Event
 	for {
 		// Of which type it is the next point says.
-		e := j.table.find(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), model.Gauge, ev.PushedTags, nil)
+		e := j.table.findKind(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), model.Gauge, ev.PushedTags, ev.Texts(), nil)
 		e.shard.mu.Lock()
 		if e.gone {
 			e.shard.mu.Unlock()

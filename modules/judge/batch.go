@@ -60,6 +60,11 @@ const (
 // add looks at a point of e, pushed with typ, empty for the type that e has. now is the
 // clock that minInterval is measured with.
 func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
+	return b.put(e, p, "", typ, now)
+}
+
+// put is add for a series of either kind; of one of texts text is the value.
+func (b *batch) put(e *entry, p expr.Point, text, typ string, now int64) fate {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()
 	if e.gone {
@@ -79,6 +84,9 @@ func (b *batch) add(e *entry, p expr.Point, typ string, now int64) fate {
 				return nobodys
 			}
 		}
+	}
+	if e.IsText() {
+		p.Value = e.Word(text)
 	}
 	switch outcome := e.InsertAt(p, b.j.set, b.wall); {
 	case outcome == core.Skip:
@@ -133,7 +141,7 @@ func (b *batch) note(op byte, e *entry, p expr.Point) {
 		b.define(e)
 		b.fresh = append(b.fresh, e)
 	}
-	b.point(op, e.id, p)
+	b.value(op, e, p)
 }
 
 // tell numbers the events that were made of e. The caller holds e's shard, so the
@@ -343,7 +351,7 @@ func (j *Judge) sweeping(fn func(*batch, *entry)) {
 		b := j.begin()
 		sh := &j.table.shards[i]
 		sh.mu.Lock()
-		for _, e := range sh.series {
+		for e := range sh.all() {
 			fn(b, e)
 			b.cut()
 		}
@@ -392,7 +400,7 @@ func (j *Judge) snapshot(emit func([]byte) error) error {
 	for i := range j.table.shards {
 		sh := &j.table.shards[i]
 		sh.mu.Lock()
-		for _, e := range sh.series {
+		for e := range sh.all() {
 			op := byte(opPoint)
 			if e.waits {
 				op = opWait
@@ -400,7 +408,7 @@ func (j *Judge) snapshot(emit func([]byte) error) error {
 			r.define(e)
 			history := e.History()
 			for i := len(history) - 1; i >= 0; i-- {
-				r.point(op, e.id, history[i])
+				r.value(op, e, history[i])
 			}
 			cut(recordSize)
 		}
@@ -430,12 +438,12 @@ type recovery struct {
 	lost int // points of series that are not defined
 }
 
-func (r *recovery) define(id uint64, endpoint, metric, tags, typ string) {
+func (r *recovery) define(id uint64, endpoint, metric, tags, typ string, texts bool) {
 	if len(endpoint) > core.MaxName || len(metric) > core.MaxName {
 		return
 	}
 	t := r.j.table
-	e := t.find(endpoint, metric, tags, typ, nil, nil)
+	e := t.findKind(endpoint, metric, tags, typ, nil, texts, nil)
 	if rules := r.j.inForce.Load(); rules != nil {
 		e.Watch(rules.index, r.j.set) // it then knows how many points it keeps
 	}
@@ -443,11 +451,22 @@ func (r *recovery) define(id uint64, endpoint, metric, tags, typ string) {
 }
 
 func (r *recovery) point(id uint64, p expr.Point, waits bool) {
-	e := r.ids[id]
-	if e == nil {
-		r.lost++
+	if e := r.ids[id]; e != nil && !e.IsText() {
+		r.keep(e, p, waits)
 		return
 	}
+	r.lost++
+}
+
+func (r *recovery) text(id uint64, ts int64, text string, waits bool) {
+	if e := r.ids[id]; e != nil && e.IsText() {
+		r.keep(e, expr.Point{Ts: ts, Value: e.Word(text)}, waits)
+		return
+	}
+	r.lost++
+}
+
+func (r *recovery) keep(e *entry, p expr.Point, waits bool) {
 	if e.Recover(p, r.j.set) == core.Judge {
 		e.waits = waits
 	}
@@ -462,7 +481,7 @@ func (j *Judge) recovered(e *entry) {
 
 func (r *recovery) tell(t *told) {
 	ev := t.Event
-	e := r.j.table.find(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), t.Type, ev.PushedTags, nil)
+	e := r.j.table.findKind(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags), t.Type, ev.PushedTags, ev.Texts(), nil)
 	if r.j.out.recover(t) {
 		e.Restore(ev)
 		if t.Acked != nil {
@@ -479,10 +498,12 @@ func (r *recovery) remember(epoch string) { r.j.out.epoch = epoch }
 // ack marks problems again. When an event stands before it that was made after it, the
 // problem that was meant is over.
 func (r *recovery) ack(a *acked) {
-	e := r.j.table.get(a.PK)
-	if e == nil || r.j.out.newer(a) {
+	all := r.j.table.both(a.PK)
+	if len(all) == 0 || r.j.out.newer(a) {
 		return
 	}
-	e.Ack(a.Event, !a.Undo)
+	for _, e := range all {
+		e.Ack(a.Event, !a.Undo)
+	}
 	r.j.out.acknowledge(*a)
 }

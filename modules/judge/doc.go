@@ -9,12 +9,13 @@
 // combination and the host have their place. What is lost on the way the next refresh
 // says again, also after a restart.
 //
-// It listens on 6080 (RPC: Judge.Ping, Judge.Send, streams of transfers, Judge.Events,
-// and with the fleet key Judge.Ack and Judge.Adopt) and 6081 (HTTP: /health, /count,
-// /strategy, /expression, /history, /events, /ack, /filter, /counter/all). Rules come
-// from an hbs and stay on disk. A judge holds the rules of the whole fleet, so it decides
-// at once which series somebody watches; the others it mutes at the sender, and keeps
-// nothing of them.
+// It listens on 6080 (RPC: Judge.Ping, Judge.Send, StringJudge.Send, streams of
+// transfers, Judge.Events, and with the fleet key Judge.Ack and Judge.Adopt) and 6081
+// (HTTP: /health, /count, /strategy, /expression, /history, /events, /ack, /filter,
+// /counter/all). Rules come from an hbs and stay on disk. A judge holds the rules of the
+// whole fleet, so it decides at once which series somebody watches; the others it mutes
+// at the sender, and keeps nothing of them. A series has numbers or texts for its values,
+// and rules of its kind (text.go); one of each may share a name.
 //
 // Points of watched series, and events, are in the journal before a batch is
 // acknowledged; an event leaves the outbox when Redis has it. A judge that is killed

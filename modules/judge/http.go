@@ -143,12 +143,29 @@ func (j *Judge) filterStat() map[string]any {
 	return out
 }
 
-// history returns the values of a series, newest first, as the rules see them.
+// history returns the values of a series, newest first, as the rules see them: numbers
+// as they are, texts in quotes.
 func (j *Judge) history(pk string) string {
-	e := j.table.get(pk)
-	if e == nil {
+	all := j.table.both(pk)
+	if len(all) == 0 {
 		return "not found\n"
 	}
+	var b strings.Builder
+	for _, e := range all {
+		if e.IsText() {
+			e.shard.mu.Lock()
+			for _, p := range e.History() {
+				fmt.Fprintf(&b, "%d %s %q\n", p.Ts, time.Unix(p.Ts, 0).Format(time.DateTime), e.Text(p))
+			}
+			e.shard.mu.Unlock()
+		} else {
+			writeNumbers(&b, e)
+		}
+	}
+	return b.String()
+}
+
+func writeNumbers(b *strings.Builder, e *entry) {
 	e.shard.mu.Lock()
 	points := append([]expr.Point(nil), e.History()...)
 	gauge := e.Gauge()
@@ -158,11 +175,9 @@ func (j *Judge) history(pk string) string {
 		n = max(0, n-1)
 	}
 	values, _ := expr.Values(nil, points, n, gauge)
-	var b strings.Builder
 	for i, v := range values {
-		fmt.Fprintf(&b, "%d %s %v\n", points[i].Ts, time.Unix(points[i].Ts, 0).Format(time.DateTime), v)
+		fmt.Fprintf(b, "%d %s %v\n", points[i].Ts, time.Unix(points[i].Ts, 0).Format(time.DateTime), v)
 	}
-	return b.String()
 }
 
 func text(w http.ResponseWriter, s string) {

@@ -191,6 +191,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 			return &model.SimpleRpcResponse{}, nil
 		})
 		rpc.Handle(s, "Judge.Send", j.send)
+		rpc.Handle(s, "StringJudge.Send", j.sendTexts)
 		rpc.Handle(s, "Judge.Events", j.eventsCall)
 		rpc.Handle(s, "Judge.Ack", j.ackCall)
 		rpc.Handle(s, "Judge.Adopt", j.adopt)

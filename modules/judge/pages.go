@@ -66,7 +66,7 @@ func (j *Judge) interest(endpoint, metric, tags string, of map[string]string) in
 	if tags == "" {
 		rules = f.index.Candidates(endpoint, metric)
 	} else {
-		rules = f.index.Rules(nil, endpoint, metric, of)
+		rules = f.index.TextRules(f.index.Rules(nil, endpoint, metric, of), endpoint, metric, of)
 	}
 	for _, r := range rules {
 		if r.Strategy != nil {
@@ -130,7 +130,7 @@ func (j *Judge) events(status string) []OpenEvent {
 			continue
 		}
 		o := OpenEvent{Event: ev}
-		if e := j.table.get(model.PK(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags))); e != nil {
+		if e := j.table.getKind(model.PK(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags)), ev.Texts()); e != nil {
 			e.shard.mu.Lock()
 			o.LastPoint = e.seen
 			e.shard.mu.Unlock()

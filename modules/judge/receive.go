@@ -111,9 +111,6 @@ type inbound struct {
 
 // Define resolves a series.
 func (in *inbound) Define(n uint32, s *model.Series) string {
-	if s.Text {
-		return model.ReasonValue
-	}
 	tags := map[string]string{}
 	if s.Tags != "" {
 		var ok bool
@@ -128,7 +125,7 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 		in.refs = append(slices.Grow(in.refs, grow), make([]*entry, grow)...)
 		in.types = append(in.types, make([]uint8, len(in.refs)-len(in.types))...)
 	}
-	e := in.j.table.find(s.Endpoint, s.Metric, s.Tags, s.Type, tags, in.j.inForce.Load())
+	e := in.j.table.findKind(s.Endpoint, s.Metric, s.Tags, s.Type, tags, s.Text, in.j.inForce.Load())
 	if e == nil {
 		e = unwatched
 	} else {
@@ -164,8 +161,18 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	defer b.abandon(&committed)
 	for i, n := range p.Refs {
 		e := in.refs[n]
-		ts, v := p.Times[i], p.Values[i]
+		ts, v, text := p.Times[i], 0.0, ""
+		if i < len(p.Values) {
+			v = p.Values[i]
+		} else {
+			text = p.Texts[i-len(p.Values)]
+		}
 		switch {
+		case i >= len(p.Values) && wrongText(text) != "":
+			reason := wrongText(text)
+			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: reason, N: 1})
+			j.invalid.Add(reason, 1)
+			continue
 		case math.IsNaN(v) || math.IsInf(v, 0):
 			ack.Refused = append(ack.Refused, model.Refusal{Ref: n, Reason: model.ReasonValue, N: 1})
 			j.invalid.Add(model.ReasonValue, 1)
@@ -185,7 +192,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		}
 		what := nobodys
 		if e != unwatched && e != muted {
-			what = b.add(e, expr.Point{Ts: ts, Value: v}, types[in.types[n]], min(wall, ts+2*int64(e.step.Load())))
+			what = b.put(e, expr.Point{Ts: ts, Value: v}, text, types[in.types[n]], min(wall, ts+2*int64(e.step.Load())))
 		}
 		switch what {
 		case lost:

@@ -21,6 +21,12 @@ import (
 //	pushed  number              Redis has the event
 //	acked   length, JSON        somebody works on a problem, or not any more
 //	epoch   string              the memory of Redis that has the events so far
+//
+// Of a series whose values are texts:
+//
+//	text define  id, endpoint, metric, sorted tags, type
+//	text         id, time, string    as point
+//	text wait    id, time, string    as wait
 const (
 	opDefine = 1 + iota
 	opPoint
@@ -29,6 +35,9 @@ const (
 	opPushed
 	opEpoch
 	opAcked
+	opTextDefine
+	opText
+	opTextWait
 )
 
 // recorder builds a record.
@@ -45,7 +54,11 @@ func (r *recorder) string(s string) {
 }
 
 func (r *recorder) define(e *entry) {
-	r.buf = append(r.buf, opDefine)
+	op := byte(opDefine)
+	if e.IsText() {
+		op = opTextDefine
+	}
+	r.buf = append(r.buf, op)
 	r.buf = binary.AppendUvarint(r.buf, e.id)
 	r.string(e.Endpoint())
 	r.string(e.Metric())
@@ -58,6 +71,24 @@ func (r *recorder) point(op byte, id uint64, p expr.Point) {
 	r.buf = binary.AppendUvarint(r.buf, id)
 	r.buf = binary.AppendVarint(r.buf, p.Ts-r.at)
 	r.buf = binary.LittleEndian.AppendUint64(r.buf, math.Float64bits(p.Value))
+	r.at = p.Ts
+}
+
+// value is point for a series of either kind.
+func (r *recorder) value(op byte, e *entry, p expr.Point) {
+	if !e.IsText() {
+		r.point(op, e.id, p)
+		return
+	}
+	if op == opPoint {
+		op = opText
+	} else {
+		op = opTextWait
+	}
+	r.buf = append(r.buf, op)
+	r.buf = binary.AppendUvarint(r.buf, e.id)
+	r.buf = binary.AppendVarint(r.buf, p.Ts-r.at)
+	r.string(e.Text(p))
 	r.at = p.Ts
 }
 
@@ -108,8 +139,9 @@ type told struct {
 
 // replayer takes the items of a record.
 type replayer interface {
-	define(id uint64, endpoint, metric, tags, typ string)
+	define(id uint64, endpoint, metric, tags, typ string, texts bool)
 	point(id uint64, p expr.Point, waits bool)
+	text(id uint64, ts int64, text string, waits bool)
 	tell(t *told)
 	push(seq uint64)
 	remember(epoch string)
@@ -126,16 +158,22 @@ func replayRecord(b []byte, r replayer) error {
 		op := d.b[0]
 		d.b = d.b[1:]
 		switch op {
-		case opDefine:
+		case opDefine, opTextDefine:
 			id, endpoint, metric, tags, typ := d.uvarint(), d.string(), d.string(), d.string(), d.string()
 			if !d.bad {
-				r.define(id, endpoint, metric, tags, typ)
+				r.define(id, endpoint, metric, tags, typ, op == opTextDefine)
 			}
 		case opPoint, opWait:
 			id := d.uvarint()
 			at += d.varint()
 			if v := d.take(8); !d.bad {
 				r.point(id, expr.Point{Ts: at, Value: math.Float64frombits(binary.LittleEndian.Uint64(v))}, op == opWait)
+			}
+		case opText, opTextWait:
+			id := d.uvarint()
+			at += d.varint()
+			if text := d.string(); !d.bad {
+				r.text(id, at, text, op == opTextWait)
 			}
 		case opTold:
 			t := &told{}

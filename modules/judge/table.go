@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"iter"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,9 @@ type table struct {
 
 type shard struct {
 	mu     sync.Mutex
-	series map[string]*entry // by PK
+	series map[string]*entry // of numbers, by PK
+	// texts are those whose values are texts, by PK: a name may have one of each kind.
+	texts map[string]*entry
 	// unwatched leads from a PK's hash to the decision.
 	unwatched map[uint64]decision
 }
@@ -72,7 +75,7 @@ type decision struct {
 func newTable() *table {
 	t := &table{}
 	for i := range t.shards {
-		t.shards[i].series, t.shards[i].unwatched = map[string]*entry{}, map[uint64]decision{}
+		t.shards[i].series, t.shards[i].texts, t.shards[i].unwatched = map[string]*entry{}, map[string]*entry{}, map[uint64]decision{}
 	}
 	return t
 }
@@ -109,13 +112,16 @@ func (f *inForce) holds(generation uint32, metric string) bool {
 }
 
 // watched says whether a rule watches a series, or may: it is not known yet.
-func (t *table) watched(endpoint, metric string, tags map[string]string, rules *inForce) bool {
+func (t *table) watched(endpoint, metric string, tags map[string]string, texts bool, rules *inForce) bool {
 	t.decided.Add(1)
 	if t.unknown != nil {
 		if t.unknown(endpoint, metric) {
 			return true
 		}
 		rules = t.current()
+	}
+	if texts {
+		return rules.index.WatchedText(endpoint, metric, tags)
 	}
 	return rules.index.Watched(endpoint, metric, tags)
 }
@@ -127,7 +133,7 @@ func (t *table) names(yield func(endpoint, metric string)) {
 		sh := &t.shards[i]
 		all = all[:0]
 		sh.mu.Lock()
-		for _, e := range sh.series {
+		for e := range sh.all() {
 			all = append(all, e)
 		}
 		sh.mu.Unlock()
@@ -140,24 +146,38 @@ func (t *table) names(yield func(endpoint, metric string)) {
 // find returns the series, made if need be; nil when no rule watches it. Without rules
 // every series is kept: nobody knows yet. tags are as in sorted.
 func (t *table) find(endpoint, metric, sorted, typ string, tags map[string]string, rules *inForce) *entry {
+	return t.findKind(endpoint, metric, sorted, typ, tags, false, rules)
+}
+
+// findKind is find for series of numbers or of texts.
+func (t *table) findKind(endpoint, metric, sorted, typ string, tags map[string]string, texts bool, rules *inForce) *entry {
 	pk := model.PK(endpoint, metric, sorted)
 	sh := &t.shards[xxhash.Sum64String(pk)%shards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e := sh.series[pk]; e != nil {
+	if e := sh.of(texts)[pk]; e != nil {
 		e.retype(typ)
 		return e
 	}
-	if rules != nil && !t.watched(endpoint, metric, tags, rules) {
+	if rules != nil && !t.watched(endpoint, metric, tags, texts, rules) {
 		return nil
 	}
-	return t.add(sh, endpoint, metric, sorted, typ)
+	return t.addKind(sh, endpoint, metric, sorted, typ, texts)
 }
 
 // add makes a series; the caller holds the shard.
 func (t *table) add(sh *shard, endpoint, metric, sorted, typ string) *entry {
-	e := &entry{Series: core.NewSeries(endpoint, metric, sorted, typ), shard: sh, typ: internType(typ), id: t.ids.Add(1), seen: time.Now().Unix()}
-	sh.series[e.PK()] = e
+	return t.addKind(sh, endpoint, metric, sorted, typ, false)
+}
+
+func (t *table) addKind(sh *shard, endpoint, metric, sorted, typ string, texts bool) *entry {
+	e := &entry{shard: sh, typ: internType(typ), id: t.ids.Add(1), seen: time.Now().Unix()}
+	if texts {
+		e.Series = core.NewTextSeries(endpoint, metric, sorted)
+	} else {
+		e.Series = core.NewSeries(endpoint, metric, sorted, typ)
+	}
+	sh.of(texts)[e.PK()] = e
 	return e
 }
 
@@ -186,22 +206,29 @@ func internType(typ string) string {
 // findStock is find for peers that name the series with each point: it remembers which
 // ones no rule watches.
 func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry {
+	return t.findItem(it, false, rules, now)
+}
+
+func (t *table) findItem(it *model.JudgeItem, texts bool, rules *inForce, now int64) *entry {
 	sorted := model.SortedTags(it.Tags)
 	pk := model.PK(it.Endpoint, it.Metric, sorted)
 	hash := xxhash.Sum64String(pk)
 	sh := &t.shards[hash%shards]
+	if texts {
+		hash = ^hash // what was decided of numbers of that name says nothing of texts
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e := sh.series[pk]; e != nil {
+	if e := sh.of(texts)[pk]; e != nil {
 		return e // whose type the point brings
 	}
 	if rules == nil {
-		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
+		return t.addKind(sh, it.Endpoint, it.Metric, sorted, it.JudgeType, texts)
 	}
 	known, ok := sh.unwatched[hash]
-	if (!ok || !rules.holds(known.generation, it.Metric)) && t.watched(it.Endpoint, it.Metric, it.Tags, rules) {
+	if (!ok || !rules.holds(known.generation, it.Metric)) && t.watched(it.Endpoint, it.Metric, it.Tags, texts, rules) {
 		delete(sh.unwatched, hash)
-		return t.add(sh, it.Endpoint, it.Metric, sorted, it.JudgeType)
+		return t.addKind(sh, it.Endpoint, it.Metric, sorted, it.JudgeType, texts)
 	}
 	if ok || len(sh.unwatched) < maxUnwatched {
 		sh.unwatched[hash] = decision{rules.generation, uint32(now)}
@@ -209,18 +236,51 @@ func (t *table) findStock(it *model.JudgeItem, rules *inForce, now int64) *entry
 	return nil
 }
 
-// get returns a series that is kept, nil when it is not.
-func (t *table) get(pk string) *entry {
+// of returns the series of a kind, by PK.
+func (sh *shard) of(texts bool) map[string]*entry {
+	if texts {
+		return sh.texts
+	}
+	return sh.series
+}
+
+// all yields the series of both kinds. The caller holds the lock, and may forget them.
+func (sh *shard) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, texts := range []bool{false, true} {
+			for _, e := range sh.of(texts) {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// both returns what is kept under a PK: a series of numbers, one of texts, or both.
+func (t *table) both(pk string) (all []*entry) {
+	for _, texts := range []bool{false, true} {
+		if e := t.getKind(pk, texts); e != nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// get returns a series of numbers that is kept, nil when it is not.
+func (t *table) get(pk string) *entry { return t.getKind(pk, false) }
+
+func (t *table) getKind(pk string, texts bool) *entry {
 	sh := &t.shards[xxhash.Sum64String(pk)%shards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.series[pk]
+	return sh.of(texts)[pk]
 }
 
 // forget drops a series; the caller holds its shard.
 func (e *entry) forget() {
 	e.gone = true
-	delete(e.shard.series, e.PK())
+	delete(e.shard.of(e.IsText()), e.PK())
 }
 
 // sizes counts the series that are kept and the decisions that are remembered.
@@ -228,7 +288,7 @@ func (t *table) sizes() (series, unwatched int) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		series += len(sh.series)
+		series += len(sh.series) + len(sh.texts)
 		unwatched += len(sh.unwatched)
 		sh.mu.Unlock()
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/modules/judge/rules"
 )
@@ -233,7 +234,13 @@ func FuzzReplay(f *testing.F) {
 	r.point(opPoint, e.id, point60)
 	r.pushed(7)
 	r.epoch("name")
-	f.Add(r.buf)
+	f.Add(bytes.Clone(r.buf))
+	r.reset()
+	texts := newTable().findKind("h1", "app.state", "", model.Gauge, nil, true, nil)
+	r.define(texts)
+	r.value(opPoint, texts, expr.Point{Ts: 60, Value: texts.Word("down")})
+	r.value(opWait, texts, expr.Point{Ts: 120, Value: texts.Word("ok")})
+	f.Add(bytes.Clone(r.buf))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		j := &Judge{table: newTable(), out: newOutbox(time.Now, false), now: time.Now}
 		j.set.Remain = 3

@@ -88,32 +88,49 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	req := model.AckRequest{EventId: l.EventID, Endpoint: l.Endpoint, Metric: l.Metric, Tags: tags, User: l.User, At: t.now().Unix(), Undo: undo}
-	node := t.judge.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
-	secure, err := t.cfg.Judge.TLS.Config("judge")
-	if err != nil {
-		return nil, err
+	type asked struct {
+		*Peers
+		kind  string
+		addrs []string
 	}
-	addrs := strings.Split(t.cfg.Judge.Cluster[node], ",")
+	var all []asked
 	if strings.HasPrefix(l.EventID, "m_") {
-		if addrs = t.cfg.Ack.PlusJudges; len(addrs) == 0 {
+		if len(t.cfg.Ack.PlusJudges) == 0 {
 			return nil, errors.New("an alarm of several conditions: ack.plus_judges of this transfer names nobody who judges these")
+		}
+		all = append(all, asked{&t.cfg.Judge, "judge", t.cfg.Ack.PlusJudges})
+	} else {
+		for _, judges := range []struct {
+			c *cluster
+			p *Peers
+		}{{t.judge, &t.cfg.Judge}, {t.stringJudge, &t.cfg.StringJudge}} {
+			if judges.c != nil {
+				node := judges.c.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
+				all = append(all, asked{judges.p, judges.c.kind, strings.Split(judges.p.Cluster[node], ",")})
+			}
 		}
 	}
 	var best *model.AckReply
 	var errs []error
-	for _, addr := range addrs {
-		c := rpc.NewClient(rpc.ClientOptions{
-			Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
-			DialTimeout: t.cfg.Judge.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
-		})
-		var reply model.AckReply
-		err := c.Call(ctx, "Judge.Ack", &req, &reply)
-		c.Close()
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case best == nil || reply.Matched > best.Matched:
-			best = &reply
+	for _, judges := range all {
+		secure, err := judges.TLS.Config(judges.kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, addr := range judges.addrs {
+			c := rpc.NewClient(rpc.ClientOptions{
+				Addr: strings.TrimSpace(addr), StockCodec: rpc.Gob, Key: t.cfg.FleetKey.Reveal(), Log: t.log,
+				DialTimeout: judges.ConnTimeout.D(), TLS: secure, Dial: t.deps.Dial,
+			})
+			var reply model.AckReply
+			err := c.Call(ctx, "Judge.Ack", &req, &reply)
+			c.Close()
+			switch {
+			case err != nil:
+				errs = append(errs, err)
+			case best == nil || reply.Matched > best.Matched:
+				best = &reply
+			}
 		}
 	}
 	if best == nil || best.Matched == 0 && len(errs) > 0 {

@@ -28,9 +28,12 @@ type Config struct {
 	Socket   Socket          `json:"socket"`
 	Graph    Peers           `json:"graph"`
 	Judge    Peers           `json:"judge"`
-	Transfer Relay           `json:"transfer"`
-	Spool    Spool           `json:"spool"`
-	Ack      Ack             `json:"ack"`
+	// StringJudge are the judges of texts; while it is not enabled those of Judge are,
+	// which then have to be ours: a stock judge takes no texts.
+	StringJudge Peers `json:"stringJudge"`
+	Transfer    Relay `json:"transfer"`
+	Spool       Spool `json:"spool"`
+	Ack         Ack   `json:"ack"`
 	// FleetKey is shown to judges and plus_judges that are asked to acknowledge; they have
 	// the same.
 	FleetKey conf.Secret `json:"fleet_key"`
@@ -123,7 +126,7 @@ func DefaultConfig() Config {
 		Socket: Socket{
 			Listener: daemon.Listener{Enabled: true, Listen: "0.0.0.0:4444"}, Timeout: conf.Seconds(time.Hour),
 		},
-		Graph: peers, Judge: peers,
+		Graph: peers, Judge: peers, StringJudge: peers,
 		Spool: Spool{Dir: "./data/spool/transfer", MaxSize: 1024, After: conf.Duration(500 * time.Millisecond)},
 	}
 	c.Transfer = Relay{Batch: 200, Retry: 3, ConnTimeout: peers.ConnTimeout, CallTimeout: peers.CallTimeout, MaxConns: 32, MaxIdle: 32}
@@ -131,6 +134,7 @@ func DefaultConfig() Config {
 	c.Graph.Cluster = map[string]string{"graph-00": "127.0.0.1:6070"}
 	c.Judge.Cluster = map[string]string{"judge-00": "127.0.0.1:6080"}
 	c.Judge.SpoolAge = conf.Duration(10 * time.Minute)
+	c.StringJudge.Cluster, c.StringJudge.SpoolAge = map[string]string{"judge-00": "127.0.0.1:6080"}, c.Judge.SpoolAge
 	return c
 }
 
@@ -160,7 +164,7 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("ts_policy: %q is unknown, use default, stock or fork", c.TsPolicy))
 	}
-	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.Transfer.validate())
+	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.StringJudge.validate("stringJudge"), c.Transfer.validate())
 	if c.Graph.Enabled && len(c.Graph.Cluster) == 0 {
 		errs = append(errs, errors.New(`graph.cluster: name at least one node, such as "graph-00": "127.0.0.1:6070"`))
 	}

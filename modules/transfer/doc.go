@@ -8,6 +8,8 @@
 //
 // Ports: RPC 8433, HTTP 6060, lines 4444.
 //
+// A value that is a text goes to judges alone: to those of stringJudge, or of judge.
+//
 // A success means kept: a point is answered for when, for every address it must
 // reach, that address has acknowledged it or it is in this transfer's own spool for
 // it. A graph that has not acknowledged within half a second is spooled for, and

@@ -165,7 +165,7 @@ func (t *Transfer) accounting(w http.ResponseWriter, _ *http.Request) {
 
 func (t *Transfer) fingerprints() map[string]string {
 	m := map[string]string{}
-	for _, c := range []*cluster{t.graph, t.judge} {
+	for _, c := range []*cluster{t.graph, t.judge, t.stringJudge} {
 		if c != nil {
 			m[c.kind] = c.ring.Fingerprint()
 		}

@@ -165,7 +165,7 @@ func (o *outlet) poke() {
 // full reports whether the outlet refuses points, or soon will: its peer is away and
 // its spool has no room. A judge's spool always makes room.
 func (o *outlet) full() bool {
-	if o.kind == stream.KindJudge {
+	if o.judges() {
 		return false
 	}
 	o.mu.Lock()

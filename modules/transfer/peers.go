@@ -22,7 +22,7 @@ var noBound = math.NaN()
 // cluster is the graphs or the judges: a ring of nodes, each with its addresses.
 // The nil cluster takes nothing.
 type cluster struct {
-	kind    string // "graph" or "judge"
+	kind    string // "graph", "judge" or "string_judge"
 	ring    *ring.Ring
 	byNode  map[string][]*outlet
 	outlets []*outlet // in the order of node and address
@@ -75,7 +75,7 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 	})}
 	o.hangUp = stock.client.Close
 	opts := stream.SenderOptions{
-		Addr: addr, Log: o.log, Kind: kind, Sender: t.name + " " + t.host, Ring: r.Fingerprint(),
+		Addr: addr, Log: o.log, Kind: wireKind(kind), Sender: t.name + " " + t.host, Ring: r.Fingerprint(),
 		DialTimeout: p.ConnTimeout.D(), CallTimeout: p.CallTimeout.D(), Drain: t.cfg.Drain.D() / 2,
 		StockConnects: stock.client.Connects, TLS: secure, Dial: t.deps.Dial,
 	}
@@ -84,6 +84,8 @@ func (t *Transfer) newOutlet(kind, node, addr string, r *ring.Ring, p *Peers) (*
 		opts.Stock = stock.sendGraph
 	case stream.KindJudge:
 		opts.Stock = stock.sendJudge
+	case kindStringJudge:
+		opts.Stock = stock.sendTexts
 	}
 	snd, err := stream.NewSender(opts)
 	if err != nil {

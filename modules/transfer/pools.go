@@ -54,9 +54,9 @@ func (t *Transfer) poolLines(kind string) []string {
 func (t *Transfer) connPool(w http.ResponseWriter, r *http.Request) {
 	kind := r.PathValue("kind")
 	switch kind {
-	case stream.KindGraph, stream.KindJudge, kindTransfer:
+	case stream.KindGraph, stream.KindJudge, kindStringJudge, kindTransfer:
 	default:
-		http.Error(w, fmt.Sprintf("there are no connections to a %q: ask for graph, judge or transfer", kind), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("there are no connections to a %q: ask for graph, judge, string_judge or transfer", kind), http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -10,9 +10,6 @@ import (
 	"falcon/common/stream"
 )
 
-// maxText is the longest value of a string series, in bytes.
-const maxText = 1024
-
 // place finds out where the points of a new series go.
 func (t *Transfer) place(n rawName) *series {
 	s := &series{
@@ -30,7 +27,7 @@ func (t *Transfer) place(n rawName) *series {
 	if !n.text { // graph keeps numbers only
 		s.targets = t.graph.targets(s.targets, s)
 	}
-	s.targets = t.judge.targets(s.targets, s)
+	s.targets = t.judgeOf(n.text).targets(s.targets, s)
 	if t.relay != nil { // as it came: the next transfer has its own shortest step
 		def := s.def
 		def.Step = int(n.step)
@@ -193,7 +190,9 @@ func (t *Transfer) takeOne(sp *spread, it *item) (reason string) {
 		return reason
 	case kind == model.ValueEmpty:
 		return model.ReasonNoValue
-	case kind == model.ValueBad, len(text) > maxText, len(s.targets) == 0 && kind == model.ValueText:
+	case len(text) > maxText:
+		return model.ReasonTooLong
+	case kind == model.ValueBad, len(s.targets) == 0 && kind == model.ValueText:
 		return model.ReasonValue // text is taken only where a judge wants it
 	}
 	sp.last = s
@@ -256,9 +255,16 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		} else {
 			text = p.Texts[i-len(p.Values)]
 		}
-		if v-v != 0 || len(text) > maxText { // NaN or infinite
-			t.refused.Add(model.ReasonValue, 1)
-			ack.Refused = refusal(ack.Refused, ref)
+		reason := ""
+		switch {
+		case v-v != 0: // NaN or infinite
+			reason = model.ReasonValue
+		case len(text) > maxText:
+			reason = model.ReasonTooLong
+		}
+		if reason != "" {
+			t.refused.Add(reason, 1)
+			ack.Refused = refusal(ack.Refused, ref, reason)
 			continue
 		}
 		ack.Taken++
@@ -276,12 +282,12 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	})
 }
 
-func refusal(list []model.Refusal, ref uint32) []model.Refusal {
-	if n := len(list); n > 0 && list[n-1].Ref == ref {
+func refusal(list []model.Refusal, ref uint32, reason string) []model.Refusal {
+	if n := len(list); n > 0 && list[n-1].Ref == ref && list[n-1].Reason == reason {
 		list[n-1].N++
 		return list
 	}
-	return append(list, model.Refusal{Ref: ref, Reason: model.ReasonValue, N: 1})
+	return append(list, model.Refusal{Ref: ref, Reason: reason, N: 1})
 }
 
 // Close lets go of every series.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"falcon/common/queue/spool"
-	"falcon/common/stream"
 )
 
 // spoolDir is the folder of an outlet's spool.
@@ -22,7 +21,7 @@ func (o *outlet) open(s Spool) error {
 		Dir: o.spoolDir(s.Dir), MaxBytes: int64(s.MaxSize) << 20, Now: o.now,
 		// A verdict on old points helps nobody, so judge's spool never refuses new
 		// ones.
-		DropOldest: o.kind == stream.KindJudge,
+		DropOldest: o.judges(),
 	})
 	if err != nil {
 		return err

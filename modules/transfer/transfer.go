@@ -60,6 +60,7 @@ type Transfer struct {
 	series *table
 
 	graph, judge *cluster // nil when switched off
+	stringJudge  *cluster // of texts, nil when those of judge are
 	relay        *outlet  // to other transfers; nil when switched off
 	outlets      []*outlet
 	spreads      sync.Pool // of *spread
@@ -97,7 +98,10 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.judge, err = t.newCluster(stream.KindJudge, &cfg.Judge); err != nil {
 		return nil, fmt.Errorf("transfer: judge: %w", err)
 	}
-	for _, c := range []*cluster{t.graph, t.judge} {
+	if t.stringJudge, err = t.newCluster(kindStringJudge, &cfg.StringJudge); err != nil {
+		return nil, fmt.Errorf("transfer: stringJudge: %w", err)
+	}
+	for _, c := range []*cluster{t.graph, t.judge, t.stringJudge} {
 		if c != nil {
 			t.outlets = append(t.outlets, c.outlets...)
 		}

@@ -39,6 +39,9 @@ const (
 	judgeInterval = 300
 )
 
+// noTrial is said of a rule about texts.
+const noTrial = "a rule about texts can not be tried: graph stores no texts"
+
 // trialInput is what the trials of strategies and expressions have in common. The times
 // are Unix seconds; the end is now, and the start a day before the end, when they are
 // missing.
@@ -47,7 +50,7 @@ type trialInput struct {
 	End   int64 `json:"end" form:"end" xml:"end"`
 	// MinInterval is the judges' alarm.minInterval, in seconds; missing is 300.
 	MinInterval *int64 `json:"min_interval" form:"min_interval" xml:"min_interval"`
-	// ValueType is what the fork's rules about texts say: string. None is judged here.
+	// ValueType is the fork's word for value_type: a rule about texts can not be tried.
 	ValueType string `json:"valueType" form:"valueType" xml:"valueType"`
 }
 
@@ -76,7 +79,7 @@ func (in *trialInput) check(wrong *problems, now time.Time) {
 		wrong.add("min_interval", "min_interval %d is not between 0 and 86400 seconds", *in.MinInterval)
 	}
 	if in.ValueType != "" && in.ValueType != "number" {
-		wrong.add("valueType", "valueType %q: rules about texts are not judged by this release, so there is nothing to try", in.ValueType)
+		wrong.add("valueType", noTrial)
 	}
 }
 
@@ -100,6 +103,9 @@ func (s *server) backtestStrategy(c *Call) (any, error) {
 	}
 	wrong, warnings := in.strategyInput.check()
 	in.trialInput.check(&wrong, s.Now())
+	if in.texts() {
+		wrong.add("value_type", noTrial)
+	}
 	if in.Template == 0 && len(in.Hosts) == 0 && len(in.Groups) == 0 {
 		wrong.add("tpl_id", "say where it is tried: tpl_id, the id of a saved strategy, hosts or groups")
 	}
@@ -141,11 +147,13 @@ func (s *server) savedStrategy(c *Call, in *strategyInput) error {
 		return err
 	}
 	in.Template = old.Template
+	in.keep(old)
 	if in.Metric == "" && in.Func == "" {
 		maxStep := old.MaxStep
 		*in = strategyInput{
 			ID: old.ID, Metric: old.Metric, Tags: old.Tags, MaxStep: &maxStep, Priority: old.Priority, Func: old.Func, Op: old.Op,
 			RightValue: old.RightValue, Note: old.Note, RunBegin: old.RunBegin, RunEnd: old.RunEnd, Template: old.Template,
+			Values: &old.ValueType, RightString: &old.RightString,
 		}
 	}
 	return nil

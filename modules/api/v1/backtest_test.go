@@ -273,7 +273,7 @@ func TestBacktestErrors(t *testing.T) {
 		{[]any{"max_step", nil}, "max_step", "max_step is required"},
 		{[]any{"tags", "core"}, "tags", "key=value"},
 		{[]any{"run_begin", "8"}, "run_begin", "no time of day"},
-		{[]any{"valueType", "string"}, "valueType", "rules about texts are not judged"},
+		{[]any{"valueType", "string"}, "valueType", "can not be tried"},
 		{[]any{"end", now + 3600}, "end", "is not in the past"},
 		{[]any{"start", t0 + 900}, "start", "is not before end"},
 		{[]any{"start", -1}, "start", "is not before end"},

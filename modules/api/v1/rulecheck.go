@@ -66,6 +66,15 @@ func (p *problems) condition(fn, op, right string, maxStep *int, priority int) (
 	case !rightValue.MatchString(right) || rightErr != nil:
 		p.add("right_value", "right_value %q is no number, write digits such as -5 or 99.9", right)
 	}
+	muted := p.steps(maxStep, priority)
+	if err == nil && opErr == nil && rightErr == nil {
+		warnings = f.Warnings(o, threshold)
+	}
+	return append(warnings, muted...)
+}
+
+// steps checks how often and how loud a rule tells.
+func (p *problems) steps(maxStep *int, priority int) (warnings []string) {
 	switch {
 	case maxStep == nil:
 		p.add("max_step", "max_step is required: how often one problem is told, 0 for never")
@@ -74,9 +83,6 @@ func (p *problems) condition(fn, op, right string, maxStep *int, priority int) (
 	}
 	if priority < 0 || priority > 9 {
 		p.add("priority", "priority %d is not between 0 and 9", priority)
-	}
-	if err == nil && opErr == nil && rightErr == nil {
-		warnings = f.Warnings(o, threshold)
 	}
 	if maxStep != nil && *maxStep == 0 {
 		warnings = append(warnings, "max_step 0: nobody is told, the rule is mute")
@@ -136,6 +142,10 @@ type strategyInput struct {
 	RunBegin   string `json:"run_begin" form:"run_begin" xml:"run_begin"`
 	RunEnd     string `json:"run_end" form:"run_end" xml:"run_end"`
 	Template   int64  `json:"tpl_id" form:"tpl_id" xml:"tpl_id"`
+	// Values is string for a rule about texts, which compares with RightString. What is
+	// missing stays as it is: stock's clients do not know them.
+	Values      *string `json:"value_type" form:"value_type" xml:"value_type"`
+	RightString *string `json:"right_string" form:"right_string" xml:"right_string"`
 }
 
 // check says what is wrong with a strategy, and what is odd about it.
@@ -150,7 +160,12 @@ func (in *strategyInput) check() (wrong problems, warnings []string) {
 		wrong.add("metric", "metric %q has a blank in it, no series has", in.Metric)
 	}
 	wrong.tags(in.Metric, in.Tags)
-	warnings = wrong.condition(in.Func, in.Op, in.RightValue, in.MaxStep, in.Priority)
+	if in.texts() {
+		warnings = wrong.textCondition(in)
+	} else {
+		wrong.numbers(in)
+		warnings = wrong.condition(in.Func, in.Op, in.RightValue, in.MaxStep, in.Priority)
+	}
 	wrong.hour("run_begin", in.RunBegin)
 	wrong.hour("run_end", in.RunEnd)
 	row := in.row()
@@ -162,6 +177,9 @@ func (in *strategyInput) row() portal.Strategy {
 	s := portal.Strategy{
 		ID: in.ID, Metric: in.Metric, Tags: in.Tags, Priority: in.Priority, Func: in.Func, Op: in.Op, RightValue: in.RightValue,
 		Note: in.Note, RunBegin: in.RunBegin, RunEnd: in.RunEnd, Template: in.Template,
+	}
+	if in.texts() {
+		s.ValueType, s.RightString = portal.ValueString, *in.RightString
 	}
 	if in.MaxStep != nil {
 		s.MaxStep = *in.MaxStep

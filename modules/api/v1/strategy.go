@@ -79,6 +79,7 @@ func (s *server) updateStrategy(c *Call) (any, error) {
 		return nil, err
 	}
 	in.Template = old.Template
+	in.keep(old)
 	wrong, _ := in.check()
 	if err := wrong.err(); err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func (s *server) checkStrategy(c *Call) (any, error) {
 	if warnings == nil {
 		answer.Warnings = []string{}
 	}
-	if in.Metric == "" {
+	if in.Metric == "" || in.texts() { // texts are in no graph, which would know them
 		return answer, nil
 	}
 	series, more, err := s.watched(c, in.Metric, model.RuleTags(in.Tags))

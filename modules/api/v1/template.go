@@ -232,7 +232,7 @@ func (s *server) inherited(c *Call) (any, error) {
 
 // watches identifies what a strategy watches; in a chain the lowest one of each counts.
 func watches(s *portal.Strategy) string {
-	return s.Metric + "/" + model.SortedTags(model.RuleTags(s.Tags))
+	return s.ValueType + "/" + s.Metric + "/" + model.SortedTags(model.RuleTags(s.Tags)) // numbers and texts replace their own kind
 }
 
 // --- actions -------------------------------------------------------------------------

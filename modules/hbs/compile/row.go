@@ -14,7 +14,12 @@ import (
 
 // strategy reads a row, or says why it can not.
 func strategy(s portal.RuleStrategy) (r *rule, reason string) {
-	right, reason := threshold(s.Func, s.RightValue)
+	right, reason, texts := 0.0, "", s.ValueType == portal.ValueString
+	if texts {
+		reason = aboutTexts(s)
+	} else {
+		right, reason = threshold(s.Func, s.RightValue)
+	}
 	if s.Metric == "" {
 		reason = "metric is empty"
 	}
@@ -22,13 +27,33 @@ func strategy(s portal.RuleStrategy) (r *rule, reason string) {
 		return nil, reason
 	}
 	tags := model.RuleTags(s.Tags)
+	watches := s.Metric + "/" + model.SortedTags(tags)
+	if texts {
+		watches += "/\x00texts" // a rule about texts replaces none about numbers
+	}
 	return &rule{
 		rule: &model.Strategy{
 			Id: s.ID, Metric: s.Metric, Tags: tags, Func: s.Func, Operator: s.Op, RightValue: right,
 			MaxStep: s.MaxStep, Priority: s.Priority, Note: s.Note,
+			ValueType: s.ValueType, RightString: s.RightString,
 		},
-		watches: s.Metric + "/" + model.SortedTags(tags), tpl: s.Template, written: s.Tags,
+		watches: watches, tpl: s.Template, written: s.Tags,
 	}, ""
+}
+
+// aboutTexts says what is wrong with a strategy about texts, "" for nothing.
+func aboutTexts(s portal.RuleStrategy) string {
+	f, err := expr.ParseTextFunc(s.Func)
+	if err != nil {
+		return fmt.Sprintf("func: %v", err)
+	}
+	if err := f.CheckTextOp(s.Op); err != nil {
+		return fmt.Sprintf("op: %v", err)
+	}
+	if _, err := expr.NewTextRule(f, s.Op, s.RightString); err != nil {
+		return fmt.Sprintf("right_string: %v", err)
+	}
+	return ""
 }
 
 // threshold checks what a rule compares with. A function that nobody can read would

@@ -24,6 +24,28 @@ func (s *Series) member(dst []*model.Event, points []expr.Point, r *filter.Rule,
 		return dst
 	}
 	left, triggered := r.Func.Eval(r.Op, r.Right, values)
+	if e := s.condition(points, r, triggered, now); e != nil {
+		e.LeftValue = verdict.Left(left)
+		dst = append(dst, e)
+	}
+	return dst
+}
+
+// textMember is member for a series of texts.
+func (s *Series) textMember(dst []*model.Event, points []expr.Point, texts []string, r *filter.Rule, now int64) []*model.Event {
+	if n := r.Text.Window(); len(points) < n || len(texts) < n {
+		return dst
+	}
+	left, triggered := r.Text.Eval(texts)
+	if e := s.condition(points, r, triggered, now); e != nil {
+		e.LeftString = left
+		dst = append(dst, e)
+	}
+	return dst
+}
+
+// condition returns what has to be sent of a condition, without its value; nil for nothing.
+func (s *Series) condition(points []expr.Point, r *filter.Rule, triggered bool, now int64) *model.Event {
 	var st *state
 	for i := range s.states {
 		if s.states[i].rule.Key == r.Key {
@@ -40,14 +62,14 @@ func (s *Series) member(dst []*model.Event, points []expr.Point, r *filter.Rule,
 		st = &s.states[len(s.states)-1]
 	case st.Status != status:
 	case !triggered || now-st.sent < refresh:
-		return dst
+		return nil
 	}
 	*st = state{State: verdict.State{Status: status, Step: 1, EventTime: points[0].Ts}, rule: r, sent: now}
-	e := s.event(st, left)
+	e := s.event(st, 0)
 	if len(points) > 1 {
 		if every := points[0].Ts - points[1].Ts; every > refresh {
 			e.Every = min(every, maxEvery)
 		}
 	}
-	return append(dst, e)
+	return e
 }

@@ -37,7 +37,7 @@ func (s *Series) History() []expr.Point { return s.points }
 
 // SetType follows a series that is pushed with another type than before.
 func (s *Series) SetType(typ string) {
-	s.gauge = len(typ) > 0 && (typ[0] == 'G' || typ[0] == 'g')
+	s.gauge = s.text || len(typ) > 0 && (typ[0] == 'G' || typ[0] == 'g')
 	s.index = nil // how many points it keeps is another number now
 }
 

@@ -27,8 +27,10 @@ type Series struct {
 	endpoint uint16 // length
 	metric   uint16 // length
 	gauge    bool
+	text     bool // its values are texts
 
 	points expr.History
+	words  *[]string // of a series of texts, see Word; the struct has no room for the slice
 	keep   int
 
 	index *filter.Index // that rules came from
@@ -90,11 +92,16 @@ func (s *Series) Gauge() bool { return s.gauge }
 func (s *Series) Watch(ix *filter.Index, set Settings) bool {
 	if s.index != ix {
 		s.index = ix
-		rules := ix.Rules(s.rules[:0], s.Endpoint(), s.Metric(), s.Tags())
+		rules := s.rules[:0]
+		if s.text {
+			rules = ix.TextRules(rules, s.Endpoint(), s.Metric(), s.Tags())
+		} else {
+			rules = ix.Rules(rules, s.Endpoint(), s.Metric(), s.Tags())
+		}
 		s.rules = slices.Clip(rules)
 		s.keep = set.Remain
 		for _, r := range s.rules {
-			s.keep = max(s.keep, expr.Needs(r.Func.Window(), s.gauge))
+			s.keep = max(s.keep, expr.Needs(r.Window(), s.gauge))
 		}
 	}
 	return len(s.rules) > 0
@@ -173,6 +180,9 @@ func (s *Series) JudgeAt(dst []*model.Event, ts, now int64, set Settings, buf []
 }
 
 func (s *Series) judge(dst []*model.Event, points []expr.Point, now int64, set Settings, buf []float64) []*model.Event {
+	if s.text {
+		return s.judgeTexts(dst, points, now, set)
+	}
 	for _, r := range s.rules {
 		if r.Serial != "" {
 			dst = s.member(dst, points, r, now, buf)
@@ -201,6 +211,9 @@ func (s *Series) judge(dst []*model.Event, points []expr.Point, now int64, set S
 func (s *Series) event(st *state, left float64) *model.Event {
 	e := verdict.Event(st.rule.EventID(model.Checksum(s.pk)), s.Endpoint(), s.Tags(), st.State, left)
 	e.Strategy, e.Expression = st.rule.Strategy, st.rule.Expression
+	if s.text && e.Strategy != nil {
+		e.RightString = e.Strategy.RightString
+	}
 	return e
 }
 

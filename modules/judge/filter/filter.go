@@ -24,6 +24,7 @@ type Rule struct {
 	Func    expr.Func
 	Op      expr.Op
 	Right   float64
+	Text    *expr.TextRule // of a rule about texts, in the place of the three above
 	MaxStep int
 
 	// Key names the rule's state on a series: one strategy that tells two groups of
@@ -97,10 +98,7 @@ func NewWith(b *rulebook.Book, members bool) *Index {
 	}
 	rules := make(map[rulebook.Key]*Rule, len(b.Strategies))
 	for k, s := range b.Strategies {
-		if s.ValueType == "string" {
-			continue // of texts, which are judged elsewhere
-		}
-		r, err := newRule(s.Func, s.Operator, s.RightValue)
+		r, err := strategyRule(s)
 		if err == nil && s.Serial() != "" && !members {
 			err = errors.New("it is one of several conditions, and union_judge_s says nobody who joins them")
 		}
@@ -177,15 +175,19 @@ func key(kind string, id, action int) string {
 	return kind + strconv.Itoa(id) + "|" + strconv.Itoa(action)
 }
 
-// Rules appends to dst the rules that watch a series: strategies in the order of the
+// Rules appends to dst the rules that watch a series of numbers: strategies in the order of the
 // book, then expressions. A host that is disabled or in maintenance is watched by none.
 func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]string) []*Rule {
+	return ix.appendRules(dst, endpoint, metric, tags, false)
+}
+
+func (ix *Index) appendRules(dst []*Rule, endpoint, metric string, tags map[string]string, texts bool) []*Rule {
 	if ix.disabled[endpoint] {
 		return dst
 	}
 	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
 		for _, r := range some {
-			if r.watches(endpoint, tags) {
+			if (r.Text != nil) == texts && r.watches(endpoint, tags) {
 				dst = append(dst, r)
 			}
 		}
@@ -193,14 +195,18 @@ func (ix *Index) Rules(dst []*Rule, endpoint, metric string, tags map[string]str
 	return dst
 }
 
-// Watched says whether any rule watches a series.
+// Watched says whether any rule watches a series of numbers.
 func (ix *Index) Watched(endpoint, metric string, tags map[string]string) bool {
+	return ix.anyRule(endpoint, metric, tags, false)
+}
+
+func (ix *Index) anyRule(endpoint, metric string, tags map[string]string, texts bool) bool {
 	if ix.disabled[endpoint] {
 		return false
 	}
 	for _, some := range [][]*Rule{ix.sets[ix.hosts[endpoint]][metric], ix.expressions[metric]} {
 		for _, r := range some {
-			if r.watches(endpoint, tags) {
+			if (r.Text != nil) == texts && r.watches(endpoint, tags) {
 				return true
 			}
 		}
@@ -324,7 +330,7 @@ func SameCondition(a, b *Rule) bool {
 	}
 	f1, o1, r1 := condition(a)
 	f2, o2, r2 := condition(b)
-	return f1 == f2 && o1 == o2 && r1 == r2
+	return f1 == f2 && o1 == o2 && r1 == r2 && sameText(a.Strategy, b.Strategy)
 }
 
 // same says whether two rules watch the same series.
@@ -336,7 +342,7 @@ func same(a, b *Rule) bool {
 		return r.Expression.Tags
 	}
 	x, y := tags(a), tags(b)
-	if a.Key != b.Key || len(x) != len(y) {
+	if a.Key != b.Key || (a.Text != nil) != (b.Text != nil) || len(x) != len(y) {
 		return false
 	}
 	for k, v := range x {

@@ -200,7 +200,7 @@ func TestChangedForgetsNothing(t *testing.T) {
 				s.Tags["^a"] = "x"
 			}
 			if r.IntN(8) == 0 {
-				s.ValueType = "string"
+				s.ValueType, s.Operator = "string", "=="
 			}
 			all = append(all, s)
 		}
@@ -226,6 +226,9 @@ func TestChangedForgetsNothing(t *testing.T) {
 				for _, tags := range []map[string]string{nil, {"a": "x"}, {"a": "y"}, {"a": "x1"}} {
 					if x.Watched(host, metric, tags) != y.Watched(host, metric, tags) && !all && !slices.Contains(metrics, metric) {
 						t.Fatalf("%s %s %v: watched %v, then %v; Changed says %v", host, metric, tags, x.Watched(host, metric, tags), y.Watched(host, metric, tags), metrics)
+					}
+					if x.WatchedText(host, metric, tags) != y.WatchedText(host, metric, tags) && !all && !slices.Contains(metrics, metric) {
+						t.Fatalf("texts of %s %s %v: watched %v, then %v; Changed says %v", host, metric, tags, x.WatchedText(host, metric, tags), y.WatchedText(host, metric, tags), metrics)
 					}
 				}
 			}

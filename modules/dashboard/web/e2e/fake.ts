@@ -167,7 +167,8 @@ export async function useFake(p: Page): Promise<Fake> {
     ["POST", /^\/strategy\/check$/, (_m, _q, b) => {
       const errors: { field: string; error: string }[] = [];
       if (b["metric"] === "") errors.push({ field: "metric", error: "write the name of a metric" });
-      if (!/^-?\d+$/.test(b["right_value"] as string)) errors.push({ field: "right_value", error: `"${String(b["right_value"])}" is no number` });
+      if (b["value_type"] === "string" && b["op"] === "=~" && b["right_string"] === "(") errors.push({ field: "right_string", error: '"(" is no regular expression' });
+      if (b["value_type"] !== "string" && !/^-?\d+$/.test(b["right_value"] as string)) errors.push({ field: "right_value", error: `"${String(b["right_value"])}" is no number` });
       return { ok: errors.length === 0, errors, warnings: [], matches: b["metric"] === "cpu.idle" ? 12 : 0, examples: b["metric"] === "cpu.idle" ? ["web-001.bj/cpu.idle"] : [] };
     }],
     ["POST", /^\/strategy\/backtest$/, (_m, _q, b) => {

@@ -205,6 +205,33 @@ test("the bell counts, tells, leads to the alarm, and forgets what is read", asy
   await done(p);
 });
 
+test("a strategy about texts has functions and operators of its own", async () => {
+  const p = await page();
+  const fake = await useFake(p);
+  await p.goto("/templates/2");
+  await p.getByRole("button", { name: "New strategy" }).click();
+  const form = p.locator(".strategy-form");
+  await form.locator("[name=metric]").fill("app.state");
+  await form.locator("[name=value_type]").selectOption("string");
+  expect(await form.locator("[name=op] option").allTextContents()).toEqual(["==", "!=", "contains", "!contains", "=~", "!~"]);
+  expect(await form.locator("[name=right_value]").count()).toBe(0);
+  expect(await form.locator(".try").count()).toBe(0); // graph has no texts to try it on
+  await form.locator("[name=op]").selectOption("=~");
+  await form.locator("[name=right_string]").fill("(");
+  await form.getByText('"(" is no regular expression').waitFor();
+  await form.getByText("What do these mean?").click();
+  await form.getByText("The text matches a regular expression (RE2)").waitFor();
+  expect(await overflow(p)).toBeLessThanOrEqual(0);
+  await form.locator("[name=func]").fill("change(#5)");
+  await form.locator("[name=op]").waitFor({ state: "detached" });
+  await form.locator("[name=right_string]").fill("2");
+  await form.getByRole("button", { name: "Add strategy" }).click();
+  await form.waitFor({ state: "detached" });
+  expect(fake.writes.at(-1)?.body).toMatchObject({ metric: "app.state", value_type: "string", func: "change(#5)", right_string: "2", tpl_id: 2 });
+  expect(fake.writes.at(-1)?.body).not.toHaveProperty("right_value");
+  await done(p);
+});
+
 test("a strategy is checked while it is written, and what is wrong stands at its field", async () => {
   const p = await page();
   const fake = await useFake(p);

@@ -254,6 +254,18 @@ test("everything that can be made can be changed and deleted", { timeout: 120_00
   await p.getByRole("button", { name: "Edit: e2e.metric" }).click();
   await strategy({ right_value: "7" });
   await p.locator(".grid").getByText("all(#3) < 7").waitFor();
+  // One about texts, with its own functions and operators; it comes back as it was written.
+  await p.getByRole("button", { name: "New strategy" }).click();
+  await form.locator("[name=value_type]").selectOption("string");
+  await form.locator("[name=op]").selectOption("!contains");
+  await strategy({ metric: "e2e.state", right_string: "it's fine" });
+  await p.locator(".grid").getByText('all(#1) !contains "it\'s fine"').waitFor();
+  await p.getByRole("button", { name: "Edit: e2e.state" }).click();
+  await expect.poll(() => form.locator("[name=right_string]").inputValue()).toBe("it's fine");
+  await form.locator("[name=func]").fill("diff(#2)");
+  await form.locator("[name=op]").waitFor({ state: "detached" });
+  await strategy({});
+  await p.locator(".grid").getByText("diff(#2)", { exact: true }).waitFor();
   await p.goto("/templates?do=new");
   await dialog.locator("input").fill("e2e-child");
   await dialog.locator("select").selectOption("e2e-parent");

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { below, bodyOf, draftOf, emptyDraft, inOrder, parts, whole, type Inherited, type Strategy, type Template } from "./data";
+import { below, bodyOf, conditionOf, draftOf, emptyDraft, inOrder, parts, turned, whole, type Inherited, type Strategy, type Template } from "./data";
 
 const strategy = (id: number, metric: string, tags = ""): Strategy => ({
   id, metric, tags, max_step: 3, priority: 1, func: "all(#3)", op: "<", right_value: "5", note: "n", run_begin: "08:00", run_end: "22:00", tpl_id: 1,
@@ -31,4 +31,23 @@ test("a draft is the strategy that it was made of", () => {
   expect([id, tpl_id]).toEqual([7, 1]);
   expect(bodyOf(draftOf(strategy(7, "cpu.idle", "core=1")))).toEqual(rest);
   expect(bodyOf({ ...emptyDraft, metric: " cpu.idle " }).metric).toBe("cpu.idle");
+});
+
+test("a rule about texts says so, one about numbers no more than ever", () => {
+  const s: Strategy = { ...strategy(7, "app.state"), func: "all(#1)", op: "=~", right_value: "str", value_type: "string", right_string: " ^ok$" };
+  const body = bodyOf(draftOf(s));
+  expect(body).toMatchObject({ value_type: "string", right_string: " ^ok$" });
+  expect("right_value" in body).toBe(false);
+  expect("value_type" in bodyOf(draftOf(strategy(7, "cpu.idle")))).toBe(false);
+  expect(bodyOf(turned(draftOf(s), "number")).value_type).toBe("number");
+  expect(bodyOf(turned({ ...emptyDraft, metric: "m" }, "string"))).toMatchObject({ value_type: "string", func: "all(#1)", op: "!=", right_string: "" });
+});
+
+test.each([
+  ["all(#3)", "<", "5", undefined, undefined, "all(#3) < 5"],
+  ["all(#1)", "!=", "str", "string", "o\"k", 'all(#1) != "o\\"k"'],
+  ["diff(#3)", "!=", "str", "string", "", "diff(#3)"],
+  ["change(#5)", ">=", "str", "string", "2", "change(#5) >= 2"],
+])("the condition of %s %s", (func, op, right_value, value_type, right_string, want) => {
+  expect(conditionOf({ func, op, right_value, ...(value_type ? { value_type, right_string: right_string as string } : {}) })).toBe(want);
 });

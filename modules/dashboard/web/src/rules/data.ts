@@ -40,6 +40,10 @@ export interface Strategy {
   run_begin: string;
   run_end: string;
   tpl_id: number;
+  /** "string" for a rule about texts. */
+  value_type?: string;
+  /** What such a rule compares with. */
+  right_string?: string;
 }
 
 export interface TemplateDetail {
@@ -148,21 +152,38 @@ export function below(templates: readonly Template[], id: number): Set<number> {
 /** Names joined with commas, in parts. */
 export const parts = (joined: string | undefined): string[] => (joined ?? "").split(",").map((s) => s.trim()).filter((s) => s !== "");
 
-export type Draft = Record<"metric" | "tags" | "func" | "op" | "right_value" | "max_step" | "priority" | "note" | "run_begin" | "run_end", string>;
+export type Draft = Record<"metric" | "tags" | "func" | "op" | "right_value" | "max_step" | "priority" | "note" | "run_begin" | "run_end" | "value_type" | "right_string", string>;
 export type DraftField = keyof Draft;
 
-export const emptyDraft: Draft = { metric: "", tags: "", func: "all(#3)", op: "<", right_value: "", max_step: "3", priority: "2", note: "", run_begin: "", run_end: "" };
+export const emptyDraft: Draft = { metric: "", tags: "", func: "all(#3)", op: "<", right_value: "", max_step: "3", priority: "2", note: "", run_begin: "", run_end: "", value_type: "", right_string: "" };
 
 export const draftOf = (s: Strategy): Draft => ({
   metric: s.metric, tags: s.tags, func: s.func, op: s.op, right_value: s.right_value, max_step: String(s.max_step), priority: String(s.priority),
-  note: s.note, run_begin: s.run_begin, run_end: s.run_end,
+  note: s.note, run_begin: s.run_begin, run_end: s.run_end, value_type: s.value_type ?? "", right_string: s.right_string ?? "",
 });
 
 /** A whole number that is not negative, or null. */
 export const whole = (text: string): number | null => (/^\d{1,6}$/.test(text.trim()) ? Number(text) : null);
 
-/** The body that the api takes of a draft. */
+/** Whether a rule is about texts. */
+export const texts = (d: { value_type?: string }): boolean => d.value_type === "string";
+
+/** Whether a function over texts compares them by an operator: diff and change do not. */
+export const compares = (func: string): boolean => !/^\s*(diff|change)\(/.test(func);
+/** Whether a function over texts is compared with a number of changes. */
+export const counts = (func: string): boolean => /^\s*change\(/.test(func);
+
+/** The draft with the other kind of value, and what usually stands in its fields. */
+export const turned = (d: Draft, kind: "string" | "number"): Draft =>
+  kind === "string" ? { ...d, value_type: kind, func: "all(#1)", op: "!=", right_string: "" } : { ...d, value_type: kind, func: "all(#3)", op: "<", right_value: "" };
+
+/** The condition of a rule, as people read it: all(#3) < 5, all(#1) != "ok", diff(#3). */
+export const conditionOf = (s: { func: string; op: string; right_value: string; value_type?: string; right_string?: string }): string =>
+  !texts(s) ? `${s.func} ${s.op} ${s.right_value}` : counts(s.func) ? `${s.func} >= ${s.right_string ?? ""}` : compares(s.func) ? `${s.func} ${s.op} ${JSON.stringify(s.right_string ?? "")}` : s.func;
+
+/** The body that the api takes of a draft. A rule that was always about numbers says no more than it ever did. */
 export const bodyOf = (d: Draft) => ({
-  metric: d.metric.trim(), tags: d.tags.trim(), func: d.func.trim(), op: d.op, right_value: d.right_value.trim(),
+  metric: d.metric.trim(), tags: d.tags.trim(), func: d.func.trim(), op: d.op,
+  ...(texts(d) ? { right_string: d.right_string } : { right_value: d.right_value.trim() }), ...(d.value_type ? { value_type: d.value_type } : {}),
   max_step: whole(d.max_step) ?? 0, priority: whole(d.priority) ?? 0, note: d.note.trim(), run_begin: d.run_begin.trim(), run_end: d.run_end.trim(),
 });

@@ -10,7 +10,7 @@ import { defaults, formatView } from "../explore/view";
 import { PauseIcon } from "../ui/icons";
 import { Head, None, Pill, Priority, Status, Tool } from "../ui/parts";
 import { read } from "../write";
-import { parts } from "./data";
+import { conditionOf, parts } from "./data";
 import { Disable, DisabledNow, DisabledPill, useDisabled, type Target } from "./disable";
 import { envName, HostEnv } from "./env";
 import { Alive, type HostList } from "./hosts";
@@ -23,7 +23,7 @@ interface Named {
 
 /** What hbs tells of a strategy that reaches a host; it writes the strategy as judge gets it. */
 interface Rule {
-  strategy: { id: number; metric: string; tags: Record<string, string> | null; func: string; operator: string; rightValue: number; maxStep: number; priority: number; note: string };
+  strategy: { id: number; metric: string; tags: Record<string, string> | null; func: string; operator: string; rightValue: number; maxStep: number; priority: number; note: string; valueType?: string; rightString?: string };
   owner_tpl: Named;
   leaf_tpl: Named;
   chain: Named[];
@@ -108,7 +108,7 @@ export function HostPage() {
                 return (
                   <tr key={s.id + " " + r.leaf_tpl.id} class={r.in_window && !r.disabled ? "" : "gone"}>
                     <td class="mono main">{s.metric} {tags ? <span class="sub">{tags}</span> : null}</td>
-                    <td class="mono">{s.func} {s.operator} {s.rightValue} {r.in_window ? null : <Pill tone="none">{t("host.offhours")}</Pill>} {r.disabled ? <DisabledPill until={r.disabled.until} why={whyOf(r.disabled)} /> : null}</td>
+                    <td class="mono">{conditionOf({ func: s.func, op: s.operator, right_value: String(s.rightValue), value_type: s.valueType ?? "", right_string: s.rightString ?? "" })} {r.in_window ? null : <Pill tone="none">{t("host.offhours")}</Pill>} {r.disabled ? <DisabledPill until={r.disabled.until} why={whyOf(r.disabled)} /> : null}</td>
                     <td><Priority p={s.priority} /></td>
                     <td>
                       <span class="chain">

@@ -16,7 +16,7 @@ import { told } from "../ui/toast";
 import { fieldOf, post, put, read, remove, useWrite } from "../write";
 import { Bindings } from "./bindings";
 import {
-  below, draftOf, emptyDraft, inOrder, parts,
+  below, conditionOf, draftOf, emptyDraft, inOrder, parts,
   type Action, type Channel, type Group, type Inheritance, type Inherited, type Strategy, type Template, type TemplateDetail, type TemplateRow,
 } from "./data";
 import { Disable, DisabledNow, useDisabled, type Target } from "./disable";
@@ -152,7 +152,7 @@ function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<type
                 <Fragment key={s.id}>
                   <tr id={"strategy-" + s.id} class={(over ? "gone" : "") + (on === s.id || editing ? " on" : "")} title={over ? t("strategy.overridden") : ""}>
                     <td class="mono main"><span class="strike">{s.metric}</span> {s.tags ? <span class="sub strike">{s.tags}</span> : null}<Joined id={s.id} unions={unions.data} rows={rows} /></td>
-                    <td class="mono"><span class="strike">{s.func} {s.op} {s.right_value}</span></td>
+                    <td class="mono"><span class="strike">{conditionOf(s)}</span></td>
                     <td>{over ? <span class="strike">p{s.priority}</span> : <Priority p={s.priority} />}</td>
                     <td class="wide-only">{s.max_step}</td>
                     <td class="wide-only sub">{s.run_begin || s.run_end ? `${s.run_begin || "00:00"}–${s.run_end || "24:00"}` : ""}</td>
@@ -183,7 +183,7 @@ function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<type
       <Unions id={id} unions={unions} rows={rows} />
       {gone.value ? (
         <Confirm
-          title={t("delete.what", { name: gone.value.strategy.metric })} text={`${gone.value.strategy.func} ${gone.value.strategy.op} ${gone.value.strategy.right_value}`} action={t("delete")}
+          title={t("delete.what", { name: gone.value.strategy.metric })} text={conditionOf(gone.value.strategy)} action={t("delete")}
           onClose={() => (gone.value = null)}
           onYes={async () => {
             await remove("/strategy/" + (gone.value as Inherited).strategy.id);
