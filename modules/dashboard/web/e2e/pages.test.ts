@@ -185,7 +185,7 @@ test("an alarm tells its story, and leads to its chart with the threshold in it 
   await p.goBack();
   await p.locator(".details").getByRole("link", { name: "Rule" }).click();
   await p.waitForURL("**/templates/2?on=41");
-  await p.locator("tr.on").getByText("df.bytes.free.percent").waitFor();
+  await p.locator("tr.on").getByText("df.bytes.free.percent", { exact: true }).waitFor();
   await done(p);
 });
 
