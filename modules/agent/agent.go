@@ -64,8 +64,6 @@ type Agent struct {
 	leaving   sync.Once
 	gitting   sync.Mutex
 
-	lastFailure map[string]string // by collector; touched by look only
-
 	stats                       *stat.Set
 	collectedPoints, pushPoints *stat.Counter
 	beats, beatErrors           *stat.Counter
@@ -80,7 +78,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{}), lastFailure: map[string]string{}}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{})}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -97,7 +95,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if root == "" {
 		root = "/"
 	}
-	a.slots = collectors(&cfg, collect.Root(root))
+	a.slots = a.collectors(&cfg, collect.Root(root))
 	a.host = newHost(&cfg, collect.Root(root), a.endpoint, a.now, a.slots)
 	if err := a.connect(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,168 +25,257 @@ import (
 	"falcon/modules/agent/collect/uptime"
 )
 
-// collectors returns what is looked at, in the order in which it is sent.
-func collectors(cfg *Config, root collect.Root) []*slot {
+// collectors returns what is looked at, each with its level of importance (contract
+// ingest 3.6).
+func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
+	self := newSlot("agent", 4, self{a})
+	if cfg.Level["level_4"] == 0 {
+		// Rules wait for its silence: it is not left to the default of level 4.
+		self.atMost = time.Minute
+	}
 	return []*slot{
-		newSlot("cpu", cpu.New(root)),
-		newSlot("mem", mem.New(root)),
-		newSlot("load", load.New(root)),
-		newSlot("net.if", netif.New(root, cfg.Collector.IfacePrefix)),
-		newSlot("disk.io", disk.New(root)),
-		newSlot("df", df.New(root, cfg.Collector.MountPoint)),
-		newSlot("kernel", kernel.New(root)),
-		newSlot("netstat", netstat.New(root)),
-		newSlot("ss", sockstat.New(root)),
-		newSlot("uptime", uptime.New(root)),
+		self,
+		newSlot("cpu", 1, cpu.New(root)),
+		newSlot("mem", 2, mem.New(root)),
+		newSlot("load", 2, load.New(root)),
+		newSlot("net.if", 2, netif.New(root, cfg.Collector.IfacePrefix)),
+		newSlot("disk.io", 2, disk.New(root)),
+		newSlot("kernel", 2, kernel.New(root)),
+		newSlot("netstat", 2, netstat.New(root)),
+		newSlot("ss", 2, sockstat.New(root)),
+		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
+		newSlot("uptime", 3, uptime.New(root)),
 	}
 }
 
-// A slot is the place of a collector. One that does not return in time keeps its
-// slot busy and is left out of the rounds until it has returned.
-type slot struct {
-	name string
-	c    collect.Collector
-	busy atomic.Bool
+// self tells of the agent: that it is there, and how its collectors are.
+type self struct{ a *Agent }
+
+func (s self) Collect(context.Context) ([]collect.Item, error) {
+	return append([]collect.Item{collect.G("agent.alive", 1)}, s.a.stuck()...), nil
 }
 
-func newSlot(name string, c collect.Collector) *slot { return &slot{name: name, c: c} }
+// A slot is the place of a collector. One that does not return in time keeps its
+// slot busy and is left out until it has returned.
+type slot struct {
+	name  string
+	level int // of importance: 1 is looked at most often
+	// atMost bounds the interval of the level; 0 for none.
+	atMost time.Duration
+	c      collect.Collector
+	busy   atomic.Bool
 
-type found struct {
-	slot  *slot
-	items []collect.Item
-	err   error
+	mu      sync.Mutex
+	failure string // the last one, while it lasts
+	late    bool   // it overran its deadline and has not answered since
+	wasLate bool   // it ever did
+}
+
+func newSlot(name string, level int, c collect.Collector) *slot {
+	return &slot{name: name, level: level, c: c}
 }
 
 // try calls do with the slot taken, on a goroutine that nobody waits for: when the
 // kernel hangs in it, it can not be ended. It reports false when the slot is busy.
-func (s *slot) try(do func() ([]collect.Item, error), out chan<- found) bool {
+func (s *slot) try(do func() ([]collect.Item, error), done func([]collect.Item, error)) bool {
 	if !s.busy.CompareAndSwap(false, true) {
 		return false
 	}
 	go func() {
-		f := found{slot: s}
-		f.err = run.Recovered(func() (err error) {
-			f.items, err = do()
+		var items []collect.Item
+		err := run.Recovered(func() (err error) {
+			items, err = do()
 			return err
 		})
 		s.busy.Store(false)
-		out <- f
+		done(items, err)
 	}()
 	return true
 }
 
-// round asks every collector at once and returns what came within the deadline.
-func (a *Agent) round(ctx context.Context) []collect.Item {
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Collector.Timeout.D())
-	defer cancel()
-	out := make(chan found, len(a.slots)) // one that comes late finds room, and no reader
-	got := map[*slot]found{}
-	asked := map[*slot]bool{}
-	for _, s := range a.slots {
-		if s.try(func() ([]collect.Item, error) { return s.c.Collect(ctx) }, out) {
-			asked[s] = true
-			continue
-		}
-		a.collectorFailed(s.name, errBusy)
+// ask lets the collector of a slot look once, after its sample of this second, and
+// sends on what it finds within its deadline, as of now.
+func (a *Agent) ask(ctx context.Context, s *slot, now time.Time, step time.Duration) {
+	limit := a.cfg.Collector.Timeout.D()
+	if slow, ok := s.c.(collect.Slow); ok {
+		limit = max(limit, slow.Deadline())
 	}
-wait:
-	for range asked {
-		select {
-		case f := <-out:
-			got[f.slot] = f
-		case <-ctx.Done():
-			break wait
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	var once sync.Once // either the answer counts or its absence
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			once.Do(func() { a.collectorLate(s, fmt.Errorf("no answer within %v", limit)) })
 		}
-	}
-	items := []collect.Item{collect.G("agent.alive", 1)}
-	for _, s := range a.slots {
-		f, ok := got[s]
-		switch {
-		case !asked[s]:
-		case !ok:
-			a.collectorFailed(s.name, fmt.Errorf("no answer within %v", a.cfg.Collector.Timeout.D()))
-		case f.err != nil:
-			a.collectorFailed(s.name, f.err)
-		default:
-			delete(a.lastFailure, s.name)
+	})
+	asked := s.try(func() ([]collect.Item, error) {
+		if smp, ok := s.c.(collect.Sampler); ok {
+			if err := smp.Sample(); err != nil {
+				return nil, err
+			}
 		}
-		items = append(items, f.items...)
+		return s.c.Collect(ctx)
+	}, func(items []collect.Item, err error) {
+		stop()
+		once.Do(func() {
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				return // the agent stops
+			}
+			a.collectorAnswered(s, err)
+			a.collected(items, now, step)
+		})
+		cancel()
+	})
+	if !asked {
+		stop()
+		cancel()
+		a.collectorLate(s, errBusy)
 	}
-	return items
 }
 
 var errBusy = errors.New("still busy with an earlier round")
 
+// collectorLate notes that a collector does not answer.
+func (a *Agent) collectorLate(s *slot, err error) {
+	s.mu.Lock()
+	s.late, s.wasLate = true, true
+	s.mu.Unlock()
+	a.collectorFailed(s, err)
+}
+
+// collectorAnswered notes that a collector has answered, perhaps with an error.
+func (a *Agent) collectorAnswered(s *slot, err error) {
+	s.mu.Lock()
+	s.late = false
+	if err == nil {
+		s.failure = ""
+	}
+	s.mu.Unlock()
+	if err != nil {
+		a.collectorFailed(s, err)
+	}
+}
+
 // collectorFailed counts, and logs what is news: the first failure of its kind.
-func (a *Agent) collectorFailed(name string, err error) {
-	a.collectErrors.Add(name, 1)
+func (a *Agent) collectorFailed(s *slot, err error) {
+	a.collectErrors.Add(s.name, 1)
 	text := err.Error()
 	if p, ok := errors.AsType[*run.PanicError](err); ok {
 		text = fmt.Sprint("panic: ", p.Value) // the stack is another one each time
 	}
-	if a.lastFailure[name] != text {
-		a.lastFailure[name] = text
-		a.log.Warn("collector failed", "collector", name, "err", err)
+	s.mu.Lock()
+	news := s.failure != text
+	s.failure = text
+	s.mu.Unlock()
+	if news {
+		a.log.Warn("collector failed", "collector", s.name, "err", err)
 	}
 }
 
-// sample lets the collectors that look each second do so.
-func (a *Agent) sample(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second/2)
-	defer cancel()
-	out := make(chan found, len(a.slots))
-	asked := 0
+// stuck returns how many collectors do not answer, and for each that ever did not,
+// whether it does now: a series that has begun goes on, so that a rule about it ends.
+func (a *Agent) stuck() []collect.Item {
+	n := 0.0
+	items := []collect.Item{{}}
 	for _, s := range a.slots {
-		smp, ok := s.c.(collect.Sampler)
-		if ok && s.try(func() ([]collect.Item, error) { return nil, smp.Sample() }, out) {
-			asked++
+		s.mu.Lock()
+		late, ever := s.late, s.wasLate
+		s.mu.Unlock()
+		v := 0.0
+		if late {
+			v = 1
+			n++
+		}
+		if ever {
+			items = append(items, collect.G("agent.collector.stuck", v, "collector", s.name))
 		}
 	}
-	for range asked {
-		select {
-		case f := <-out:
-			if f.err != nil {
-				a.collectorFailed(f.slot.name, f.err)
+	items[0] = collect.G("agent.collector.stuck", n)
+	return items
+}
+
+// sample lets a collector that looks each second do so.
+func (a *Agent) sample(s *slot) {
+	if smp, ok := s.c.(collect.Sampler); ok {
+		s.try(func() ([]collect.Item, error) { return nil, smp.Sample() }, func(_ []collect.Item, err error) {
+			if err != nil {
+				a.collectorFailed(s, err)
 			}
-		case <-ctx.Done():
-			return
-		}
+		})
 	}
 }
 
-// look is the life of the collecting side: a sample each second, and a round each
-// interval. The first round comes after the second sample, a second after start;
-// the others at a moment within the interval that depends on the endpoint, so that
-// a fleet of agents is no herd.
+// A tier is what is looked at together: the slots with one interval.
+type tier struct {
+	every time.Duration
+	slots []*slot
+	next  time.Time
+}
+
+// tiers gathers the slots by how often they are looked at.
+func (a *Agent) tiers() []*tier {
+	by := map[time.Duration]*tier{}
+	var out []*tier
+	for _, s := range a.slots {
+		every := a.cfg.every(s.level)
+		if s.atMost > 0 {
+			every = min(every, s.atMost)
+		}
+		if by[every] == nil {
+			by[every] = &tier{every: every}
+			out = append(out, by[every])
+		}
+		by[every].slots = append(by[every].slots, s)
+	}
+	return out
+}
+
+// due reports whether the tier's moment has come, and sets its next one: within the
+// interval it depends on the endpoint, so that a fleet of agents is no herd.
+func (t *tier) due(now time.Time, endpoint string) bool {
+	if wait := t.next.Sub(now); wait > 0 && wait <= t.every { // more: the clock was set back
+		return false
+	}
+	phase := time.Duration(crc32.ChecksumIEEE([]byte(endpoint))) * time.Second % t.every
+	if t.next = now.Truncate(t.every).Add(phase); !t.next.After(now) {
+		t.next = t.next.Add(t.every)
+	}
+	return true
+}
+
+// look is the life of the collecting side: a sample each second, and a round of each
+// tier once in its interval. The first round comes after the second sample, a second
+// after start.
 func (a *Agent) look(ctx context.Context) error {
-	interval := a.cfg.Transfer.Interval.D()
-	phase := time.Duration(crc32.ChecksumIEEE([]byte(a.endpoint))) * time.Second % interval
-	a.sample(ctx)
+	tiers := a.tiers()
+	for _, s := range a.slots {
+		a.sample(s)
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var next time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		a.sample(ctx)
 		now := a.now()
-		if wait := next.Sub(now); wait > 0 && wait <= interval { // more: the clock was set back
-			continue
+		for _, t := range tiers {
+			due := t.due(now, a.endpoint)
+			for _, s := range t.slots {
+				if due {
+					a.ask(ctx, s, now, t.every)
+				} else {
+					a.sample(s)
+				}
+			}
 		}
-		if next = now.Truncate(interval).Add(phase); !next.After(now) {
-			next = next.Add(interval)
-		}
-		a.collected(a.round(ctx), now)
 	}
 }
 
-// collected sends on what a round found, as of now.
-func (a *Agent) collected(items []collect.Item, now time.Time) {
+// collected sends on what was found, as of now.
+func (a *Agent) collected(items []collect.Item, now time.Time, every time.Duration) {
 	points := make([]point, 0, len(items))
-	step := int(a.cfg.Transfer.Interval.D() / time.Second)
+	step := int(every / time.Second)
 	for _, it := range items {
 		if a.cfg.Ignore[it.Metric] {
 			continue

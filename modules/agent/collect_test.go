@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/run"
 	"falcon/modules/agent/collect"
 )
 
@@ -42,7 +43,7 @@ func TestRoundsKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig("t:1")
 		f := gives(collect.G("m", 1))
-		w := newWorld(t, cfg, newSlot("fake", f))
+		w := newWorld(t, cfg, newSlot("fake", 1, f))
 		defer w.end()
 		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
 		start := time.Now()
@@ -64,6 +65,62 @@ func TestRoundsKeepTheirPace(t *testing.T) {
 	})
 }
 
+// With levels of importance each collector has its own pace and step; all of a level
+// look at the same moment; agent.alive is never rarer than a minute unless its level
+// is written.
+func TestLevels(t *testing.T) {
+	for _, c := range []struct {
+		levels map[string]int
+		want   map[string]int // seconds
+	}{
+		{nil, map[string]int{"l1": 60, "l2": 60, "l3": 60, "l4": 60, "agent.alive": 60}},
+		{map[string]int{}, map[string]int{"l1": 10, "l2": 30, "l3": 60, "l4": 120, "agent.alive": 60}},
+		{map[string]int{"level_1": 5, "level_4": 300}, map[string]int{"l1": 5, "l2": 30, "l3": 60, "l4": 300, "agent.alive": 300}},
+		{map[string]int{"level_3": 600}, map[string]int{"l1": 10, "l2": 30, "l3": 600, "l4": 120, "agent.alive": 60}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := testConfig("t:1")
+			cfg.Level = c.levels
+			cfg.Ignore = map[string]bool{"agent.collector.stuck": true}
+			w := newWorld(t, cfg, newSlot("l1", 1, gives(collect.G("l1", 1))), newSlot("l2", 2, gives(collect.G("l2", 1))),
+				newSlot("l3", 3, gives(collect.G("l3", 1))), newSlot("l4", 4, gives(collect.G("l4", 1))))
+			defer w.end()
+			w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
+			after(time.Second + 600*time.Second)
+			w.transfers["t:1"].set(func(tr *transfer) {
+				for metric, every := range c.want {
+					var times []int64
+					for _, it := range tr.items {
+						var m string
+						var step int
+						var ts int64
+						if _, err := fmt.Sscanf(it, "here %s GAUGE %d %d 1", &m, &step, &ts); err != nil {
+							t.Fatal(it, err)
+						}
+						if m != metric+"{}" {
+							continue
+						}
+						times = append(times, ts)
+						if step != every {
+							t.Errorf("levels %v: %s has step %d, want %d", c.levels, metric, step, every)
+						}
+					}
+					// The first look is out of turn; after it there is one each interval.
+					if n := len(times); n < 600/every || n > 600/every+1 {
+						t.Errorf("levels %v: %d points of %s in ten minutes", c.levels, n, metric)
+					}
+					for i := 2; i < len(times); i++ {
+						if times[i]-times[i-1] != int64(every) || times[i]%int64(every) != times[1]%int64(every) {
+							t.Errorf("levels %v: %s looks at %v", c.levels, metric, times)
+							break
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
 // A clock that is set back does not stop the rounds.
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +131,7 @@ func TestClockSetBack(t *testing.T) {
 		w := newWorldWith(t, cfg, Deps{
 			Log: slog.New(slog.DiscardHandler),
 			Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())).Round(0) },
-		}, newSlot("fake", f))
+		}, newSlot("fake", 1, f))
 		defer w.end()
 		<-time.After(2 * time.Minute)
 		before := rounds.Load()
@@ -106,7 +163,7 @@ func TestOneBadCollector(t *testing.T) {
 		var logged bytes.Buffer
 		var mu sync.Mutex
 		log := slog.New(slog.NewTextHandler(writer(func(b []byte) { mu.Lock(); defer mu.Unlock(); logged.Write(b) }), nil))
-		w := newWorldWith(t, cfg, Deps{Log: log}, newSlot("hang", hang), newSlot("panics", panics), newSlot("fails", fails), newSlot("good", gives(collect.G("good", 1))))
+		w := newWorldWith(t, cfg, Deps{Log: log}, newSlot("hang", 1, hang), newSlot("panics", 1, panics), newSlot("fails", 1, fails), newSlot("good", 1, gives(collect.G("good", 1))))
 		defer w.end()
 		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
 		after(5 * time.Minute)
@@ -140,6 +197,66 @@ func TestOneBadCollector(t *testing.T) {
 	})
 }
 
+// A collector that does not answer is told of by a series of its own, which ends by a
+// 0; a slow one has its own deadline.
+func TestStuckCollectorIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig("t:1")
+		delete(cfg.Ignore, "agent.collector.stuck")
+		release := make(chan struct{})
+		var asked atomic.Int64
+		hang := &fake{collect: func(context.Context) ([]collect.Item, error) {
+			if asked.Add(1) == 2 {
+				<-release
+			}
+			return nil, nil
+		}}
+		slow := &slowly{fake{collect: func(ctx context.Context) ([]collect.Item, error) {
+			if !run.Sleep(ctx, 20*time.Second) {
+				return nil, ctx.Err()
+			}
+			return []collect.Item{collect.G("slow", 1)}, nil
+		}}}
+		w := newWorld(t, cfg, newSlot("hang", 1, hang), newSlot("slow", 1, slow))
+		defer w.end()
+		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
+		last := func() (all, hang string, slow int) {
+			w.transfers["t:1"].set(func(tr *transfer) {
+				for _, it := range tr.items {
+					f := strings.Fields(it)
+					switch f[1] {
+					case "agent.collector.stuck{}":
+						all = f[5]
+					case "agent.collector.stuck{collector=hang}":
+						hang = f[5]
+					case "slow{}":
+						slow++
+					}
+				}
+			})
+			return all, hang, slow
+		}
+		after(2 * time.Second)
+		if all, hang, _ := last(); all != "0" || hang != "" {
+			t.Errorf("at first stuck is %s, of the one %q", all, hang)
+		}
+		after(3 * time.Minute)
+		if all, hang, slow := last(); all != "1" || hang != "1" || slow < 3 {
+			t.Errorf("with one that hangs stuck is %s, of it %q; the slow one has answered %d times", all, hang, slow)
+		}
+		close(release)
+		after(2 * time.Minute)
+		if all, hang, _ := last(); all != "0" || hang != "0" {
+			t.Errorf("after it has answered stuck is %s, of it %q", all, hang)
+		}
+	})
+}
+
+// slowly is a fake that may take half a minute.
+type slowly struct{ fake }
+
+func (*slowly) Deadline() time.Duration { return 30 * time.Second }
+
 type writer func(b []byte)
 
 func (w writer) Write(b []byte) (int, error) { w(b); return len(b), nil }
@@ -152,7 +269,7 @@ func TestWhatIsSent(t *testing.T) {
 		cfg.Ignore["secret"] = true
 		cfg.Transfer.Interval *= 1
 		cfg.DefaultTags = map[string]string{"idc": "lg", "mount": "none", "a b": "c d"}
-		w := newWorld(t, cfg, newSlot("fake", gives(collect.G("m", math.NaN()), collect.G("inf", math.Inf(1)), collect.G("secret", 1),
+		w := newWorld(t, cfg, newSlot("fake", 1, gives(collect.G("m", math.NaN()), collect.G("inf", math.Inf(1)), collect.G("secret", 1),
 			collect.C("df", 7, "mount", "/"), collect.G("plain", -1.5))))
 		defer w.end()
 		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
@@ -222,13 +339,16 @@ func TestMetricsOfStock(t *testing.T) {
 	made := map[string]bool{}
 	for n := range 2 {
 		writeRoot(t, root, n)
-		a.sample(t.Context())
-		for _, it := range a.round(t.Context()) {
-			made[key(it.Metric, it.Type, it.Tags)] = true
+		sampled(t, a)
+		for _, sl := range a.slots {
+			items, err := sl.c.Collect(t.Context())
+			if err != nil {
+				t.Logf("%s fails on the fake root: %v", sl.name, err)
+			}
+			for _, it := range items {
+				made[key(it.Metric, it.Type, it.Tags)] = true
+			}
 		}
-	}
-	if errs := a.collectErrors.All(); len(errs) > 0 {
-		t.Logf("collectors that failed on the fake root: %v", errs)
 	}
 	captured, late := map[string]bool{}, map[string]bool{}
 	for _, name := range []string{"update_builtin", "update_other", "update_ondemand"} {

@@ -3,7 +3,9 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"falcon/common/conf"
@@ -35,11 +37,14 @@ type Config struct {
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
+	// Level gives the intervals in seconds of the four levels of importance, level_1 to
+	// level_4: what is not named has 10, 30, 60 and 120. Without the key everything is
+	// looked at each Transfer.Interval, as stock does.
+	Level map[string]int `json:"metric_level_interval"`
 	// The fork's keys.
-	Level       map[string]int `json:"metric_level_interval"`
-	AppBaseDir  string         `json:"app_base_dir"`
-	SelfUpgrade bool           `json:"self_upgrade"`
-	PerCore     bool           `json:"cpu_per_core_collect"`
+	AppBaseDir  string `json:"app_base_dir"`
+	SelfUpgrade bool   `json:"self_upgrade"`
+	PerCore     bool   `json:"cpu_per_core_collect"`
 }
 
 // Transfer says where points go.
@@ -137,6 +142,7 @@ func (c *Config) Validate() error {
 	if i := c.Transfer.Interval.D(); i < time.Second || i%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("transfer.interval: %v is not a whole number of seconds, at least 1", i))
 	}
+	errs = append(errs, c.checkLevels())
 	if c.Transfer.Timeout <= 0 || c.Collector.Timeout <= 0 {
 		errs = append(errs, errors.New("transfer.timeout and collector.timeout must be greater than zero"))
 	}
@@ -159,6 +165,36 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// levels are the intervals of the levels of importance when metric_level_interval
+// does not say otherwise (contract ingest 3.6).
+var levels = map[string]time.Duration{"level_1": 10 * time.Second, "level_2": 30 * time.Second, "level_3": time.Minute, "level_4": 2 * time.Minute}
+
+// every returns how often what is of a level of importance, 1 to 4, is looked at.
+func (c *Config) every(level int) time.Duration {
+	if c.Level == nil {
+		return c.Transfer.Interval.D()
+	}
+	key := fmt.Sprintf("level_%d", level)
+	if n := c.Level[key]; n > 0 {
+		return time.Duration(n) * time.Second
+	}
+	return levels[key]
+}
+
+// checkLevels reports intervals that make no sense.
+func (c *Config) checkLevels() error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(c.Level)) {
+		n := c.Level[key]
+		if _, ok := levels[key]; !ok {
+			errs = append(errs, fmt.Errorf("metric_level_interval: there is no %q, only level_1 to level_4", key))
+		} else if n < 1 || n > 3600 {
+			errs = append(errs, fmt.Errorf("metric_level_interval.%s: %d is not between 1 and 3600 seconds", key, n))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // unserved tells of settings that are switched on and that this release does not
 // serve, so that nobody waits for what will not come.
 func (c *Config) unserved() (out []string) {
@@ -167,7 +203,6 @@ func (c *Config) unserved() (out []string) {
 		what string
 	}{
 		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
-		{len(c.Level) > 0, "metric_level_interval: this release looks at everything each transfer.interval"},
 		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
 		{c.PerCore, "cpu_per_core_collect: this release has no percore metrics"},
 	} {

@@ -11,6 +11,10 @@
 // tried again, at another transfer when there is one. When the queue is full the
 // oldest points go, and are counted.
 //
+// Each collector looks as often as its level of importance says
+// (metric_level_interval), under a deadline of its own; one that does not answer costs
+// its own points only, and agent.collector.stuck tells of it.
+//
 // What is lost when it dies: what no transfer has acknowledged yet, at most what
 // was collected and pushed in the last seconds while a transfer is there. A push
 // with ?wait=1 is answered only after the acknowledgement.
@@ -23,6 +27,6 @@
 // that hbs trusts, and /run besides only with http.backdoor.
 //
 // Not there yet: a queue on disk, what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, and the fork's tiers and
-// service metrics.
+// urls and directories on demand, upgrades), GPU metrics, and the fork's service
+// metrics.
 package agent

@@ -116,10 +116,10 @@ func TestPagesOverASecond(t *testing.T) {
 	const intr = "cpu0 0 0 0 0 0 0 0 0 0 0\nintr 1\nctxt 1\nbtime 1\n"
 	write("stat", "cpu  100 0 0 100 0 0 0 0 0 0\n"+intr)
 	write("diskstats", "254 0 vda 100 10 2000 50 200 20 4000 80 1 90 130\n")
-	a.sample(t.Context())
+	sampled(t, a)
 	write("stat", "cpu  125 0 5 170 0 0 0 0 0 0\n"+intr)
 	write("diskstats", "254 0 vda 104 12 2080 58 206 23 4160 92 1 100 1130\n")
-	a.sample(t.Context())
+	sampled(t, a)
 	get := func(path string) string {
 		rec := httptest.NewRecorder()
 		a.handler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))

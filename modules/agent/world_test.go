@@ -14,6 +14,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/stream"
+	"falcon/modules/agent/collect"
 )
 
 // A world is an agent and the transfers it knows, joined by pipes, in a bubble.
@@ -29,7 +30,7 @@ func testConfig(addrs ...string) Config {
 	cfg.Hostname = "here"
 	cfg.HTTP.Enabled = false
 	cfg.Transfer.Addrs = addrs
-	cfg.Ignore = map[string]bool{"agent.alive": true}
+	cfg.Ignore = map[string]bool{"agent.alive": true, "agent.collector.stuck": true}
 	cfg.Heartbeat.Enabled = false
 	return cfg
 }
@@ -52,7 +53,7 @@ func newWorldWith(t *testing.T, cfg Config, deps Deps, slots ...*slot) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.slots = slots
+	a.slots = append(slots, a.slots[0]) // the first tells of the agent itself
 	w.a = a
 	ready := make(chan struct{})
 	a.deps.Ready = func() { close(ready) }
@@ -75,6 +76,18 @@ func (w *world) end() {
 		tr.set(func(tr *transfer) { tr.up = false })
 		tr.kill()
 		tr.wg.Wait()
+	}
+}
+
+// sampled lets every collector that looks each second do so.
+func sampled(t *testing.T, a *Agent) {
+	t.Helper()
+	for _, s := range a.slots {
+		if smp, ok := s.c.(collect.Sampler); ok {
+			if err := smp.Sample(); err != nil {
+				t.Errorf("%s: %v", s.name, err)
+			}
+		}
 	}
 }
 

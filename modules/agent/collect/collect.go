@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 
 	"falcon/common/model"
 )
@@ -50,6 +51,14 @@ type Collector interface {
 type Sampler interface {
 	Collector
 	Sample() error
+}
+
+// A Slow collector may take longer than others: du over a large folder, a page that
+// is asked for.
+type Slow interface {
+	Collector
+	// Deadline is how long it may take.
+	Deadline() time.Duration
 }
 
 // Root is the folder in which the kernel's files are found: "/", or where the
