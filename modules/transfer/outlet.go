@@ -392,8 +392,12 @@ func (o *outlet) drain(ctx context.Context) (again bool) {
 		if d.wait(ctx, max(sent-1, 0)); ctx.Err() != nil || d.failed.Load() {
 			break
 		}
-		if o.endSpooling(d) {
+		over, stuck := o.endSpooling(d)
+		if over {
 			return true
+		}
+		if stuck {
+			break
 		}
 	}
 	d.wait(ctx, 0)
@@ -401,9 +405,10 @@ func (o *outlet) drain(ctx context.Context) (again bool) {
 }
 
 // endSpooling lets points go directly again unless something was spooled meanwhile.
-func (o *outlet) endSpooling(d *draining) bool {
+func (o *outlet) endSpooling(d *draining) (over, stuck bool) {
 	o.mu.Lock()
-	over := !o.fresh && !d.failed.Load()
+	stuck = !o.fresh && o.spool.Unread() // the rest can not be read at the moment
+	over = !o.fresh && !stuck && !d.failed.Load()
 	if over {
 		o.spooling, o.turned = false, false
 	}
@@ -411,7 +416,7 @@ func (o *outlet) endSpooling(d *draining) bool {
 	if over {
 		o.log.Info("spool is on its way; points go to the peer directly again", "peer", o.addr, "kind", o.kind)
 	}
-	return over
+	return over, stuck
 }
 
 // A load is some records of the spool that travel together.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -484,6 +485,37 @@ func TestSpoolThatCanNotBeWritten(t *testing.T) {
 		o.mu.Lock()
 		o.spool = sp
 		o.mu.Unlock()
+	})
+}
+
+// A spool that can not be read for a while is waited for: what comes meanwhile does not
+// overtake it, and nothing is lost.
+func TestSpoolThatCanNotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testConfig(t, "g:1"))
+		defer w.end()
+		g := w.peers["g:1"]
+		for i := range 5 {
+			w.offer(gauge("m", t0+int64(i)*30))
+			after(time.Second)
+		}
+		files, err := filepath.Glob(filepath.Join(w.outlet("g:1").spoolDir(w.cfg.Spool.Dir), "spool-*"))
+		if err != nil || len(files) != 1 {
+			t.Fatal(files, err)
+		}
+		if err := os.Rename(files[0], files[0]+".away"); err != nil {
+			t.Fatal(err)
+		}
+		g.start()
+		after(10 * time.Second)
+		w.offer(gauge("m", t0+150))
+		after(10 * time.Second)
+		g.wants("m", nil)
+		if err := os.Rename(files[0]+".away", files[0]); err != nil {
+			t.Fatal(err)
+		}
+		after(10 * time.Second)
+		g.wants("m", every(t0, 6, 30))
 	})
 }
 

@@ -240,6 +240,9 @@ func (s *Spool) readAt(r io.ReaderAt, offset int64) (points, size int64, err err
 
 var errDamaged = errors.New("the record is damaged")
 
+// errUnopened is no damage: the process may have too many files open for a while.
+var errUnopened = errors.New("the file can not be opened")
+
 // openLast opens the newest file for writing, or begins the first.
 func (s *Spool) openLast() error {
 	if len(s.files) == 0 {
@@ -383,8 +386,9 @@ func (s *Spool) Sync() error {
 // Ready receives after a record was appended; one value may stand for many.
 func (s *Spool) Ready() <-chan struct{} { return s.ready }
 
-// Read returns the next record behind the last one read. It reports false when
-// there is none. A record stays in the spool until it is committed or dropped.
+// Read returns the next record behind the last one read. It reports false when there
+// is none, or when its file can not be opened at the moment. A record stays in the
+// spool until it is committed or dropped.
 func (s *Spool) Read() (Record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -395,8 +399,11 @@ func (s *Spool) Read() (Record, bool) {
 		}
 		if s.cursor.offset < f.size {
 			rec, err := s.readCursor(f)
-			if err == nil {
+			switch {
+			case err == nil:
 				return rec, true
+			case errors.Is(err, errUnopened):
+				return Record{}, false
 			}
 			s.skipDamaged(f)
 		}
@@ -408,11 +415,24 @@ func (s *Spool) Read() (Record, bool) {
 	}
 }
 
+// Unread reports whether records are left that Read has not returned. After Read has
+// reported false it is true only when a file could not be opened.
+func (s *Spool) Unread() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		if f.number > s.cursor.file && f.records > 0 || f.number == s.cursor.file && f.size > s.cursor.offset {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Spool) readCursor(f *file) (Record, error) {
 	if s.r == nil {
 		r, err := os.Open(s.path(f.number))
 		if err != nil {
-			return Record{}, err
+			return Record{}, errors.Join(errUnopened, err)
 		}
 		s.r = r
 	}

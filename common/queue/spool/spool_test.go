@@ -210,6 +210,26 @@ func TestDamageWhileOpenIsCounted(t *testing.T) {
 	}
 }
 
+// A file that can not be opened for a moment is not damaged.
+func TestUnopenedIsNotDamaged(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	mustAppend(t, s, "one", 1)
+	file := s.path(1)
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(s); len(got) != 0 || !s.Unread() {
+		t.Errorf("read %q of a file that is not there; unread is %v", got, s.Unread())
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(s); len(got) != 1 || balance(t, s).Damaged != 0 || s.Unread() {
+		t.Errorf("read %q afterwards, %+v; unread is %v", got, s.Stats(), s.Unread())
+	}
+}
+
 func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
