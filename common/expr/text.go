@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// MaxText is the longest text that a series may have as its value, in bytes.
-const MaxText = 1024
-
 // MaxRightText is the longest text that a rule compares with, in bytes.
 const MaxRightText = 255
 

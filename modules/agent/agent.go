@@ -16,12 +16,17 @@ import (
 	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/model"
+	"falcon/common/queue/spool"
 	"falcon/common/rpc"
 	"falcon/common/run"
 	"falcon/common/stat"
 	"falcon/common/stream"
 	"falcon/modules/agent/collect"
 )
+
+// ackTimeout is how long a transfer may take to acknowledge before the next one is
+// tried. Ours answers within a second, from its spool when a graph does not.
+const ackTimeout = 1500 * time.Millisecond
 
 // stockBatch is how many items a call to a stock transfer carries.
 const stockBatch = 5000
@@ -41,8 +46,10 @@ type Deps struct {
 	Ready func()
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Dial connects to transfers; nil means TCP with keepalive.
+	// Dial connects to the address of a transfer or hbs; nil means TCP with keepalive.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Lookup resolves the name of a host; nil means the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]string, error)
 }
 
 // An Agent is ready to Run.
@@ -55,6 +62,7 @@ type Agent struct {
 	slots    []*slot
 	series   *seriesMap
 	out      *outbox
+	roads    *roads
 	stocks   []*rpc.Client
 	host     *host
 
@@ -82,6 +90,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.roads = newRoads(deps)
 	var err error
 	if a.endpoint, err = endpoint(&cfg, os.Getenv); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -119,15 +128,15 @@ func (a *Agent) connect() error {
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	for _, addr := range addrs {
 		client := rpc.NewClient(rpc.ClientOptions{
-			Addr: addr, Codec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second, MaxConns: 1,
-			TLS: secure, Dial: a.deps.Dial,
+			Addr: addr, Codec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 2 * time.Second, MaxConns: 1,
+			TLS: secure, Dial: a.roads.connect,
 		})
 		var snd *stream.Sender
 		snd, err := stream.NewSender(stream.SenderOptions{
 			Addr: addr, Log: a.log, Kind: stream.KindPoints, Sender: "agent " + a.endpoint,
-			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: 10 * time.Second,
+			DialTimeout: a.cfg.Transfer.Timeout.D(), CallTimeout: ackTimeout,
 			Drain:         time.Second, // the outbox has drained before
-			StockConnects: client.Connects, TLS: secure, Dial: a.deps.Dial,
+			StockConnects: client.Connects, TLS: secure, Dial: a.roads.connect,
 			Stock: func(ctx context.Context, points []stream.Point) error {
 				for part := range slices.Chunk(points, stockBatch) {
 					items := metricValues(snd, part)
@@ -146,7 +155,7 @@ func (a *Agent) connect() error {
 		a.stocks = append(a.stocks, client)
 	}
 	a.series = &seriesMap{senders: senders, now: a.now, m: map[name]*series{}}
-	a.out = &outbox{limit: a.cfg.Queue.Size, senders: senders, log: a.log, wake: make(chan struct{}, 1)}
+	a.out = &outbox{limit: a.cfg.Queue.Size, senders: senders, series: a.series, log: a.log, wake: make(chan struct{}, 1)}
 	return nil
 }
 
@@ -161,7 +170,8 @@ func (a *Agent) count() {
 	a.out.taken = s.Counter("", "queued_points_total", "Points queued for transfer.")
 	a.out.delivered = s.Counter("SendCnt", "sent_points_total", "Points a transfer has taken.")
 	a.out.refused = s.Reasons("SendFailCnt", "send_refused_points_total", "Points a transfer has refused, by reason.")
-	a.out.dropped = s.Counter("SendDropCnt", "dropped_points_total", "Points that went because the queue was full.")
+	a.out.dropped = s.Counter("SendDropCnt", "dropped_points_total", "Points that went because the queue or the spool was full.")
+	a.out.unspooled = s.Counter("", "unspooled_points_total", "Points that wait in memory since the disk does not take them.")
 	s.GaugeFunc("QueueLen", "queue_points", "Points not acknowledged yet.", func() float64 { return float64(a.out.waiting()) })
 	s.GaugeFunc("SeriesCnt", "series", "Series this agent has points of.", func() float64 { return float64(a.series.size()) })
 	a.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused here, by reason.")
@@ -179,6 +189,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := a.openSpool(); err != nil {
+		return err
+	}
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	g := run.New(ctx)
@@ -193,6 +206,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if len(a.out.senders) > 0 {
 		g.Go("feed", func(context.Context) error { return a.out.feed(sending) })
 	}
+	if a.out.disk != nil {
+		g.Go("sync", a.out.sync)
+	}
 	for _, snd := range a.out.senders {
 		g.Go("send", func(context.Context) error { return snd.Run(sending) })
 	}
@@ -200,10 +216,35 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, c := range a.stocks {
 		c.Close()
 	}
-	if n := a.out.waiting(); n > 0 {
+	if n := a.out.lost(); n > 0 {
 		a.log.Warn("stopped with points that no transfer has taken; they are lost", "n", n)
 	}
+	if a.out.disk != nil {
+		if n := a.out.waiting() - a.out.lost(); n > 0 {
+			a.log.Info("stopped with points in the spool; the next start sends them", "n", n)
+		}
+		err = errors.Join(err, a.out.disk.spool.Close())
+	}
 	return err
+}
+
+// openSpool opens the spool, if there is to be one; it locks its folder, so that two
+// agents never share it.
+func (a *Agent) openSpool() error {
+	if a.cfg.Spool.Dir == "" || len(a.out.senders) == 0 {
+		return nil
+	}
+	sp, err := spool.Open(spool.Options{Dir: a.cfg.Spool.Dir, MaxBytes: int64(a.cfg.Spool.MaxSize) << 20, DropOldest: true, Now: a.now})
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	st := sp.Stats()
+	a.out.taken.Add(int(st.Held)) // what an earlier life has left
+	a.out.disk = &store{spool: sp}
+	if st.Held > 0 {
+		a.log.Info("points of an earlier start are in the spool; they are sent first", "n", st.Held)
+	}
+	return nil
 }
 
 // outlive returns a context that ends d after ctx has.
@@ -233,6 +274,7 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	if a.cfg.Heartbeat.Enabled {
 		g.Go("heartbeat", a.heartbeats)
 	}
+	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {
 		select {
 		case <-a.left:

@@ -34,6 +34,7 @@ type Config struct {
 	// Ignore names metrics that are not collected: true drops the metric.
 	Ignore map[string]bool `json:"ignore"`
 	Queue  Queue           `json:"queue"`
+	Spool  Spool           `json:"spool"`
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
@@ -87,6 +88,15 @@ type Queue struct {
 	Size int `json:"size"`
 }
 
+// Spool keeps points on disk until a transfer has acknowledged them.
+type Spool struct {
+	// Dir is its folder; empty keeps points in memory only, and a kill loses those that
+	// were not acknowledged.
+	Dir string `json:"dir"`
+	// MaxSize bounds it, in MB; when it is full the oldest points go, and are counted.
+	MaxSize int `json:"maxSize"`
+}
+
 // Heartbeat says to whom this host reports. Addr may name several hbs, separated by
 // commas; the first that answers gets the report.
 type Heartbeat struct {
@@ -121,6 +131,7 @@ func DefaultConfig() Config {
 			"mem.swaptotal": true, "mem.swapused": true, "mem.swapfree": true,
 		},
 		Queue:     Queue{Size: 1_000_000},
+		Spool:     Spool{MaxSize: 256},
 		Heartbeat: Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		Plugin:    Plugin{Dir: "./plugin", Logs: "./logs"},
 	}
@@ -148,6 +159,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Queue.Size < 1 {
 		errs = append(errs, errors.New("queue.size: a queue holds at least one point"))
+	}
+	if c.Spool.MaxSize < 1 {
+		errs = append(errs, errors.New(`spool.maxSize: a spool holds at least one MB; leave "dir" empty to have none`))
 	}
 	if c.Heartbeat.Enabled {
 		if len(c.Heartbeat.addrs()) == 0 {

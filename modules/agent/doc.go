@@ -2,22 +2,23 @@
 // programs push, and hands both to a transfer.
 //
 //	/proc, /sys ── collectors ──┐
-//	                            ├─> queue in memory ── stream ──> a transfer
-//	POST /v1/push ──────────────┘    kept until acked     JSON-RPC to a stock one
+//	                            ├─> spool, or memory ── stream ──> a transfer
+//	POST /v1/push ──────────────┘    kept until acked      JSON-RPC to a stock one
 //
 // Ports: HTTP 1988.
 //
-// A batch leaves the queue when a transfer has acknowledged it; until then it is
-// tried again, at another transfer when there is one. When the queue is full the
-// oldest points go, and are counted.
+// A point leaves the queue when a transfer has acknowledged it; until then it is tried
+// again, at another transfer when there is one. When the queue is full the oldest
+// points go, and are counted. Names of transfers and hbs are resolved at each connect and
+// every five minutes.
 //
 // Each collector looks as often as its level of importance says
 // (metric_level_interval), under a deadline of its own; one that does not answer costs
 // its own points only, and agent.collector.stuck tells of it.
 //
-// What is lost when it dies: what no transfer has acknowledged yet, at most what
-// was collected and pushed in the last seconds while a transfer is there. A push
-// with ?wait=1 is answered only after the acknowledgement.
+// What is lost when it dies: with a spool nothing that a push was answered for; without
+// one what no transfer has acknowledged yet. A push with ?wait=1 is answered only after
+// the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
 // noticed, and learns from it which callers to trust.
@@ -26,7 +27,7 @@
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
-// Not there yet: a queue on disk, what hbs may ask for (plugins, ports, processes,
+// Not there yet: what hbs may ask for (plugins, ports, processes,
 // urls and directories on demand, upgrades), GPU metrics, and the fork's service
 // metrics.
 package agent

@@ -23,7 +23,7 @@ func (a *Agent) heartbeats(ctx context.Context) error {
 	var clients []*rpc.Client
 	for _, addr := range a.cfg.Heartbeat.addrs() {
 		c := rpc.NewClient(rpc.ClientOptions{
-			Addr: addr, StockCodec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Heartbeat.Timeout.D(), CallTimeout: heartbeatTimeout, MaxConns: 1, TLS: secure, Dial: a.deps.Dial,
+			Addr: addr, StockCodec: rpc.JSON, Log: a.log, DialTimeout: a.cfg.Heartbeat.Timeout.D(), CallTimeout: heartbeatTimeout, MaxConns: 1, TLS: secure, Dial: a.roads.connect,
 		})
 		defer c.Close()
 		clients = append(clients, c)

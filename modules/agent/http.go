@@ -27,9 +27,9 @@ func (a *Agent) handler() http.Handler {
 	return mux
 }
 
-// push takes a JSON array of items. "success" means queued; with ?wait=1 it means
-// that a transfer has acknowledged them, and 503 that none has while the caller
-// waited.
+// push takes a JSON array of items. "success" means queued, and that they are with the
+// spool if there is one; with ?wait=1 it means that a transfer has acknowledged them, and
+// 503 that none has while the caller waited. With ?verbose=1 the answer is pushAnswer.
 func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_, large := errors.AsType[*http.MaxBytesError](err)
@@ -53,11 +53,19 @@ func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "connot decode body", http.StatusBadRequest) // sic: stock's text, which clients compare
 		return
 	}
-	points := a.points(items)
+	points, refused := a.points(items)
 	a.pushPoints.Add(len(points))
-	if r.URL.Query().Get("wait") == "" {
+	query := r.URL.Query()
+	taken := func() {
+		if query.Get("verbose") == "" {
+			_, _ = io.WriteString(w, "success")
+			return
+		}
+		answer(w, pushAnswer{Total: len(items), Queued: len(points), Refused: len(refused), Items: refused[:min(len(refused), shownItems)]}, nil)
+	}
+	if query.Get("wait") == "" {
 		a.out.add(points, nil)
-		_, _ = io.WriteString(w, "success")
+		taken()
 		return
 	}
 	kept := make(chan error, 1)
@@ -68,33 +76,69 @@ func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = io.WriteString(w, "success")
+		taken()
 	case <-r.Context().Done(): // the caller has gone; the points stay queued
 	}
 }
 
-// points turns pushed items into points. What can not travel is refused here; all
-// other checks are transfer's.
-func (a *Agent) points(items []*model.MetricValue) []point {
-	points := make([]point, 0, len(items))
-	for _, it := range items {
-		if it == nil {
-			a.refused.Add(model.ReasonNull, 1)
+// A pushAnswer says what became of a push; it is in stock's envelope.
+type pushAnswer struct {
+	Total   int           `json:"total"`
+	Queued  int           `json:"queued"`
+	Refused int           `json:"refused"`
+	Items   []refusedItem `json:"items"` // the first shownItems that were refused
+}
+
+const shownItems = 100
+
+// A refusedItem is an item that was not taken, and why.
+type refusedItem struct {
+	Index    int    `json:"index"` // in the pushed array, from 0
+	Endpoint string `json:"endpoint"`
+	Metric   string `json:"metric"`
+	Reason   string `json:"reason"` // the label of the counter
+	Why      string `json:"why"`
+}
+
+// points turns pushed items into points, and says which can not be taken: for these a
+// transfer would have no other answer. What a graph or judge refuses is not known here.
+func (a *Agent) points(items []*model.MetricValue) (points []point, refused []refusedItem) {
+	points = make([]point, 0, len(items))
+	for i, it := range items {
+		p, reason := a.point(it)
+		if reason == "" {
+			points = append(points, p)
 			continue
 		}
-		v, text, kind := model.ParseValue(it.Value)
-		switch kind {
-		case model.ValueEmpty:
-			a.refused.Add(model.ReasonNoValue, 1)
-			continue
-		case model.ValueBad:
-			a.refused.Add(model.ReasonValue, 1)
-			continue
+		a.refused.Add(reason, 1)
+		no := refusedItem{Index: i, Reason: reason, Why: model.Why(reason)}
+		if it != nil {
+			no.Endpoint, no.Metric = it.Endpoint, it.Metric
 		}
-		n := name{it.Endpoint, it.Metric, a.tagged(it.Tags), it.Type, int(it.Step), kind == model.ValueText}
-		points = append(points, point{a.series.get(n), it.Timestamp, v, text})
+		refused = append(refused, no)
 	}
-	return points
+	return points, refused
+}
+
+// point turns a pushed item into a point, or returns the reason why not.
+func (a *Agent) point(it *model.MetricValue) (p point, reason string) {
+	if it == nil {
+		return p, model.ReasonNull
+	}
+	if reason := model.CheckName(it.Endpoint, it.Metric, it.Tags, it.Type, it.Step); reason != "" {
+		return p, reason
+	}
+	v, text, kind := model.ParseValue(it.Value)
+	switch {
+	case kind == model.ValueEmpty:
+		return p, model.ReasonNoValue
+	case kind == model.ValueBad:
+		return p, model.ReasonValue
+	case len(text) > model.MaxText:
+		return p, model.ReasonTooLong
+	}
+	n := name{it.Endpoint, it.Metric, a.tagged(it.Tags), it.Type, int(it.Step), kind == model.ValueText}
+	return point{a.series.get(n), it.Timestamp, v, text}, ""
 }
 
 // tagged returns tags in their normal form with the default tags among them; a tag

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -186,7 +187,8 @@ func TestPushAndWait(t *testing.T) {
 		defer w.end()
 		post := func(url string, ts int) *httptest.ResponseRecorder {
 			rec := httptest.NewRecorder()
-			body := fmt.Sprintf(`[{"endpoint":"h","metric":"m","value":"%d","step":60,"counterType":"GAUGE","timestamp":%d},null,{"value":true},{"value":""}]`, ts, ts)
+			body := fmt.Sprintf(`[{"endpoint":"h","metric":"m","value":"%d","step":60,"counterType":"GAUGE","timestamp":%d},null,
+			{"endpoint":"h","metric":"b","value":true,"step":60,"counterType":"GAUGE"},{"endpoint":"h","metric":"e","value":"","step":60,"counterType":"GAUGE"}]`, ts, ts)
 			w.a.handler().ServeHTTP(rec, httptest.NewRequest("POST", url, strings.NewReader(body)))
 			return rec
 		}
@@ -216,6 +218,52 @@ func TestPushAndWait(t *testing.T) {
 		}
 		if r := w.a.refused; r.Get(model.ReasonNull) != 5 || r.Get(model.ReasonValue) != 5 || r.Get(model.ReasonNoValue) != 5 {
 			t.Errorf("refused %v", r.All())
+		}
+	})
+}
+
+// With ?verbose=1 a push is told what was refused and why, and all that is good beside it
+// is taken.
+func TestVerbosePush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testConfig("t:1"))
+		defer w.end()
+		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
+		item := func(rest string) string { return `{"endpoint":"h","metric":"m","timestamp":1000` + rest + `}` }
+		bad := []struct{ item, reason string }{
+			{`null`, "null"},
+			{`{"metric":"m","step":60,"counterType":"GAUGE","value":1}`, "no_name"},
+			{item(`,"step":60,"counterType":"GUAGE","value":1`), "bad_type"},
+			{item(`,"step":0,"counterType":"GAUGE","value":1`), "bad_step"},
+			{item(`,"step":60,"counterType":"GAUGE","value":""`), "no_value"},
+			{item(`,"step":60,"counterType":"GAUGE","value":[1]`), "bad_value"},
+			{item(`,"step":60,"counterType":"GAUGE","value":1,"tags":"a=` + strings.Repeat("x", 600) + `"`), "too_long"},
+			{item(`,"step":60,"counterType":"GAUGE","value":"` + strings.Repeat("x", 1025) + `"`), "too_long"},
+		}
+		var body []string
+		for _, b := range bad {
+			body = append(body, b.item, item(`,"step":60,"counterType":"GAUGE","value":1`))
+		}
+		rec := httptest.NewRecorder()
+		w.a.handler().ServeHTTP(rec, httptest.NewRequest("POST", "/v1/push?verbose=1&wait=1", strings.NewReader("["+strings.Join(body, ",")+"]")))
+		var got struct {
+			Msg  string
+			Data pushAnswer
+		}
+		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil {
+			t.Fatalf("%v: %s", err, rec.Body)
+		}
+		d := got.Data
+		if rec.Code != 200 || got.Msg != "success" || d.Total != 2*len(bad) || d.Queued != len(bad) || d.Refused != len(bad) || len(d.Items) != len(bad) {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		for i, b := range bad {
+			if it := d.Items[i]; it.Index != 2*i || it.Reason != b.reason || it.Why == "" {
+				t.Errorf("%s\n got %+v\nwant %s", b.item, it, b.reason)
+			}
+		}
+		if n := len(w.transfers["t:1"].seen()); n != len(bad) {
+			t.Errorf("%d good ones arrived, want %d", n, len(bad))
 		}
 	})
 }

@@ -145,7 +145,7 @@ func TestStockTransferGetsStockItems(t *testing.T) {
 	}()
 
 	kept := make(chan error, 1)
-	points := a.points([]*model.MetricValue{
+	points, _ := a.points([]*model.MetricValue{
 		{Endpoint: "it-h1", Metric: "it.push", Value: 1.5, Step: 60, Type: "GAUGE", Tags: "b=2, a=1", Timestamp: 1795320703},
 		{Endpoint: "it-h1", Metric: "it.text", Value: "on", Step: 10, Type: "GAUGE", Timestamp: 1795320704},
 	})

@@ -20,6 +20,7 @@ import (
 // A world is an agent and the transfers it knows, joined by pipes, in a bubble.
 type world struct {
 	t         *testing.T
+	cfg       Config
 	a         *Agent
 	transfers map[string]*transfer
 	stop      func()
@@ -44,12 +45,25 @@ func newWorld(t *testing.T, cfg Config, slots ...*slot) *world {
 
 func newWorldWith(t *testing.T, cfg Config, deps Deps, slots ...*slot) *world {
 	t.Helper()
-	w := &world{t: t, transfers: map[string]*transfer{}}
+	w := &world{t: t, cfg: cfg, transfers: map[string]*transfer{}}
 	for _, addr := range cfg.Transfer.Addrs {
 		w.transfers[addr] = newTransfer(addr)
 	}
-	deps.Dial = func(_ context.Context, addr string) (net.Conn, error) { return w.transfers[addr].dial() }
-	a, err := New(cfg, deps)
+	w.start(deps, slots...)
+	return w
+}
+
+// start starts an agent, the first or, after stop, another one.
+func (w *world) start(deps Deps, slots ...*slot) {
+	t := w.t
+	t.Helper()
+	if deps.Dial == nil {
+		deps.Dial = func(_ context.Context, addr string) (net.Conn, error) { return w.transfers[addr].dial() }
+	}
+	if deps.Lookup == nil {
+		deps.Lookup = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	}
+	a, err := New(w.cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +81,13 @@ func newWorldWith(t *testing.T, cfg Config, deps Deps, slots ...*slot) *world {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return w
+}
+
+// again stops the agent and starts another one on what the first has left.
+func (w *world) again() {
+	w.t.Helper()
+	w.stop()
+	w.start(Deps{Log: slog.New(slog.DiscardHandler)})
 }
 
 func (w *world) end() {
@@ -94,7 +114,7 @@ func sampled(t *testing.T, a *Agent) {
 // push queues one item of this host.
 func (w *world) push(metric string, ts int64) *answered {
 	f := &answered{}
-	points := w.a.points([]*model.MetricValue{{Endpoint: "here", Metric: metric, Value: float64(ts), Step: 60, Type: model.Gauge, Timestamp: ts}})
+	points, _ := w.a.points([]*model.MetricValue{{Endpoint: "here", Metric: metric, Value: float64(ts), Step: 60, Type: model.Gauge, Timestamp: ts}})
 	w.a.out.add(points, func(err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -123,10 +143,11 @@ type transfer struct {
 
 	mu     sync.Mutex
 	up     bool
-	hold   bool  // nothing is acknowledged
+	hold   bool  // nothing is taken or acknowledged
+	deaf   bool  // what is taken is not acknowledged
 	refuse error // what a push is answered with
 	conns  []net.Conn
-	held   []func()
+	held   []func(error) // answers that were not given
 	pushes int
 	got    []string // "metric@time" in the order of arrival
 	items  []string // the whole story of each
@@ -172,7 +193,7 @@ func (tr *transfer) kill() {
 		_ = c.Close()
 	}
 	for _, f := range held {
-		f()
+		f(nil)
 	}
 }
 
@@ -218,10 +239,14 @@ func (k *sink) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		}
 	}
 	if tr.hold {
-		tr.held = append(tr.held, func() { done(nil, nil) })
+		tr.held = append(tr.held, func(err error) { done(nil, err) })
 		return
 	}
 	take()
+	if tr.deaf {
+		tr.held = append(tr.held, func(err error) { done(nil, err) })
+		return
+	}
 	done(nil, nil)
 }
 

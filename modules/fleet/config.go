@@ -144,6 +144,7 @@ func (c *Config) Wired() Config {
 	if w.PlusJudge.StateFile == "" {
 		fill(&w.PlusJudge.Data, filepath.Join(w.Data, "plus_judge"))
 	}
+	fill(&w.Agent.Spool.Dir, filepath.Join(w.Data, "spool", "agent"))
 	fill(&w.Transfer.Spool.Dir, filepath.Join(w.Data, "spool", "transfer"))
 	fill(&w.Graph.DB.Dir, filepath.Join(w.Data, "portal"))
 	fill(&w.HBS.DBDir, filepath.Join(w.Data, "portal"))

@@ -14,7 +14,7 @@ func wrongText(text string) string {
 	switch {
 	case text == "":
 		return model.ReasonNoValue
-	case len(text) > expr.MaxText:
+	case len(text) > model.MaxText:
 		return model.ReasonTooLong
 	}
 	return ""

@@ -10,7 +10,6 @@ import (
 	"time"
 	"unsafe"
 
-	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
@@ -144,7 +143,7 @@ func TestTextsThatAreRefused(t *testing.T) {
 	now := time.Now().Unix()
 	nameless := textPoint(now, "x")
 	nameless.Endpoint = ""
-	w.sendTexts(rpc.Gob, textPoint(now, strings.Repeat("x", expr.MaxText+1)), textPoint(now, ""), textPoint(0, "x"), textPoint(now+9000, "x"), nameless)
+	w.sendTexts(rpc.Gob, textPoint(now, strings.Repeat("x", model.MaxText+1)), textPoint(now, ""), textPoint(0, "x"), textPoint(now+9000, "x"), nameless)
 	for _, reason := range []string{model.ReasonTooLong, model.ReasonNoValue, model.ReasonTimestamp, model.ReasonFuture, model.ReasonNoName} {
 		if n := w.invalid.Get(reason); n != 1 {
 			t.Errorf("%d refused as %s, want 1", n, reason)
@@ -152,7 +151,7 @@ func TestTextsThatAreRefused(t *testing.T) {
 	}
 	s := w.stream()
 	h := s.Define(&model.Series{Endpoint: "h1", Metric: "app.state", Type: "GAUGE", Step: 60, Text: true})
-	r := s.push(stream.Point{Handle: h, Time: now, Text: strings.Repeat("x", expr.MaxText+1)}, stream.Point{Handle: h, Time: now + 1})
+	r := s.push(stream.Point{Handle: h, Time: now, Text: strings.Repeat("x", model.MaxText+1)}, stream.Point{Handle: h, Time: now + 1})
 	if r.Err != nil || r.Taken != 0 || len(r.Refused) != 2 {
 		t.Errorf("%+v", r)
 	}

@@ -9,11 +9,7 @@ import (
 	"falcon/common/model"
 )
 
-const (
-	tableShards = 64
-	// maxNameBytes bounds metric and tags as pushed, together (contract ingest 1.3).
-	maxNameBytes = 510
-)
+const tableShards = 64
 
 // A series is what transfer has found out about the points that name it so: it is
 // checked, hashed and placed once; of that nothing changes.
@@ -70,27 +66,6 @@ func (n *rawName) sum() uint64 {
 	return h
 }
 
-// check says why points of this name are refused, or "" (contract ingest 1.3, in
-// its order; the checks of the value and the time are check's caller's).
-func (n *rawName) check() string {
-	switch {
-	case n.metric == "kernel.hostname":
-		return model.ReasonReserved
-	case n.metric == "" || n.endpoint == "":
-		return model.ReasonNoName
-	case !model.KnownType(n.typ):
-		return model.ReasonType
-	case n.step <= 0 || n.step > maxStep:
-		return model.ReasonStep
-	case len(n.metric)+len(n.tags) > maxNameBytes:
-		return model.ReasonTooLong
-	}
-	return ""
-}
-
-// maxStep is a year: more is a slip of the pen, and would overflow what follows.
-const maxStep = 366 * 86400
-
 // table finds the series of a pushed item. Names that nobody pushed for a while are
 // forgotten.
 type table struct {
@@ -119,7 +94,7 @@ func (t *table) get(n rawName, now int64) (*series, string) {
 	if s := t.find(n, h, now, false); s != nil {
 		return s, ""
 	}
-	if reason := n.check(); reason != "" {
+	if reason := model.CheckName(n.endpoint, n.metric, n.tags, n.typ, n.step); reason != "" {
 		return nil, reason
 	}
 	return t.add(n, h, now), ""

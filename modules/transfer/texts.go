@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/common/stream"
 )
@@ -14,7 +13,7 @@ import (
 const kindStringJudge = "string_judge"
 
 // maxText is the longest value of a series of texts, in bytes.
-const maxText = expr.MaxText
+const maxText = model.MaxText
 
 // wireKind is what an outlet's stream says it is for.
 func wireKind(kind string) string {

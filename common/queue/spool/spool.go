@@ -331,6 +331,9 @@ func (s *Spool) append(payload []byte, points int) error {
 		return fmt.Errorf("a record of %d bytes is larger than %d", len(payload), maxPayload)
 	}
 	size := int64(recordHead + len(payload))
+	if headerSize+size > s.opts.MaxBytes {
+		return ErrFull // letting others go would not help
+	}
 	for s.bytes+size > s.opts.MaxBytes {
 		if !s.opts.DropOldest || len(s.files) == 1 {
 			return ErrFull

@@ -153,6 +153,20 @@ func TestDropOldestMakesRoom(t *testing.T) {
 
 // Whatever a crash leaves of the last record, all before it is intact and the
 // spool goes on.
+// A record that will never fit makes nobody go.
+func TestTooLargeRecordMakesNoRoom(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 1000, FileBytes: 100, DropOldest: true})
+	for range 5 {
+		mustAppend(t, s, string(make([]byte, 60)), 1)
+	}
+	if err := s.Append(make([]byte, 1000), 1); !errors.Is(err, ErrFull) {
+		t.Errorf("Append of more than there is room for: %v", err)
+	}
+	if st := balance(t, s); st.Held != 5 || st.Refused != 1 {
+		t.Errorf("Stats = %+v", st)
+	}
+}
+
 func TestTornTail(t *testing.T) {
 	whole := t.TempDir()
 	s := open(t, Options{Dir: whole})
