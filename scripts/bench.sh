@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p bin
-for d in falcon transfer graph judge alarm; do
+for d in falcon agent transfer graph judge alarm; do
 	out=bin/falcon-$d
 	[ "$d" = falcon ] && out=bin/falcon
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$out" "./cmd/$d"

@@ -34,6 +34,9 @@ func (f *figure) better(a, b float64) bool {
 
 func figures() []figure {
 	return []figure{
+		{"agent.idle", "MB", 16, 1, "14.9", agentMemory},
+		{"agent.idle.cpu", "s/min", 0.024, 1, "0.024", agentCPU},
+		{"agent.push", "1/s", 16_667, 3, "", agentPush},
 		{"transfer.stream", "s/M", 0.30, 3, "10.6", transferStream},
 		{"transfer.jsonrpc", "s/M", 1.0, 3, "10.6", transferJSON},
 		{"graph.new_series", "µs", 5, 3, "1 500", graphNewSeries},
@@ -63,6 +66,8 @@ type bench struct {
 	bin    string
 	dir    string // of one run
 	series int
+
+	idleCPU float64 // of the agent whose memory was measured last, seconds a minute
 }
 
 func main() {
