@@ -35,7 +35,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 	}
 	return []*slot{
 		self,
-		newSlot("cpu", 1, cpu.New(root)),
+		newSlot("cpu", 1, cpu.New(root, cpu.Options{PerCore: cfg.PerCore, Pad: cfg.PerCorePad})),
 		newSlot("mem", 2, mem.New(root)),
 		newSlot("load", 2, load.New(root)),
 		newSlot("net.if", 2, netif.New(root, cfg.Collector.IfacePrefix)),

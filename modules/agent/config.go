@@ -46,6 +46,9 @@ type Config struct {
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`
 	PerCore     bool   `json:"cpu_per_core_collect"`
+	// PerCorePad is how many digits the tag core of percore.* has at least: 2 makes
+	// core01, 0 the fork's core1.
+	PerCorePad int `json:"percore_pad"`
 }
 
 // Transfer says where points go.
@@ -130,10 +133,11 @@ func DefaultConfig() Config {
 			"mem.memtotal": true, "mem.memused": true, "mem.memused.percent": true, "mem.memfree": true,
 			"mem.swaptotal": true, "mem.swapused": true, "mem.swapfree": true,
 		},
-		Queue:     Queue{Size: 1_000_000},
-		Spool:     Spool{MaxSize: 256},
-		Heartbeat: Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
-		Plugin:    Plugin{Dir: "./plugin", Logs: "./logs"},
+		Queue:      Queue{Size: 1_000_000},
+		Spool:      Spool{MaxSize: 256},
+		Heartbeat:  Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
+		PerCorePad: 2,
+		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs"},
 	}
 }
 
@@ -154,6 +158,9 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("transfer.interval: %v is not a whole number of seconds, at least 1", i))
 	}
 	errs = append(errs, c.checkLevels())
+	if c.PerCorePad < 0 || c.PerCorePad > 4 {
+		errs = append(errs, fmt.Errorf("percore_pad: %d is not between 0 and 4 digits", c.PerCorePad))
+	}
 	if c.Transfer.Timeout <= 0 || c.Collector.Timeout <= 0 {
 		errs = append(errs, errors.New("transfer.timeout and collector.timeout must be greater than zero"))
 	}
@@ -218,7 +225,6 @@ func (c *Config) unserved() (out []string) {
 	}{
 		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
 		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
-		{c.PerCore, "cpu_per_core_collect: this release has no percore metrics"},
 	} {
 		if s.on {
 			out = append(out, s.what)

@@ -29,7 +29,7 @@ const root = collect.Root("testdata/root")
 // out by hand from contract ingest 3.5.
 func TestGolden(t *testing.T) {
 	for name, c := range map[string]collect.Collector{
-		"cpu": cpu.New(root), "disk": disk.New(root), "kernel": kernel.New(root), "load": load.New(root), "mem": mem.New(root),
+		"cpu": cpu.New(root, cpu.Options{}), "disk": disk.New(root), "kernel": kernel.New(root), "load": load.New(root), "mem": mem.New(root),
 		"netif": netif.New(root, []string{"eth"}), "netstat": netstat.New(root), "sockstat": sockstat.New(root), "uptime": uptime.New(root),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestMissingFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]collect.Collector{
-		"cpu": cpu.New(empty), "disk": disk.New(empty), "kernel": kernel.New(empty), "load": load.New(empty), "mem": mem.New(empty),
+		"cpu": cpu.New(empty, cpu.Options{}), "disk": disk.New(empty), "kernel": kernel.New(empty), "load": load.New(empty), "mem": mem.New(empty),
 		"netif": netif.New(empty, nil), "netstat": netstat.New(empty), "sockstat": sockstat.New(empty), "uptime": uptime.New(empty),
 	} {
 		if items, err := c.Collect(context.Background()); err == nil || len(items) > 0 {

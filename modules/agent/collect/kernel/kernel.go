@@ -16,8 +16,8 @@ type Collector struct{ root collect.Root }
 // New returns a collector.
 func New(root collect.Root) *Collector { return &Collector{root} }
 
-// Collect returns kernel.maxfiles, kernel.files.allocated, kernel.files.left and
-// kernel.maxproc.
+// Collect returns kernel.maxfiles, kernel.files.allocated, kernel.files.left,
+// kernel.files.percent and kernel.maxproc.
 func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	maxFiles, err := c.number("proc/sys/fs/file-max")
 	if err != nil {
@@ -39,6 +39,9 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 		collect.G("kernel.maxfiles", maxFiles),
 		collect.G("kernel.files.allocated", allocated),
 		collect.G("kernel.files.left", maxFiles-allocated),
+	}
+	if maxFiles > 0 {
+		items = append(items, collect.G("kernel.files.percent", allocated*100/maxFiles))
 	}
 	maxProc, err := c.number("proc/sys/kernel/pid_max")
 	if err != nil {

@@ -16,8 +16,8 @@ type Collector struct{ root collect.Root }
 // New returns a collector.
 func New(root collect.Root) *Collector { return &Collector{root} }
 
-// Collect returns mem.mem* and mem.swap*. Free memory is MemAvailable where the
-// kernel tells it, else what is free, buffered or cached.
+// Collect returns mem.mem*, mem.swap* and what memory is used for. Free memory is
+// MemAvailable where the kernel tells it, else what is free, buffered or cached.
 func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	fs, err := procfs.NewFS(c.root.Path("proc"))
 	if err != nil {
@@ -38,7 +38,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	used := total - free
 	swapTotal, swapFree := value(m.SwapTotalBytes), value(m.SwapFreeBytes)
 	swapUsed := swapTotal - swapFree
-	return []collect.Item{
+	items := []collect.Item{
 		collect.G("mem.memtotal", total),
 		collect.G("mem.memused", used),
 		collect.G("mem.memfree", free),
@@ -49,7 +49,17 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 		collect.G("mem.swapfree", swapFree),
 		collect.G("mem.swapused.percent", percent(swapUsed, swapTotal)),
 		collect.G("mem.swapfree.percent", percent(swapFree, swapTotal)),
-	}, nil
+		collect.G("mem.cached", value(m.CachedBytes)),
+		collect.G("mem.buffers", value(m.BuffersBytes)),
+	}
+	if m.ShmemBytes != nil {
+		items = append(items, collect.G("mem.shmem", value(m.ShmemBytes)))
+	}
+	if m.MemAvailableBytes != nil { // since Linux 3.14
+		available := value(m.MemAvailableBytes)
+		items = append(items, collect.G("mem.memavailable", available), collect.G("mem.memavailable.percent", percent(available, total)))
+	}
+	return items, nil
 }
 
 func value(p *uint64) float64 {

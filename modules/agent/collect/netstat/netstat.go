@@ -1,5 +1,5 @@
-// Package netstat collects TcpExt.* from /proc/net/netstat and snmp.Udp.* from
-// /proc/net/snmp. Both files name their columns, so a column of a newer kernel is
+// Package netstat collects TcpExt.* from /proc/net/netstat, and TcpPkg.* and snmp.Udp.*
+// from /proc/net/snmp. Both files name their columns, so a column of a newer kernel is
 // found without being known here.
 package netstat
 
@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,18 +23,54 @@ var wanted = map[string]bool{
 	"TCPMemoryPressures": true, "TCPSpuriousRTOs": true, "TCPBacklogDrop": true, "TCPMinTTLDrop": true,
 }
 
-// Collector reads the two files.
-type Collector struct{ root collect.Root }
+// segments are the columns of Tcp that the fork sends.
+var segments = map[string]bool{"InSegs": true, "OutSegs": true, "RetransSegs": true, "InErrs": true}
+
+// Collector reads the two files, and remembers what the rate of retransmissions needs.
+type Collector struct {
+	root collect.Root
+	// Of the last look: segments sent again fast, and segments sent; known is false
+	// before the first.
+	again, sent float64
+	known       bool
+}
 
 // New returns a collector.
-func New(root collect.Root) *Collector { return &Collector{root} }
+func New(root collect.Root) *Collector { return &Collector{root: root} }
 
 // Collect returns the counters of both files; one that can not be read does not
-// keep the other back.
+// keep the other back. TcpExt.TCPFastRetransRate is of the time since the last call.
 func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
-	tcp, err1 := c.table("proc/net/netstat", "TcpExt", "TcpExt.", func(col string) bool { return wanted[col] })
-	udp, err2 := c.table("proc/net/snmp", "Udp", "snmp.Udp.", func(string) bool { return true })
-	return append(tcp, udp...), errors.Join(err1, err2)
+	ext, err1 := c.table("proc/net/netstat", "TcpExt", "TcpExt.", func(col string) bool { return wanted[col] })
+	tcp, err2 := c.table("proc/net/snmp", "Tcp", "TcpPkg.", func(col string) bool { return segments[col] })
+	udp, err3 := c.table("proc/net/snmp", "Udp", "snmp.Udp.", func(string) bool { return true })
+	return slices.Concat(ext, c.rate(ext, tcp), tcp, udp), errors.Join(err1, err2, err3)
+}
+
+// rate returns how many of 10 000 segments sent since the last look were sent again
+// fast; nothing at the first look or when the counters began anew.
+func (c *Collector) rate(ext, tcp []collect.Item) []collect.Item {
+	again, ok1 := find(ext, "TcpExt.TCPFastRetrans")
+	sent, ok2 := find(tcp, "TcpPkg.OutSegs")
+	was, wasAgain, wasSent := c.known, c.again, c.sent
+	c.again, c.sent, c.known = again, sent, ok1 && ok2
+	if !was || !c.known || again < wasAgain || sent < wasSent {
+		return nil
+	}
+	rate := 0.0
+	if sent > wasSent {
+		rate = 10_000 * (again - wasAgain) / (sent - wasSent)
+	}
+	return []collect.Item{collect.G("TcpExt.TCPFastRetransRate", rate)}
+}
+
+func find(items []collect.Item, metric string) (float64, bool) {
+	for _, it := range items {
+		if it.Metric == metric {
+			return it.Value, true
+		}
+	}
+	return 0, false
 }
 
 // table reads the line pair "name: columns" and "name: values" of a file.
