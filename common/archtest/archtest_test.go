@@ -32,6 +32,7 @@ var homes = []struct {
 	{"github.com/gin-gonic/gin", []string{"modules/api", "modules/api/", "modules/apiproxy", "modules/dashboard"}, "a daemon without many routes uses net/http's mux and stays 8 MB lighter"},
 	{"github.com/patrickmn/go-cache", []string{"common/httpx", "modules/hbs"}, "answers of peers are cached in one place"},
 	{"github.com/prometheus/procfs", []string{"modules/agent/collect", "modules/agent/collect/"}, "only collectors read /proc"},
+	{"github.com/beevik/ntp", []string{"modules/agent/collect/ntp"}, "one collector asks time servers"},
 	{"github.com/prometheus/client_golang", []string{"common/stat"}, "stat shows every counter"},
 	{"github.com/twmb/murmur3", []string{"common/ring"}, "placement is the ring's"},
 	{"github.com/tailscale/hujson", []string{"common/conf"}, "conf reads configuration"},

@@ -2,10 +2,14 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
+	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +25,7 @@ import (
 	"falcon/modules/agent/collect/mem"
 	"falcon/modules/agent/collect/netif"
 	"falcon/modules/agent/collect/netstat"
+	"falcon/modules/agent/collect/ntp"
 	"falcon/modules/agent/collect/sockstat"
 	"falcon/modules/agent/collect/uptime"
 )
@@ -45,14 +50,43 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("ss", 2, sockstat.New(root)),
 		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
 		newSlot("uptime", 3, uptime.New(root)),
+		newSlot("ntp", 3, ntp.New(cfg.NTP.Servers)),
 	}
 }
 
-// self tells of the agent: that it is there, and how its collectors are.
+// self tells of the agent: that it is there, of which version, under which address of
+// the host, and how its collectors are.
 type self struct{ a *Agent }
 
 func (s self) Collect(context.Context) ([]collect.Item, error) {
-	return append([]collect.Item{collect.G("agent.alive", 1)}, s.a.stuck()...), nil
+	items := []collect.Item{collect.G("agent.alive", 1)}
+	if v, ok := versionNumber(agentVersion()); ok {
+		items = append(items, collect.G("agent_version", v))
+	}
+	if ip := s.a.address(); ip != "" {
+		items = append(items, collect.G("host.ip", ipNumber(ip), "ip", ip))
+	}
+	return append(items, s.a.stuck()...), nil
+}
+
+// versionNumber is the fork's: the digits of a version without its dots, 610 for 6.1.0.
+func versionNumber(version string) (float64, bool) {
+	end := strings.IndexFunc(version, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
+	if end >= 0 {
+		version = version[:end]
+	}
+	v, err := strconv.ParseFloat(strings.ReplaceAll(version, ".", ""), 64)
+	return v, err == nil
+}
+
+// ipNumber is an IPv4 address as a number; 0 for others, which the tag tells apart.
+func ipNumber(ip string) float64 {
+	a, err := netip.ParseAddr(ip)
+	if err != nil || !a.Unmap().Is4() {
+		return 0
+	}
+	b := a.Unmap().As4()
+	return float64(binary.BigEndian.Uint32(b[:]))
 }
 
 // A slot is the place of a collector. One that does not return in time keeps its

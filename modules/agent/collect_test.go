@@ -81,7 +81,7 @@ func TestLevels(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := testConfig("t:1")
 			cfg.Level = c.levels
-			cfg.Ignore = map[string]bool{"agent.collector.stuck": true}
+			delete(cfg.Ignore, "agent.alive")
 			w := newWorld(t, cfg, newSlot("l1", 1, gives(collect.G("l1", 1))), newSlot("l2", 2, gives(collect.G("l2", 1))),
 				newSlot("l3", 3, gives(collect.G("l3", 1))), newSlot("l4", 4, gives(collect.G("l4", 1))))
 			defer w.end()
@@ -118,6 +118,22 @@ func TestLevels(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestVersionAndAddressAsNumbers(t *testing.T) {
+	for in, want := range map[string]float64{"6.1.0": 610, "7.1": 71, "0.1.0-rc2": 10, "10.0.3": 1003} {
+		if got, ok := versionNumber(in); !ok || got != want {
+			t.Errorf("version %s is %v, want %v", in, got, want)
+		}
+	}
+	if got, ok := versionNumber("dev"); ok {
+		t.Errorf("version dev is %v", got)
+	}
+	for in, want := range map[string]float64{"10.3.21.225": 167974369, "255.255.255.255": 4294967295, "fd00::1": 0, "::ffff:10.0.0.1": 167772161} {
+		if got := ipNumber(in); got != want {
+			t.Errorf("address %s is %v, want %v", in, got, want)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Config struct {
 	Ignore map[string]bool `json:"ignore"`
 	Queue  Queue           `json:"queue"`
 	Spool  Spool           `json:"spool"`
+	NTP    NTP             `json:"ntp"`
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
@@ -98,6 +99,13 @@ type Spool struct {
 	Dir string `json:"dir"`
 	// MaxSize bounds it, in MB; when it is full the oldest points go, and are counted.
 	MaxSize int `json:"maxSize"`
+}
+
+// NTP says whom the clock of this host is compared with.
+type NTP struct {
+	// Servers are asked in their order, host or host:port, until one answers; without
+	// any the kernel is asked, which knows what its NTP daemon still has to correct.
+	Servers []string `json:"servers"`
 }
 
 // Heartbeat says to whom this host reports. Addr may name several hbs, separated by

@@ -90,6 +90,18 @@ func (a *Agent) askTrusted(ctx context.Context, c *rpc.Client) {
 	}
 }
 
+// address returns the address of this host: as configured, else the one of its last
+// connection to a transfer or hbs; empty while there was none but to itself.
+func (a *Agent) address() string {
+	if a.cfg.IP != "" {
+		return a.cfg.IP
+	}
+	if ip := a.roads.local.Load(); ip != nil {
+		return *ip
+	}
+	return ""
+}
+
 // ip returns the address of this host that is reported: as configured, else the one
 // from which hbs is reached.
 func (a *Agent) ip(hbs string) string {

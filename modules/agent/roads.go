@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"falcon/common/run"
@@ -22,6 +23,8 @@ type roads struct {
 	log    *slog.Logger
 	dial   func(ctx context.Context, addr string) (net.Conn, error)
 	lookup func(ctx context.Context, host string) ([]string, error)
+
+	local atomic.Pointer[string] // the address of this host on the last road that left it
 
 	mu   sync.Mutex
 	open map[*road]bool
@@ -63,7 +66,11 @@ func (r *roads) connect(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	if host == "" || net.ParseIP(host) != nil {
-		return r.dial(ctx, addr)
+		c, err := r.dial(ctx, addr)
+		if err == nil {
+			r.note(c)
+		}
+		return c, err
 	}
 	ips, err := r.lookup(ctx, host)
 	if err != nil {
@@ -78,6 +85,7 @@ func (r *roads) connect(ctx context.Context, addr string) (net.Conn, error) {
 	for i, ip := range ips {
 		c, err := r.try(ctx, net.JoinHostPort(ip, port), len(ips)-i)
 		if err == nil {
+			r.note(c)
 			way := &road{Conn: c, roads: r, host: host, ip: ip}
 			r.mu.Lock()
 			r.open[way] = true
@@ -89,6 +97,14 @@ func (r *roads) connect(ctx context.Context, addr string) (net.Conn, error) {
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// note remembers which address this host has on a connection that leaves it.
+func (r *roads) note(c net.Conn) {
+	if a, ok := c.LocalAddr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		ip := a.IP.String()
+		r.local.Store(&ip)
+	}
 }
 
 // try dials one of several addresses that are left within its share of the time.

@@ -93,6 +93,41 @@ func TestNamesAreFollowed(t *testing.T) {
 	})
 }
 
+// The address of this host is that of its end of a road that leaves it.
+func TestAddressOfTheHost(t *testing.T) {
+	local := "127.0.0.1"
+	r := newRoads(Deps{Log: slog.New(slog.DiscardHandler), Dial: func(context.Context, string) (net.Conn, error) {
+		return leaving{local: local}, nil
+	}, Lookup: func(context.Context, string) ([]string, error) { return []string{"10.0.0.1"}, nil }})
+	a := &Agent{roads: r}
+	for _, step := range []struct{ local, to, want string }{
+		{"127.0.0.1", "127.0.0.1:8433", ""},
+		{"10.3.21.225", "transfer:8433", "10.3.21.225"},
+		{"127.0.0.1", "127.0.0.1:6030", "10.3.21.225"},
+		{"fd00::7", "10.0.0.1:6030", "fd00::7"},
+	} {
+		local = step.local
+		if _, err := r.connect(t.Context(), step.to); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.address(); got != step.want {
+			t.Errorf("after a road from %s the address is %q, want %q", step.local, got, step.want)
+		}
+	}
+	a.cfg.IP = "192.0.2.1"
+	if got := a.address(); got != "192.0.2.1" {
+		t.Errorf("with ip configured the address is %q", got)
+	}
+}
+
+// A leaving connection has an address of this host.
+type leaving struct {
+	net.Conn
+	local string
+}
+
+func (l leaving) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(l.local), Port: 1} }
+
 // Of several addresses of a name one that answers is taken, each having its share of the
 // time; a name without any is an error in words.
 func TestSeveralAddresses(t *testing.T) {

@@ -31,7 +31,7 @@ func testConfig(addrs ...string) Config {
 	cfg.Hostname = "here"
 	cfg.HTTP.Enabled = false
 	cfg.Transfer.Addrs = addrs
-	cfg.Ignore = map[string]bool{"agent.alive": true, "agent.collector.stuck": true}
+	cfg.Ignore = map[string]bool{"agent.alive": true, "agent.collector.stuck": true, "agent_version": true, "host.ip": true}
 	cfg.Heartbeat.Enabled = false
 	return cfg
 }
