@@ -43,7 +43,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("cpu", 1, cpu.New(root, cpu.Options{PerCore: cfg.PerCore, Pad: cfg.PerCorePad})),
 		newSlot("mem", 2, mem.New(root)),
 		newSlot("load", 2, load.New(root)),
-		newSlot("net.if", 2, netif.New(root, cfg.Collector.IfacePrefix)),
+		newSlot("net.if", 2, netif.New(root, netif.Options{Prefixes: cfg.Collector.IfacePrefix, TypeTag: cfg.NICTypeTag})),
 		newSlot("disk.io", 2, disk.New(root)),
 		newSlot("kernel", 2, kernel.New(root)),
 		newSlot("netstat", 2, netstat.New(root)),

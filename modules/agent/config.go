@@ -43,6 +43,9 @@ type Config struct {
 	// level_4: what is not named has 10, 30, 60 and 120. Without the key everything is
 	// looked at each Transfer.Interval, as stock does.
 	Level map[string]int `json:"metric_level_interval"`
+	// NICTypeTag adds the tag nictype to net.if.*: 1g, 10g, 2x10g for a bond of two, …
+	// It makes other series of them.
+	NICTypeTag bool `json:"nic_type_tag"`
 	// The fork's keys.
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`

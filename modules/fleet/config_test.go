@@ -25,6 +25,7 @@ func TestShippedFiles(t *testing.T) {
 	ignoreNothing := func(c *agent.Config) { c.Ignore = map[string]bool{} }
 	a, tr, g, p, f := agent.DefaultConfig(), transfer.DefaultConfig(), graph.DefaultConfig(), api.DefaultConfig(), DefaultConfig()
 	ignoreNothing(&a)
+	a.NICTypeTag = true
 	a.Spool.Dir = "./data/spool/agent"
 	a.Level, tr.MinStep = map[string]int{"level_1": 10, "level_2": 30, "level_3": 60}, 10
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()

@@ -30,7 +30,7 @@ const root = collect.Root("testdata/root")
 func TestGolden(t *testing.T) {
 	for name, c := range map[string]collect.Collector{
 		"cpu": cpu.New(root, cpu.Options{}), "disk": disk.New(root), "kernel": kernel.New(root), "load": load.New(root), "mem": mem.New(root),
-		"netif": netif.New(root, []string{"eth"}), "netstat": netstat.New(root), "sockstat": sockstat.New(root), "uptime": uptime.New(root),
+		"netif": netif.New(root, netif.Options{Prefixes: []string{"eth"}}), "netstat": netstat.New(root), "sockstat": sockstat.New(root), "uptime": uptime.New(root),
 	} {
 		t.Run(name, func(t *testing.T) {
 			items, err := c.Collect(t.Context())
@@ -66,7 +66,7 @@ func TestMissingFiles(t *testing.T) {
 	}
 	for name, c := range map[string]collect.Collector{
 		"cpu": cpu.New(empty, cpu.Options{}), "disk": disk.New(empty), "kernel": kernel.New(empty), "load": load.New(empty), "mem": mem.New(empty),
-		"netif": netif.New(empty, nil), "netstat": netstat.New(empty), "sockstat": sockstat.New(empty), "uptime": uptime.New(empty),
+		"netif": netif.New(empty, netif.Options{}), "netstat": netstat.New(empty), "sockstat": sockstat.New(empty), "uptime": uptime.New(empty),
 	} {
 		if items, err := c.Collect(context.Background()); err == nil || len(items) > 0 {
 			t.Errorf("%s without files gives %d items and error %v", name, len(items), err)

@@ -1,11 +1,14 @@
-// Package df collects df.*: room and inodes of mounted filesystems. Each mount is
-// asked on its own, so that one that hangs keeps no other back.
+// Package df collects df.*: room and inodes of mounted filesystems, and which of them
+// are read-only against the word of /etc/fstab. Each mount is asked on its own, so that
+// one that hangs keeps no other back.
 package df
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,8 +52,54 @@ type answer struct {
 // are named in the error, and are not asked again before they have answered.
 func (c *Collector) Collect(ctx context.Context) ([]collect.Item, error) {
 	all, err := c.Usage(ctx)
-	return items(all), err
+	ro, err2 := c.readOnly()
+	return append(items(all), ro...), errors.Join(err, err2)
 }
+
+// readOnly returns df.mounts.ro for each mount of /etc/fstab that is to be writable: 1
+// when it is not, as after an error of the disk.
+func (c *Collector) readOnly() (out []collect.Item, err error) {
+	text, err := c.root.Read("etc/fstab")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	writable := map[string]bool{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 4 || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		writable[unescape.Replace(f[1])] = !slices.Contains(strings.Split(f[3], ","), "ro")
+	}
+	mounts, err := c.table()
+	if err != nil {
+		return nil, err
+	}
+	now := map[string]*procfs.MountInfo{}
+	for _, m := range mounts {
+		now[m.MountPoint] = m // a later mount hides the earlier one there
+	}
+	for _, point := range slices.Sorted(maps.Keys(writable)) {
+		m := now[point]
+		if m == nil || !writable[point] {
+			continue
+		}
+		v := 0.0
+		_, ro1 := m.Options["ro"]
+		_, ro2 := m.SuperOptions["ro"]
+		if ro1 || ro2 {
+			v = 1
+		}
+		out = append(out, collect.G("df.mounts.ro", v, "fstype", m.FSType, "mount", point))
+	}
+	return out, nil
+}
+
+// unescape reads what fstab and mountinfo write in place of white space.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // Usage is the room of a mounted filesystem, in bytes and inodes.
 type Usage struct {
@@ -180,16 +229,9 @@ func items(all []Usage) []collect.Item {
 // mounts returns what is to be reported, ordered by mount point: the filters of
 // stock, and a device that is mounted several times at its shortest path only.
 func (c *Collector) mounts() ([]*procfs.MountInfo, error) {
-	fs, err := procfs.NewFS(c.root.Path("proc"))
+	all, err := c.table()
 	if err != nil {
 		return nil, err
-	}
-	// The mounts of process 1 are the host's, also when the agent is in a container.
-	all, err := fs.GetProcMounts(1)
-	if err != nil {
-		if all, err = fs.GetMounts(); err != nil {
-			return nil, err
-		}
 	}
 	byPoint := map[string]*procfs.MountInfo{}
 	byDevice := map[string]*procfs.MountInfo{}
@@ -214,6 +256,23 @@ func (c *Collector) mounts() ([]*procfs.MountInfo, error) {
 	}
 	slices.SortFunc(out, func(a, b *procfs.MountInfo) int { return strings.Compare(a.MountPoint, b.MountPoint) })
 	return out, nil
+}
+
+// table returns every mount of the host. Those of process 1 are the host's, also when
+// the agent is in a container.
+func (c *Collector) table() ([]*procfs.MountInfo, error) {
+	proc, err := procfs.NewFS(c.root.Path("proc"))
+	if err != nil {
+		return nil, err
+	}
+	all, err := proc.GetProcMounts(1)
+	if err != nil {
+		all, err = proc.GetMounts()
+	}
+	for _, m := range all {
+		m.MountPoint = unescape.Replace(m.MountPoint)
+	}
+	return all, err
 }
 
 var (

@@ -1,6 +1,9 @@
 package df
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,4 +117,46 @@ func TestAHangingMount(t *testing.T) {
 			t.Errorf("the hanging mount was asked %d times, want 2", asked)
 		}
 	})
+}
+
+// What /etc/fstab wants writable and is not is told; what it wants read-only, what is not
+// mounted and what it does not name is nobody's trouble.
+func TestReadOnlyMounts(t *testing.T) {
+	root := collect.Root(t.TempDir())
+	for file, text := range map[string]string{
+		"proc/1/mountinfo": `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+23 22 254:1 / /data rw,relatime - ext4 /dev/vdb ro,errors=remount-ro
+24 22 254:2 / /my\\040disk ro,relatime - xfs /dev/vdc rw
+25 22 254:3 / /iso ro - iso9660 /dev/sr0 ro
+26 22 254:4 / /other ro - ext4 /dev/vdd ro
+`,
+		"etc/fstab": `# <file system> <mount point> <type> <options>
+UUID=1 / ext4 defaults 0 1
+/dev/vdb /data ext4 rw,noatime 0 2
+/dev/vdc /my\\040disk xfs defaults 0 2
+/dev/sr0 /iso iso9660 ro,noauto 0 0
+/dev/vde /gone ext4 defaults 0 2
+/dev/vdf none swap sw 0 0
+broken line
+`,
+	} {
+		if err := os.MkdirAll(filepath.Dir(root.Path(file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(root.Path(file), []byte(strings.ReplaceAll(text, `\\`, `\`)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	items, err := New(root, nil).readOnly()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, it := range items {
+		got = append(got, fmt.Sprintf("%s{%s} %v", it.Metric, it.Tags, it.Value))
+	}
+	want := []string{"df.mounts.ro{fstype=ext4,mount=/} 0", "df.mounts.ro{fstype=ext4,mount=/data} 1", "df.mounts.ro{fstype=xfs,mount=/my disk} 1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 }
