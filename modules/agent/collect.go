@@ -17,6 +17,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/run"
 	"falcon/modules/agent/collect"
+	"falcon/modules/agent/collect/coredump"
 	"falcon/modules/agent/collect/cpu"
 	"falcon/modules/agent/collect/df"
 	"falcon/modules/agent/collect/disk"
@@ -46,6 +47,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("net.if", 2, netif.New(root, netif.Options{Prefixes: cfg.Collector.IfacePrefix, TypeTag: cfg.NICTypeTag})),
 		newSlot("disk.io", 2, disk.New(root)),
 		newSlot("kernel", 2, kernel.New(root)),
+		newSlot("coredump", 2, coredump.New(root)),
 		newSlot("netstat", 2, netstat.New(root)),
 		newSlot("ss", 2, sockstat.New(root)),
 		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
