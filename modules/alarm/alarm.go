@@ -108,6 +108,9 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	if cfg.Ack.Secret.Reveal() == placeholder {
+		a.log.Warn("messages have no links to acknowledge: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	}
 	if cfg.people() == fromPortal {
 		if deps.DB.Portal == nil || deps.DB.UIC == nil {
 			return nil, errors.New("alarm: Deps.DB lacks falcon_portal or uic, where people come from")

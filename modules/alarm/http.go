@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/model"
 	"falcon/common/portal"
@@ -114,24 +115,27 @@ func (a *Alarm) admin() http.Handler {
 		daemon.WriteJSON(w, map[string]string{"message": fmt.Sprintf("%d channels are enabled", len(a.channels.all()))})
 	}))
 	mux.HandleFunc("GET /unrecovered", a.unrecovered)
+	mux.HandleFunc("POST /acked", a.trusted(a.acked))
+	mux.HandleFunc("DELETE /acked", a.trusted(a.acked))
 	mux.HandleFunc("GET /dead", a.trusted(a.showDead))
 	mux.HandleFunc("POST /requeue", a.trusted(a.requeue))
 	return mux
 }
 
 // trusted serves h to callers on this machine and to those that have the token of the
-// api.
+// api, or the fleet key.
 func (a *Alarm) trusted(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var token struct {
 			Sig string `json:"sig"`
 		}
 		_ = json.Unmarshal([]byte(r.Header.Get("Apitoken")), &token) // none is empty
-		if want := a.cfg.API.PlusAPIToken.Reveal(); daemon.IsLocal(r) || want != "" && same(token.Sig, want) {
+		known := func(given string, want conf.Secret) bool { return want != "" && same(given, want.Reveal()) }
+		if daemon.IsLocal(r) || known(token.Sig, a.cfg.API.PlusAPIToken) || known(r.Header.Get(model.FleetKeyHeader), a.cfg.FleetKey) {
 			h(w, r)
 			return
 		}
-		fail(w, http.StatusForbidden, errors.New("this page is for callers on this machine, or with api.plus_api_token in the header Apitoken"))
+		fail(w, http.StatusForbidden, errors.New("this page is for callers on this machine, or with api.plus_api_token in the header Apitoken, or with fleet_key in the header "+model.FleetKeyHeader))
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	byNobody   = "nobody"     // its teams have no members
 	byChannel  = "no_channel" // no channel of the action is enabled
 	byRestart  = "restart"    // judge told it before it was restarted
+	byAcked    = "acked"      // somebody works on it
 	byDisabled = "disabled"   // its host, its template or its strategy is disabled now
 )
 
@@ -53,6 +54,14 @@ func (w *worker) route(ctx context.Context, items []*item) {
 func (it *item) mayBeAgain() bool {
 	return it.event.Status == model.StatusProblem && it.event.CurrentStep == 1 && it.saved.Prior != nil &&
 		(it.saved.Prior.Status == model.StatusProblem || it.saved.Known)
+}
+
+// ackedBy returns who works on the problem that an event tells more of, "" for nobody.
+func (it *item) ackedBy() string {
+	if it.event.Status != model.StatusProblem || it.saved.Prior == nil {
+		return ""
+	}
+	return it.saved.Prior.AckedBy
 }
 
 // maxNotices is how many messages are queued in one transaction, give or take those of
@@ -142,6 +151,10 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 	if by := a.gate.hides(ctx, e); by != nil {
 		a.suppressed.Add(byDisabled, 1)
 		result, answer = portal.NoticeDisabled, why(by, a.loc)
+	} else if by := it.ackedBy(); by != "" {
+		// Its judge knows, unless it has lost that, or another judge has the series now.
+		a.suppressed.Add(byAcked, 1)
+		result, answer = portal.NoticeAcked, by+" works on it"
 	} else if it.mayBeAgain() {
 		var told portal.Told
 		var again bool
@@ -163,8 +176,8 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 		}
 	}
 	text := Compose(event, a.cfg.API.Dashboard, a.loc)
-	message := sender.Message{Short: text.Short, Body: text.Body, Event: event}
 	now := a.now()
+	message := a.linked(sender.Message{Short: text.Short, Body: text.Body, Event: event}, "", now)
 	notice := func(receiver, channel, result string) portal.Notice {
 		return portal.Notice{CaseID: e.Id, EventTS: time.Unix(e.EventTime, 0), SendTS: now, Endpoint: e.Endpoint, Metric: e.Counter(), Priority: e.Priority(),
 			Status: e.Status, Step: event.CurrentStep, ActionID: e.ActionId(), Receiver: receiver, Channel: channel, Result: result, Answer: answer}
@@ -206,7 +219,8 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 				n.Result, n.Attempts, n.Inbox = portal.NoticeSent, 1, true
 			}
 			if !sender.Together(ch.typ) {
-				plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{n}, to: []string{addr}, text: message})
+				own := a.linked(sender.Message{Short: text.Short, Body: text.Body, Event: event}, person.Name, now)
+				plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{n}, to: []string{addr}, text: own})
 				continue
 			}
 			one.notices, one.to = append(one.notices, n), append(one.to, addr)

@@ -164,7 +164,7 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("ts_policy: %q is unknown, use default, stock or fork", c.TsPolicy))
 	}
-	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.StringJudge.validate("stringJudge"), c.Transfer.validate())
+	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.StringJudge.validate("stringJudge"), c.Transfer.validate(), c.Ack.validate())
 	if c.Graph.Enabled && len(c.Graph.Cluster) == 0 {
 		errs = append(errs, errors.New(`graph.cluster: name at least one node, such as "graph-00": "127.0.0.1:6070"`))
 	}

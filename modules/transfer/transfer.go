@@ -67,6 +67,7 @@ type Transfer struct {
 
 	watch    atomic.Pointer[watch]
 	rejected rejects
+	reporter *httpx.Client // of acknowledgements
 
 	stats                               *stat.Set
 	rpc                                 *rpc.ServerStats
@@ -88,8 +89,12 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
+	if cfg.Ack.Secret.Reveal() == placeholder {
+		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	}
 	t.host, _ = os.Hostname() // only told to peers, for their logs
 	t.series = newTable(t.place, t.release)
+	t.reporter = cfg.newReporter()
 	t.count()
 	var err error
 	if t.graph, err = t.newCluster(stream.KindGraph, &cfg.Graph); err != nil {
