@@ -93,16 +93,3 @@ func ParseAckLink(q url.Values, secret string, now time.Time) (l AckLink, ok boo
 	ok = err == nil && herr == nil && secret != "" && hmac.Equal(sig, want) && now.Unix() <= exp
 	return l, ok
 }
-
-// An AdoptItem is an open problem that a judge takes over from the one that had its
-// series before: the ring changed, or that judge is gone.
-type AdoptItem struct {
-	Event Event `json:"event"` // its last PROBLEM
-	Acked bool  `json:"acked"`
-}
-
-// AdoptReply names the events that were taken over. The others are known already, or are
-// no open problems.
-type AdoptReply struct {
-	Adopted []string `json:"adopted"`
-}
