@@ -179,8 +179,11 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 			p *Peers
 		}{{t.judge, &t.cfg.Judge}, {t.stringJudge, &t.cfg.StringJudge}} {
 			if judges.c != nil {
-				node := judges.c.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
-				all = append(all, asked{judges.p, judges.c.kind, strings.Split(judges.p.Cluster[node], ",")})
+				var addrs []string
+				for _, node := range judges.c.failover.judges(judges.c.ring, model.PK(l.Endpoint, l.Metric, model.SortedTags(tags))) {
+					addrs = append(addrs, strings.Split(judges.p.Cluster[node], ",")...)
+				}
+				all = append(all, asked{judges.p, judges.c.kind, addrs})
 			}
 		}
 	}
