@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -44,6 +45,8 @@ type Config struct {
 	// FleetKey is a secret that the daemons of a fleet share: with it transfers and judges
 	// are spoken to, and transfers report acknowledgements.
 	FleetKey conf.Secret `json:"fleet_key"`
+	// Adopt is through whom judges are told what other judges knew.
+	Adopt Adopt `json:"adopt"`
 	// Timezone is that of the times in messages, such as Asia/Shanghai; empty for the
 	// host's.
 	Timezone string `json:"timezone"`
@@ -115,6 +118,15 @@ type Ack struct {
 	Expire int64 `json:"expire_sec"`
 }
 
+// Adopt is the way to judges: through transfers, who know which judge has which series.
+type Adopt struct {
+	// Transfers are addresses of their RPC, host:8433. List all: each decides alone who
+	// stands in for a judge that is away. Without any, judges are told nothing.
+	Transfers []string `json:"transfers"`
+	// TLS makes the calls speak TLS.
+	TLS daemon.ClientTLS `json:"tls"`
+}
+
 // placeholder is a secret of sample files: whoever has read them knows it.
 const placeholder = "change-me"
 
@@ -144,7 +156,7 @@ func DefaultConfig() Config {
 		Worker:      Worker{IM: 10, SMS: 10, Mail: 50, Webhook: 10, Callback: 16},
 		Housekeeper: Housekeeper{Days: 7, Batch: 1000},
 		Retention:   Retention{Case: 90, Notice: 90},
-		Ack:         Ack{Expire: 7 * 24 * 3600},
+		Ack:         Ack{Expire: 7 * 24 * 3600}, Adopt: Adopt{Transfers: []string{}},
 	}
 }
 
@@ -237,6 +249,11 @@ func (c *Config) Validate() error {
 	}
 	if h := c.housekeeper(); h.Days < 1 || h.Batch < 1 || c.Retention.Case < 1 || c.Retention.Notice < 1 {
 		wrong("housekeeper, retention: numbers of days, and event_delete_batch, must be above 0")
+	}
+	for _, addr := range c.Adopt.Transfers {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			wrong("adopt.transfers: %q is no address, write host:8433", addr)
+		}
 	}
 	if c.Ack.Expire < 60 {
 		wrong("ack.expire_sec: links that are good for %d seconds help nobody, use at least 60", c.Ack.Expire)

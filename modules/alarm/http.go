@@ -33,6 +33,8 @@ func (a *Alarm) count() {
 	a.bad = s.Reasons("send.err", "failed_messages_total", "Messages that could not be sent, by channel.")
 	a.retries = s.Reasons("retry", "retried_messages_total", "Tries of messages that were made again, by channel.")
 	a.dbErrors = s.Counter("db.error", "database_errors_total", "Statements that failed; they are tried again.")
+	a.adopted = s.Counter("adopted", "adopted_events_total", "Events of cases that judges have taken over from other judges.")
+	a.unadopted = s.Reasons("adopt.refused", "unadopted_events_total", "Events of cases that no judge has taken over, by reason.")
 	s.GaugeFunc("queue.len", "waiting_events", "Events that wait in Redis.", func() float64 { return float64(a.lens.events.Load()) })
 	s.GaugeFunc("dead.len", "dead_events", "Events in the list of dead ones.", func() float64 { return float64(a.lens.dead.Load()) })
 	s.GaugeFunc("in.hand", "events_in_hand", "Events in hand.", func() float64 { return float64(a.inHand()) })
@@ -117,6 +119,7 @@ func (a *Alarm) admin() http.Handler {
 	mux.HandleFunc("GET /unrecovered", a.unrecovered)
 	mux.HandleFunc("POST /acked", a.trusted(a.acked))
 	mux.HandleFunc("DELETE /acked", a.trusted(a.acked))
+	mux.HandleFunc("GET /debug/adopt", a.trusted(a.adopter.page))
 	mux.HandleFunc("GET /dead", a.trusted(a.showDead))
 	mux.HandleFunc("POST /requeue", a.trusted(a.requeue))
 	return mux

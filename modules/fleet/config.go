@@ -218,6 +218,9 @@ func (c *Config) Wired() Config {
 	if len(w.Judge.Union.Cluster) == 0 {
 		w.Judge.Union.Cluster = map[string]string{"plus-00": loopback(w.PlusJudge.RPC.Listen)}
 	}
+	if len(w.Alarm.Adopt.Transfers) == 0 && w.Transfer.RPC.Enabled && w.Transfer.RPC.Cert == "" {
+		w.Alarm.Adopt.Transfers = []string{loopback(w.Transfer.RPC.Listen)}
+	}
 	if len(w.Transfer.Ack.Alarms) == 0 && w.Alarm.HTTP.Enabled {
 		scheme := "http://"
 		if w.Alarm.HTTP.Cert != "" {

@@ -180,6 +180,7 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Judge.HBS.Servers = at.instead(cfg.Judge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	cfg.Transfer.Ack.PlusJudges = at.instead(cfg.Transfer.Ack.PlusJudges, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen")
+	cfg.Alarm.Adopt.Transfers = at.instead(cfg.Alarm.Adopt.Transfers, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Transfer.Ack.Alarms = slices.Clone(cfg.Transfer.Ack.Alarms)
 	for i := range cfg.Transfer.Ack.Alarms {
 		at.insteadOf(&cfg.Transfer.Ack.Alarms[i], f.cfg.Alarm.HTTP.Listen, "alarm.http.listen")

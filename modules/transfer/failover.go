@@ -20,7 +20,7 @@ const (
 	// probeEvery is how often a judge is asked whether it is there.
 	probeEvery = time.Second
 	// stableFor is how long one that was away must answer, without a miss, before its
-	// series go back to it.
+	// series go back to it; failover's time, where that is shorter.
 	stableFor = 30 * time.Second
 	// moveWait is how long series wait, before they move, for an alarm to tell their next
 	// judge what the last one knew.
@@ -87,7 +87,7 @@ func (s *standing) step(ok bool, now time.Time, after time.Duration, alarm, othe
 			s.state = model.NodeAway
 		}
 	case model.NodeAway:
-		if ok && now.Sub(s.well) >= stableFor {
+		if ok && now.Sub(s.well) >= min(after, stableFor) {
 			move(model.NodeReturning)
 		}
 	case model.NodeReturning:

@@ -28,8 +28,8 @@ func TestStanding(t *testing.T) {
 		{"nobody is left", "o" + strings.Repeat("-", 60), "home"},
 		{"the others go as well", "a----------- o-", "leaving home"},
 		{"flapping", strings.Repeat("-----+", 20), "home"},
-		{"a miss begins the count anew", "------------ " + strings.Repeat("+", 29) + " - " + strings.Repeat("+", 30) + " + +", "away away away away returning home"},
-		{"gone again while it is told", "------------ a" + strings.Repeat("+", 31) + " - " + strings.Repeat("+", 31) + " T+", "away returning away returning home"},
+		{"a miss begins the count anew", "------------ " + strings.Repeat("+", 10) + " - " + strings.Repeat("+", 10) + " + +", "away away away away returning home"},
+		{"gone again while it is told", "------------ a" + strings.Repeat("+", 11) + " - " + strings.Repeat("+", 11) + " T+", "away returning away returning home"},
 	} {
 		s := &standing{state: model.NodeHome}
 		now, alarm, others := time.Unix(1000, 0), false, true
@@ -156,8 +156,8 @@ func TestFailover(t *testing.T) {
 			t.Errorf("the series went to %v, not to both", takers)
 		}
 		w.peers["j:1"].set(func(p *peer) { p.up, p.s = true, p.server() })
-		push(25, &away)
-		after(15 * time.Second)
+		push(18, &away)
+		after(8 * time.Second)
 		push(10, &home)
 		for _, m := range metrics {
 			if w.nodeOf(m) == "j1" {
@@ -354,13 +354,13 @@ func TestFailoverWaitsForAlarm(t *testing.T) {
 		after(10 * time.Second)
 		w.peers["j:0"].wants(metric, []int64{t0 + 30})
 		w.peers["j:1"].set(func(p *peer) { p.up, p.s = true, p.server() })
-		after(25 * time.Second)
+		after(7 * time.Second)
 		if s := view(); s != model.NodeAway {
-			t.Errorf("back for 25 s: %s", s)
+			t.Errorf("back for 7 s: %s", s)
 		}
-		after(10 * time.Second)
+		after(6 * time.Second)
 		if s := view(); s != model.NodeReturning {
-			t.Errorf("back for 35 s: %s", s)
+			t.Errorf("back for 13 s: %s", s)
 		}
 		w.push([]string{metric}, t0+60)
 		w.peers["j:0"].wants(metric, []int64{t0 + 30, t0 + 60})
