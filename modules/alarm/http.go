@@ -288,6 +288,8 @@ func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
 		Note     string `json:"note"`
 		First    int64  `json:"first"`
 		Last     int64  `json:"last"`
+		AckedBy  string `json:"acked_by"` // empty: nobody works on it
+		AckedAt  int64  `json:"acked_at"`
 	}
 	out := []problem{}
 	for _, c := range cases {
@@ -300,6 +302,9 @@ func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
 		}
 		if c.Note != nil {
 			p.Note = *c.Note
+		}
+		if c.AckedAt != nil {
+			p.AckedBy, p.AckedAt = c.AckedBy, c.AckedAt.Unix()
 		}
 		if c.UpdateAt != nil {
 			p.Last = c.UpdateAt.Unix()
