@@ -233,3 +233,94 @@ func TestAnotherJudge(t *testing.T) {
 	}
 	c.until(who, 20, all, "PR", "OK")
 }
+
+// pointAt pushes a value of hosts' temperatures through some transfers: each has its own
+// points of a series, as of agents that go from one to the other.
+func (c *cluster) pointAt(v float64, transfers []string, hosts ...string) {
+	c.t.Helper()
+	for _, name := range transfers {
+		var items []values
+		for _, h := range hosts {
+			items = append(items, values{
+				"endpoint": h, "metric": metric, "counterType": "GAUGE", "tags": "", "timestamp": time.Now().Unix(), "value": v, "step": 1,
+			})
+		}
+		push(c.t, "http://"+c.addr[name+".http"]+"/api/push", items)
+		nextStep(1)
+	}
+}
+
+// A judge lives and is cut off from one of two transfers: it and the one that stands in
+// for it both have points of its series, and people hear of everything once.
+func TestJudgeCutOffFromOneTransfer(t *testing.T) {
+	t.Parallel()
+	who := newPeople(t)
+	c := newCluster(t, values{"addr": testkit.Redis(t).Addr()})
+	who.connect(c.root, c.addr["alarm-0.http"], c.addr["alarm-1.http"])
+	c.addr["transfer-1.rpc"], c.addr["transfer-1.http"] = testkit.FreeAddr(t), testkit.FreeAddr(t)
+	way := newLine(t, "tcp", c.addr["judge-1.rpc"])
+	c.again("transfer-0", func(v values) {
+		v["judge"].(values)["failover"] = "10s"
+		other := values{}
+		for k, x := range v {
+			other[k] = x
+		}
+		other["rpc"], other["http"] = values{"enabled": true, "listen": c.addr["transfer-1.rpc"]}, values{"enabled": true, "listen": c.addr["transfer-1.http"]}
+		other["spool"] = values{"dir": "spool-1"}
+		c.conf["transfer-1"] = other
+		v["judge"] = values{"enabled": true, "failover": "10s", "cluster": values{"judge-0": c.addr["judge-0.rpc"], "judge-1": way.addr}}
+	})
+	c.start("transfer-1")
+	both := []string{"transfer-0", "transfer-1"}
+	for _, n := range []string{"alarm-0", "alarm-1"} {
+		c.again(n, func(v values) {
+			v["adopt"] = values{"transfers": []string{c.addr["transfer-0.rpc"], c.addr["transfer-1.rpc"]}}
+		})
+	}
+	c.healthy("transfer-0", "transfer-1", "alarm-0", "alarm-1")
+	hosts := ofJudge(t, []string{"judge-0", "judge-1"}, "judge-1", "room-", 2)
+	a, b := hosts[0], hosts[1]
+	c.watched(hosts, "judge-0", "judge-1")
+	stories := map[string][]string{a: nil, b: nil}
+	tell := func(v float64, status string, hosts ...string) {
+		t.Helper()
+		c.pointAt(v, both, hosts...)
+		c.pointAt(v, both, hosts...)
+		for _, h := range hosts {
+			stories[h] = append(stories[h], status)
+		}
+		c.tells(who, stories)
+	}
+	tell(40, "PR", a)
+	way.set(true)
+	testkit.Eventually(t, 40*time.Second, func() error {
+		c.pointAt(40, both, a)
+		if said := c.health("transfer-0"); !strings.HasSuffix(said, "judged by judge-0") || strings.Contains(said, "about to be") {
+			return fmt.Errorf("transfer-0 says %q", said)
+		}
+		return nil
+	})
+	if said := c.health("transfer-1"); said != "ok" {
+		t.Errorf("transfer-1 says %q", said)
+	}
+	tell(40, "PR", b)
+	tell(20, "OK", a)
+	tell(20, "OK", b)
+	tell(40, "PR", a, b)
+	way.set(false)
+	testkit.Eventually(t, 60*time.Second, func() error {
+		c.pointAt(40, both, a, b)
+		if said := c.health("transfer-0"); said != "ok" {
+			return fmt.Errorf("transfer-0 says %q", said)
+		}
+		return nil
+	})
+	testkit.Eventually(t, 15*time.Second, func() error {
+		if at0, at1 := c.open("judge-0"), c.open("judge-1"); len(at0) != 0 || len(at1) != 2 {
+			return fmt.Errorf("open at judge-0: %v, at judge-1: %v", at0, at1)
+		}
+		return nil
+	})
+	c.tells(who, stories)
+	tell(20, "OK", a, b)
+}

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"log/slog"
 
 	"falcon/common/model"
 	"falcon/common/rpc"
@@ -12,7 +13,7 @@ import (
 // now, so that the next point of a series ends its problem, or goes on with the next step,
 // instead of telling it from the beginning; or it lets go of what another judge has now.
 // Nothing is told by it. The answer is given once the journal has it.
-func (j *Judge) adopt(_ context.Context, _ *rpc.Conn, items *[]*model.AdoptItem) (*model.AdoptReply, error) {
+func (j *Judge) adopt(ctx context.Context, _ *rpc.Conn, items *[]*model.AdoptItem) (*model.AdoptReply, error) {
 	if err := j.busy(); err != nil {
 		return nil, err
 	}
@@ -40,7 +41,11 @@ func (j *Judge) adopt(_ context.Context, _ *rpc.Conn, items *[]*model.AdoptItem)
 	if err := b.commit(); err != nil {
 		return nil, err
 	}
-	j.log.Info("another judge's problems", "taken_over", len(reply.Adopted)-released, "released", released, "refused", reply.Refused)
+	level := slog.LevelDebug // alarm asks again and again whether it is known
+	if len(reply.Adopted) > 0 {
+		level = slog.LevelInfo
+	}
+	j.log.Log(ctx, level, "another judge's problems", "taken_over", len(reply.Adopted)-released, "released", released, "refused", reply.Refused)
 	return reply, nil
 }
 
