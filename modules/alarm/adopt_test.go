@@ -219,11 +219,17 @@ func testAdopt(t *testing.T, w *world) {
 	w.hears(second, with(" release")...)
 	first.change(func() { first.fail = nil })
 
+	t.Log("transfers with two rings")
+	second.set("ring-9", model.NodeHome)
+	w.hears(second, with("")...)
+	w.hears(first, with("")...)
+
 	t.Log("a judge that is away is told after a minute")
 	first.change(func() { first.away = 2 })
 	first.set("ring-2", model.NodeHome)
+	w.hears(first, with("")...)
+	w.hears(second, with("")...)
 	second.set("ring-2", model.NodeHome)
-	w.hears(first, with(" release")...)
 	first.change(func() { first.away = 0 })
 	clock.Lock()
 	clock.ahead += 61 * time.Second
@@ -292,8 +298,8 @@ func testToldByTwoJudges(t *testing.T, w *world) {
 	}
 	step("a problem", event("s_1_x", one, 1, "PROBLEM", at, 0), 1)
 	step("its begin again", event("s_1_x", one, 1, "PROBLEM", at+60, 0), 0)
-	step("the next step", event("s_1_x", one, 2, "PROBLEM", at+300, 0), 1)
-	step("the same step of another judge", event("s_1_x", one, 2, "PROBLEM", at+330, 0), 0)
+	step("the next step, of a judge that waits for less than five minutes", event("s_1_x", one, 2, "PROBLEM", at+120, 0), 1)
+	step("the same step of another judge", event("s_1_x", one, 2, "PROBLEM", at+150, 0), 0)
 	step("the same step, a good while later: the one after", event("s_1_x", one, 2, "PROBLEM", at+630, 0), 1)
 	step("a step when all were told", event("s_1_x", one, 3, "PROBLEM", at+990, 0), 0)
 	step("its end", event("s_1_x", one, 1, "OK", at+1000, 0), 1)
