@@ -62,6 +62,9 @@ func (d *Seconds) UnmarshalJSON(b []byte) error {
 func duration(b []byte, unit time.Duration) (time.Duration, error) {
 	var s string
 	if err := json.Unmarshal(b, &s); err == nil {
+		if s == "" && unit == 0 {
+			return 0, nil // as if the key were not there: keys of ours that 0 switches off
+		}
 		v, err := time.ParseDuration(s)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a duration: write it as \"300ms\", \"60s\" or \"72h\"", s)

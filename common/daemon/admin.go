@@ -7,6 +7,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"falcon/common/stat"
 )
@@ -21,6 +22,9 @@ type Admin struct {
 	// Health returns nil when the daemon takes work, else why it does not.
 	// Nil means always.
 	Health func() error
+	// Notes says, a line each, what does not keep the daemon from work and should be
+	// known: /health has it below its ok. Nil means nothing.
+	Notes func() []string
 	// Config returns the configuration in force, with secrets that mask
 	// themselves.
 	Config func() any
@@ -51,7 +55,11 @@ func (a Admin) Mux() *http.ServeMux {
 				return
 			}
 		}
-		plain(w, http.StatusOK, "ok"+end)
+		said := "ok"
+		if a.Notes != nil {
+			said = strings.Join(append([]string{said}, a.Notes()...), "\n")
+		}
+		plain(w, http.StatusOK, said+end)
 	})
 	mux.HandleFunc("GET /version", text(Version()))
 	mux.HandleFunc("GET /workdir", text(workdir()))

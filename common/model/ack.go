@@ -22,6 +22,26 @@ type AckRequest struct {
 	Undo     bool              `json:"undo,omitempty"` // it is told again
 }
 
+// FleetKeyHeader carries the fleet key to pages that are for who has it.
+const FleetKeyHeader = "X-Falcon-Fleet-Key"
+
+// AckReport tells an alarm of an acknowledgement, by POST /acked, or that it is taken
+// back, by DELETE (contract alerting 4.18). With an empty ID all problems of the series
+// are meant.
+type AckReport struct {
+	ID       string            `json:"id"`
+	Endpoint string            `json:"endpoint"`
+	Metric   string            `json:"metric"`
+	Tags     map[string]string `json:"tags"`
+	User     string            `json:"user"`
+	At       int64             `json:"at"` // Unix seconds; 0 for now
+}
+
+// AckReported answers it: how many open cases were meant.
+type AckReported struct {
+	Matched int `json:"matched"`
+}
+
 // AckReply answers it. That nothing matched is no error: the problem may be over.
 type AckReply struct {
 	Code    int `json:"code"`
@@ -54,31 +74,22 @@ func (l AckLink) URL(base, secret string) string {
 	return strings.TrimSuffix(base, "/") + "/ack?" + q.Encode()
 }
 
+// Valid says whether the link can be signed: a line feed in a value would make it another
+// link of the same signature.
+func (l AckLink) Valid() bool {
+	return l.Endpoint != "" && l.Metric != "" && !strings.Contains(l.Endpoint+l.Metric+l.Tags+l.EventID+l.User, "\n")
+}
+
 // ParseAckLink reads the values of a link. It says whether they are signed with secret,
 // and not expired at now; an empty secret signs nothing.
 func ParseAckLink(q url.Values, secret string, now time.Time) (l AckLink, ok bool) {
 	exp, err := strconv.ParseInt(q.Get("exp"), 10, 64)
 	l = AckLink{q.Get("endpoint"), q.Get("metric"), q.Get("tags"), q.Get("event_id"), q.Get("user"), exp}
-	for _, v := range []string{l.Endpoint, l.Metric, l.Tags, l.EventID, l.User} {
-		if strings.Contains(v, "\n") { // it would be another link of the same signature
-			return l, false
-		}
+	if !l.Valid() {
+		return l, false
 	}
 	sig, herr := hex.DecodeString(q.Get("sig"))
 	want, _ := hex.DecodeString(l.Signature(secret))
-	ok = err == nil && herr == nil && secret != "" && hmac.Equal(sig, want) && now.Unix() <= exp && l.Endpoint != "" && l.Metric != ""
+	ok = err == nil && herr == nil && secret != "" && hmac.Equal(sig, want) && now.Unix() <= exp
 	return l, ok
-}
-
-// An AdoptItem is an open problem that a judge takes over from the one that had its
-// series before: the ring changed, or that judge is gone.
-type AdoptItem struct {
-	Event Event `json:"event"` // its last PROBLEM
-	Acked bool  `json:"acked"`
-}
-
-// AdoptReply names the events that were taken over. The others are known already, or are
-// no open problems.
-type AdoptReply struct {
-	Adopted []string `json:"adopted"`
 }

@@ -28,11 +28,16 @@ type EventCase struct {
 	TemplateID    *int64     `db:"template_id"`
 	ProcessNote   *int64     `db:"process_note"`
 	ProcessStatus *string    `db:"process_status"`
+	// AckedBy works on the problem since AckedAt, or did until it was over: both stay until
+	// the next one begins. Empty and nil: nobody.
+	AckedBy string     `db:"acked_by"`
+	AckedAt *time.Time `db:"acked_at"`
 }
 
 // CaseFilter chooses cases; what is zero does not matter.
 type CaseFilter struct {
 	Start, End      time.Time // of Timestamp, both included
+	Since, Until    time.Time // of the newest event, both included
 	Priority        *int
 	Statuses        []string
 	ProcessStatuses []string
@@ -65,6 +70,12 @@ func (db *DB) EventCases(ctx context.Context, f CaseFilter) ([]EventCase, error)
 	if !f.End.IsZero() {
 		where.add("timestamp <= ?", f.End)
 	}
+	if !f.Since.IsZero() {
+		where.add("update_at >= ?", f.Since)
+	}
+	if !f.Until.IsZero() {
+		where.add("update_at <= ?", f.Until)
+	}
 	if f.Priority != nil {
 		where.add("priority = ?", *f.Priority)
 	}
@@ -88,7 +99,7 @@ func (db *DB) EventCases(ctx context.Context, f CaseFilter) ([]EventCase, error)
 		f.Limit = 2000
 	}
 	query := "SELECT id, endpoint, metric, func, cond, note, max_step, current_step, priority, status, timestamp, update_at," +
-		" closed_at, closed_note, user_modified, tpl_creator, expression_id, strategy_id, template_id, process_note, process_status FROM event_cases" +
+		" closed_at, closed_note, user_modified, tpl_creator, expression_id, strategy_id, template_id, process_note, process_status, acked_by, acked_at FROM event_cases" +
 		where.sql() + " ORDER BY timestamp DESC, id LIMIT ? OFFSET ?"
 	cases := []EventCase{}
 	err := db.Alarms.read.SelectContext(ctx, &cases, db.Alarms.limited(ctx, query), append(where.args, f.Limit, max(f.Offset, 0))...)

@@ -47,6 +47,8 @@ type PriorCase struct {
 	Step   int
 	Began  time.Time // of the incident
 	At     time.Time // of the newest event
+	// AckedBy says who works on the problem, empty for nobody.
+	AckedBy string
 }
 
 // SaveEvents writes events, MaxEvents at most, in one transaction (contract alerting
@@ -136,15 +138,17 @@ type alarmCase struct {
 	changed  bool
 	endpoint string
 	counter  string
+	acked    ack
 	teams    []string // when not nil: of the problem that began last
 }
 
 func (c *alarmCase) prior() *PriorCase {
-	return &PriorCase{Status: c.Status, Step: int(c.Step), Began: c.Began, At: c.Updated}
+	return &PriorCase{Status: c.Status, Step: int(c.Step), Began: c.Began, At: c.Updated, AckedBy: c.acked.holds(c.Status)}
 }
 
 // take moves the case to an event.
 func (c *alarmCase) take(a AlarmEvent) {
+	c.acked.take(c.Status, a.Event.Status)
 	c.caseRow, c.changed = rowOf(a.Event), true
 	if a.Event.CurrentStep == 1 {
 		c.Began, c.rebegun = c.Updated, true
@@ -213,6 +217,9 @@ func saveTogether(ctx context.Context, tx *sqlx.Tx, d dialect, events []AlarmEve
 	if err := writeCases(ctx, tx, ids, cases); err != nil {
 		return nil, err
 	}
+	if err := writeAcks(ctx, tx, ids, cases); err != nil {
+		return nil, err
+	}
 	if err := writeEvents(ctx, tx, rows); err != nil {
 		return nil, fmt.Errorf("write %d events: %w", len(rows), err)
 	}
@@ -235,10 +242,11 @@ func lockCases(ctx context.Context, tx *sqlx.Tx, d dialect, ids []string) (map[s
 		Expression int64      `db:"expression_id"`
 		Strategy   int64      `db:"strategy_id"`
 		Template   int64      `db:"template_id"`
+		AckedBy    string     `db:"acked_by"`
 	}
 	err := tx.SelectContext(ctx, &rows, "SELECT id, timestamp, update_at, COALESCE(max_step, 0) AS max_step, COALESCE(current_step, 0) AS current_step,"+
 		" COALESCE(note, '') AS note, cond, status, COALESCE(func, '') AS func, priority, COALESCE(tpl_creator, '') AS tpl_creator,"+
-		" COALESCE(expression_id, 0) AS expression_id, COALESCE(strategy_id, 0) AS strategy_id, COALESCE(template_id, 0) AS template_id"+
+		" COALESCE(expression_id, 0) AS expression_id, COALESCE(strategy_id, 0) AS strategy_id, COALESCE(template_id, 0) AS template_id, acked_by"+
 		" FROM event_cases WHERE id IN ("+marks(len(sorted))+") ORDER BY id"+d.forUpdate(), anys(sorted)...)
 	if err != nil {
 		return nil, err
@@ -250,7 +258,7 @@ func lockCases(ctx context.Context, tx *sqlx.Tx, d dialect, ids []string) (map[s
 		if r.UpdateAt != nil {
 			row.Updated = *r.UpdateAt
 		}
-		cases[r.ID] = &alarmCase{caseRow: row, Began: r.Began, old: &row}
+		cases[r.ID] = &alarmCase{caseRow: row, Began: r.Began, old: &row, acked: ack{by: r.AckedBy}}
 	}
 	return cases, nil
 }
@@ -523,6 +531,12 @@ func saveAlone(ctx context.Context, tx *sqlx.Tx, d dialect, a AlarmEvent) (s Sav
 				s.Known = known[event]
 				s.Moved, err = update()
 			}
+		}
+	}
+	if err == nil && s.Moved && !s.Known {
+		for written, c := range cases {
+			c.acked.take(c.Status, e.Status)
+			err = writeAcks(ctx, tx, []string{written}, cases)
 		}
 	}
 	if err == nil && !s.Known {

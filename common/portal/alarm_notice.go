@@ -19,6 +19,7 @@ const (
 	NoticeSent     = "sent"
 	NoticeFailed   = "failed"
 	NoticeDup      = "dup"      // judge lost its state and told it again
+	NoticeAcked    = "acked"    // somebody works on it; the answer says who
 	NoticeDisabled = "disabled" // somebody has disabled it; the answer says who, and until when
 )
 

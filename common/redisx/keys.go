@@ -55,6 +55,12 @@ const (
 	// alarm, which also takes out those whose AlarmInstance has expired.
 	AlarmInstances = "alarm:instances"
 
+	// AlarmAdopter is the lock of the alarm that tells judges what other judges knew, and
+	// AlarmAdopted a string, which judge has which series as it was when everything was
+	// told. Neither matters when Redis forgets it.
+	AlarmAdopter = "alarm:leader:adopt"
+	AlarmAdopted = "alarm:adopt:view"
+
 	// AlarmHousekeeper is the lock of the alarm that deletes what is old.
 	AlarmHousekeeper = "alarm:leader:housekeeping"
 
@@ -105,6 +111,11 @@ func Part(part, priority int) string { return fmt.Sprintf("{alarm:part:%d}:p%d",
 // AlarmInstance is a string that says an alarm lives; it expires when the alarm does not
 // renew it.
 func AlarmInstance(name string) string { return "alarm:inst:" + name }
+
+// AlarmCase is a hash of a case's last events, event:<action> to JSON: written by the
+// alarm that works the case, read by the one that tells judges. It goes a week after the
+// problem's end.
+func AlarmCase(id string) string { return "alarm:case:{" + id + "}" }
 
 // PartLock is the lock of a part.
 func PartLock(part int) string { return fmt.Sprintf("{alarm:part:%d}:lock", part) }

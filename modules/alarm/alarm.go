@@ -58,6 +58,7 @@ type Alarm struct {
 	outlets   outlets
 	active    active
 	results   *mailbox[*message]
+	adopter   *adopter
 
 	// Outlets tell and results are written while the others stop already.
 	telling, writing sync.WaitGroup
@@ -76,7 +77,8 @@ type Alarm struct {
 	lens    lengths
 
 	stats                              *stat.Set
-	told, dead, dbErrors               *stat.Counter
+	told, dead, dbErrors, adopted      *stat.Counter
+	unadopted                          *stat.Reasons
 	pops, ok, bad, retries, suppressed *stat.Reasons
 }
 
@@ -108,6 +110,9 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	if cfg.Ack.Secret.Reveal() == placeholder {
+		a.log.Warn("messages have no links to acknowledge: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	}
 	if cfg.people() == fromPortal {
 		if deps.DB.Portal == nil || deps.DB.UIC == nil {
 			return nil, errors.New("alarm: Deps.DB lacks falcon_portal or uic, where people come from")
@@ -119,6 +124,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 		a.people = remember(api, time.Minute, a.now)
 		a.gate = newGate(api, a.now, a.log)
 	}
+	a.adopter = &adopter{a: a, look: adoptLook}
 	for range workerCount {
 		a.workers = append(a.workers, a.newWorker())
 	}
@@ -181,6 +187,7 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 	g.Go("parts", func(ctx context.Context) error { return a.share(ctx, hard) })
 	g.Go("dealer", func(ctx context.Context) error { return a.deps.Redis.Lead(ctx, redisx.AlarmDealer, a.lease, a.deal) })
 	g.Go("housekeeping", a.housekeep)
+	g.Go("adopt", a.adopt)
 	g.Go("channels", func(ctx context.Context) error {
 		return run.Every(ctx, channelsEvery, func(ctx context.Context) {
 			if err := a.channels.reread(ctx); err != nil && ctx.Err() == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -39,6 +40,13 @@ type Config struct {
 	// StockHousekeeper is the same section as some files of stock write it.
 	StockHousekeeper *Housekeeper `json:"Housekeeper,omitempty"`
 	Retention        Retention    `json:"retention"`
+	// Ack is the links by which people acknowledge.
+	Ack Ack `json:"ack"`
+	// FleetKey is a secret that the daemons of a fleet share: with it transfers and judges
+	// are spoken to, and transfers report acknowledgements.
+	FleetKey conf.Secret `json:"fleet_key"`
+	// Adopt is through whom judges are told what other judges knew.
+	Adopt Adopt `json:"adopt"`
 	// Timezone is that of the times in messages, such as Asia/Shanghai; empty for the
 	// host's.
 	Timezone string `json:"timezone"`
@@ -98,6 +106,35 @@ type Housekeeper struct {
 	Batch int `json:"event_delete_batch"`
 }
 
+// Ack is the links in messages by which people acknowledge a problem (contract alerting
+// 4.11). Without Base and Secret there are none.
+type Ack struct {
+	// Base is where people reach transfer's /ack: http://transfer:6060, or the server
+	// before it.
+	Base string `json:"base"`
+	// Secret signs the links: transfer has the same.
+	Secret conf.Secret `json:"secret"`
+	// Expire is for how long a link is good, in seconds.
+	Expire int64 `json:"expire_sec"`
+}
+
+// Adopt is the way to judges: through transfers, who know which judge has which series.
+type Adopt struct {
+	// Transfers are addresses of their RPC, host:8433. List all: each decides alone who
+	// stands in for a judge that is away. Without any, judges are told nothing.
+	Transfers []string `json:"transfers"`
+	// TLS makes the calls speak TLS.
+	TLS daemon.ClientTLS `json:"tls"`
+}
+
+// placeholder is a secret of sample files: whoever has read them knows it.
+const placeholder = "change-me"
+
+// on says whether messages have links.
+func (a *Ack) on() bool {
+	return a.Base != "" && a.Secret != "" && a.Secret.Reveal() != placeholder
+}
+
 // Retention says how long other rows are kept, in days.
 type Retention struct {
 	Case   int `json:"case_days"`   // of cases that are OK, since their last event
@@ -119,6 +156,7 @@ func DefaultConfig() Config {
 		Worker:      Worker{IM: 10, SMS: 10, Mail: 50, Webhook: 10, Callback: 16},
 		Housekeeper: Housekeeper{Days: 7, Batch: 1000},
 		Retention:   Retention{Case: 90, Notice: 90},
+		Ack:         Ack{Expire: 7 * 24 * 3600}, Adopt: Adopt{Transfers: []string{}},
 	}
 }
 
@@ -176,7 +214,7 @@ func (c *Config) Validate() error {
 		}
 		seen[l] = true
 	}
-	for key, u := range map[string]string{"api.sms": c.API.SMS, "api.im": c.API.IM, "api.mail": c.API.Mail, "api.plus_api": c.API.PlusAPI} {
+	for key, u := range map[string]string{"api.sms": c.API.SMS, "api.im": c.API.IM, "api.mail": c.API.Mail, "api.plus_api": c.API.PlusAPI, "ack.base": c.Ack.Base} {
 		if u == "" {
 			continue
 		}
@@ -211,6 +249,17 @@ func (c *Config) Validate() error {
 	}
 	if h := c.housekeeper(); h.Days < 1 || h.Batch < 1 || c.Retention.Case < 1 || c.Retention.Notice < 1 {
 		wrong("housekeeper, retention: numbers of days, and event_delete_batch, must be above 0")
+	}
+	for _, addr := range c.Adopt.Transfers {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			wrong("adopt.transfers: %q is no address, write host:8433", addr)
+		}
+	}
+	if c.Ack.Expire < 60 {
+		wrong("ack.expire_sec: links that are good for %d seconds help nobody, use at least 60", c.Ack.Expire)
+	}
+	if c.Ack.Base != "" && c.Ack.Secret == "" {
+		wrong("ack.secret: links need the secret that transfer has as ack.secret; leave ack.base out for messages without links")
 	}
 	if _, err := c.location(); err != nil {
 		errs = append(errs, err)

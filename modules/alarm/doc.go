@@ -19,6 +19,8 @@
 //	work.go    rows, and whom an event is for
 //	gate.go    what is disabled now, so that nobody is told
 //	route.go   which messages that makes, and why none
+//	acked.go   links by which people acknowledge, and who did
+//	adopt.go   judges are told what other judges knew
 //	send.go    outlets: claim, three tries, result
 //	callback.go, channels.go, people.go, housekeeping.go, http.go
 //
@@ -33,6 +35,6 @@
 // them at most, and are tried three times each; what comes beyond fails with the reason
 // in its row.
 //
-// Not there yet: merging, acknowledging, escalation, blocking, whitelists, the owners of
+// Not there yet: merging, escalation, blocking, whitelists, the owners of
 // hosts, phone calls and robots; all of them pass through route.go.
 package alarm

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/model"
 	"falcon/common/portal"
@@ -32,6 +33,8 @@ func (a *Alarm) count() {
 	a.bad = s.Reasons("send.err", "failed_messages_total", "Messages that could not be sent, by channel.")
 	a.retries = s.Reasons("retry", "retried_messages_total", "Tries of messages that were made again, by channel.")
 	a.dbErrors = s.Counter("db.error", "database_errors_total", "Statements that failed; they are tried again.")
+	a.adopted = s.Counter("adopted", "adopted_events_total", "Events of cases that judges have taken over from other judges.")
+	a.unadopted = s.Reasons("adopt.refused", "unadopted_events_total", "Events of cases that no judge has taken over, by reason.")
 	s.GaugeFunc("queue.len", "waiting_events", "Events that wait in Redis.", func() float64 { return float64(a.lens.events.Load()) })
 	s.GaugeFunc("dead.len", "dead_events", "Events in the list of dead ones.", func() float64 { return float64(a.lens.dead.Load()) })
 	s.GaugeFunc("in.hand", "events_in_hand", "Events in hand.", func() float64 { return float64(a.inHand()) })
@@ -114,24 +117,28 @@ func (a *Alarm) admin() http.Handler {
 		daemon.WriteJSON(w, map[string]string{"message": fmt.Sprintf("%d channels are enabled", len(a.channels.all()))})
 	}))
 	mux.HandleFunc("GET /unrecovered", a.unrecovered)
+	mux.HandleFunc("POST /acked", a.trusted(a.acked))
+	mux.HandleFunc("DELETE /acked", a.trusted(a.acked))
+	mux.HandleFunc("GET /debug/adopt", a.trusted(a.adopter.page))
 	mux.HandleFunc("GET /dead", a.trusted(a.showDead))
 	mux.HandleFunc("POST /requeue", a.trusted(a.requeue))
 	return mux
 }
 
 // trusted serves h to callers on this machine and to those that have the token of the
-// api.
+// api, or the fleet key.
 func (a *Alarm) trusted(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var token struct {
 			Sig string `json:"sig"`
 		}
 		_ = json.Unmarshal([]byte(r.Header.Get("Apitoken")), &token) // none is empty
-		if want := a.cfg.API.PlusAPIToken.Reveal(); daemon.IsLocal(r) || want != "" && same(token.Sig, want) {
+		known := func(given string, want conf.Secret) bool { return want != "" && same(given, want.Reveal()) }
+		if daemon.IsLocal(r) || known(token.Sig, a.cfg.API.PlusAPIToken) || known(r.Header.Get(model.FleetKeyHeader), a.cfg.FleetKey) {
 			h(w, r)
 			return
 		}
-		fail(w, http.StatusForbidden, errors.New("this page is for callers on this machine, or with api.plus_api_token in the header Apitoken"))
+		fail(w, http.StatusForbidden, errors.New("this page is for callers on this machine, or with api.plus_api_token in the header Apitoken, or with fleet_key in the header "+model.FleetKeyHeader))
 	}
 }
 
@@ -281,6 +288,8 @@ func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
 		Note     string `json:"note"`
 		First    int64  `json:"first"`
 		Last     int64  `json:"last"`
+		AckedBy  string `json:"acked_by"` // empty: nobody works on it
+		AckedAt  int64  `json:"acked_at"`
 	}
 	out := []problem{}
 	for _, c := range cases {
@@ -293,6 +302,9 @@ func (a *Alarm) unrecovered(w http.ResponseWriter, r *http.Request) {
 		}
 		if c.Note != nil {
 			p.Note = *c.Note
+		}
+		if c.AckedAt != nil {
+			p.AckedBy, p.AckedAt = c.AckedBy, c.AckedAt.Unix()
 		}
 		if c.UpdateAt != nil {
 			p.Last = c.UpdateAt.Unix()

@@ -18,7 +18,9 @@ const (
 	byNoTeam   = "no_team"    // the action has no team
 	byNobody   = "nobody"     // its teams have no members
 	byChannel  = "no_channel" // no channel of the action is enabled
-	byRestart  = "restart"    // judge told it before it was restarted
+	byRestart  = "restart"    // judge told it before it was restarted, or another judge did
+	byOver     = "over"       // nobody was told of a problem since its last end
+	byAcked    = "acked"      // somebody works on it
 	byDisabled = "disabled"   // its host, its template or its strategy is disabled now
 )
 
@@ -38,7 +40,7 @@ func (w *worker) route(ctx context.Context, items []*item) {
 	begun := 0
 	ids := map[string]bool{}
 	for i, it := range items {
-		if it.mayBeAgain() && ids[it.event.Id] {
+		if (it.mayBeAgain() || it.mayBeOver()) && ids[it.event.Id] {
 			w.routeTogether(ctx, items[begun:i])
 			begun = i
 			clear(ids)
@@ -48,11 +50,25 @@ func (w *worker) route(ctx context.Context, items []*item) {
 	w.routeTogether(ctx, items[begun:])
 }
 
-// mayBeAgain says whether an event may tell a problem that was told: it begins one that
-// its case has already.
+// mayBeAgain says whether an event may tell a step that was told: its judge has lost what
+// it knew, or two judges have the series.
 func (it *item) mayBeAgain() bool {
-	return it.event.Status == model.StatusProblem && it.event.CurrentStep == 1 && it.saved.Prior != nil &&
-		(it.saved.Prior.Status == model.StatusProblem || it.saved.Known)
+	e, prior := it.event, it.saved.Prior
+	return e.Status == model.StatusProblem && prior != nil && (prior.Status == model.StatusProblem || it.saved.Known && e.CurrentStep == 1)
+}
+
+// mayBeOver says whether an event may end a problem whose end was told: another judge
+// had the series when it ended, or another action has the same case.
+func (it *item) mayBeOver() bool {
+	return it.event.Status == model.StatusOK && it.saved.Prior != nil && it.saved.Prior.Status == model.StatusOK
+}
+
+// ackedBy returns who works on the problem that an event tells more of, "" for nobody.
+func (it *item) ackedBy() string {
+	if it.event.Status != model.StatusProblem || it.saved.Prior == nil {
+		return ""
+	}
+	return it.saved.Prior.AckedBy
 }
 
 // maxNotices is how many messages are queued in one transaction, give or take those of
@@ -142,7 +158,11 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 	if by := a.gate.hides(ctx, e); by != nil {
 		a.suppressed.Add(byDisabled, 1)
 		result, answer = portal.NoticeDisabled, why(by, a.loc)
-	} else if it.mayBeAgain() {
+	} else if by := it.ackedBy(); by != "" {
+		// Its judge knows, unless it has lost that, or another judge has the series now.
+		a.suppressed.Add(byAcked, 1)
+		result, answer = portal.NoticeAcked, by+" works on it"
+	} else if it.mayBeAgain() || it.mayBeOver() {
 		var told portal.Told
 		var again bool
 		if !a.insist(ctx, "read what was told", func() (err error) {
@@ -151,7 +171,12 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 		}) {
 			return nil, context.Cause(ctx)
 		}
-		if again {
+		switch {
+		case it.mayBeOver():
+			if !again {
+				return suppressed(byOver)
+			}
+		case again && told.Step >= e.CurrentStep:
 			if told.Step >= e.MaxStep() || e.EventTime-told.At.Unix() < minInterval {
 				result = portal.NoticeDup
 				a.suppressed.Add(byRestart, 1)
@@ -163,8 +188,8 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 		}
 	}
 	text := Compose(event, a.cfg.API.Dashboard, a.loc)
-	message := sender.Message{Short: text.Short, Body: text.Body, Event: event}
 	now := a.now()
+	message := a.linked(sender.Message{Short: text.Short, Body: text.Body, Event: event}, "", now)
 	notice := func(receiver, channel, result string) portal.Notice {
 		return portal.Notice{CaseID: e.Id, EventTS: time.Unix(e.EventTime, 0), SendTS: now, Endpoint: e.Endpoint, Metric: e.Counter(), Priority: e.Priority(),
 			Status: e.Status, Step: event.CurrentStep, ActionID: e.ActionId(), Receiver: receiver, Channel: channel, Result: result, Answer: answer}
@@ -206,7 +231,8 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 				n.Result, n.Attempts, n.Inbox = portal.NoticeSent, 1, true
 			}
 			if !sender.Together(ch.typ) {
-				plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{n}, to: []string{addr}, text: message})
+				own := a.linked(sender.Message{Short: text.Short, Body: text.Body, Event: event}, person.Name, now)
+				plans = append(plans, plan{item: it, ch: ch, notices: []portal.Notice{n}, to: []string{addr}, text: own})
 				continue
 			}
 			one.notices, one.to = append(one.notices, n), append(one.to, addr)

@@ -287,7 +287,9 @@ func (w *worker) handle(ctx context.Context, items []*item) {
 		}
 	}
 	var ready []*item
-	for _, it := range w.save(ctx, items) {
+	kept := w.save(ctx, items)
+	w.remember(ctx, kept)
+	for _, it := range kept {
 		// An event waits behind those of its id.
 		if err := unknown[it]; w.parked[it.event.Id] || len(w.held) >= maxHeld && (err != nil || w.heldIDs[it.event.Id]) {
 			w.park(it)

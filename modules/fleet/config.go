@@ -132,6 +132,9 @@ func (c *Config) places() []place {
 // Wired returns c with everything filled in that follows from the rest.
 func (c *Config) Wired() Config {
 	w := *c
+	// Who writes links and who takes them have one secret: either section's is both's.
+	w.Alarm.Ack.Secret = cmp.Or(w.Alarm.Ack.Secret, w.Transfer.Ack.Secret)
+	w.Transfer.Ack.Secret = cmp.Or(w.Transfer.Ack.Secret, w.Alarm.Ack.Secret)
 	fill := func(p *string, v string) {
 		if *p == "" {
 			*p = v
@@ -191,6 +194,13 @@ func (c *Config) Wired() Config {
 	if w.Transfer.HTTP.Enabled && w.Transfer.HTTP.Cert == "" {
 		fill(&w.PolyMetric.API.PushAPI, "http://"+loopback(w.Transfer.HTTP.Listen)+"/api/push")
 	}
+	if w.Transfer.HTTP.Enabled && w.Alarm.Ack.Secret != "" {
+		scheme := "http://"
+		if w.Transfer.HTTP.Cert != "" {
+			scheme = "https://"
+		}
+		fill(&w.Alarm.Ack.Base, scheme+loopback(w.Transfer.HTTP.Listen))
+	}
 	fill(&w.PolyMetric.API.PushAPI, "http://"+loopback(w.Agent.HTTP.Listen)+"/v1/push")
 	fill(&w.API.HBS.Addr, "http://"+loopback(w.HBS.HTTP.Listen))
 	fill(&w.API.Alarm.Addr, "http://"+loopback(w.Alarm.HTTP.Listen))
@@ -208,6 +218,16 @@ func (c *Config) Wired() Config {
 	}
 	if len(w.Judge.Union.Cluster) == 0 {
 		w.Judge.Union.Cluster = map[string]string{"plus-00": loopback(w.PlusJudge.RPC.Listen)}
+	}
+	if len(w.Alarm.Adopt.Transfers) == 0 && w.Transfer.RPC.Enabled && w.Transfer.RPC.Cert == "" {
+		w.Alarm.Adopt.Transfers = []string{loopback(w.Transfer.RPC.Listen)}
+	}
+	if len(w.Transfer.Ack.Alarms) == 0 && w.Alarm.HTTP.Enabled {
+		scheme := "http://"
+		if w.Alarm.HTTP.Cert != "" {
+			scheme = "https://"
+		}
+		w.Transfer.Ack.Alarms = []string{scheme + loopback(w.Alarm.HTTP.Listen)}
 	}
 	if len(w.Transfer.Ack.PlusJudges) == 0 {
 		w.Transfer.Ack.PlusJudges = []string{loopback(w.PlusJudge.RPC.Listen)}

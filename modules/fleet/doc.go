@@ -11,7 +11,8 @@
 //
 // judge ──> plus_judge ──> Redis ──> alarm: what is several conditions of one host.
 //
-// Data folder: portal/ (SQLite), graph/, judge/, plus_judge/, spool/, redis/, logs/, root-password, LOCK.
+// Data folder: portal/ (SQLite), graph/, judge/, plus_judge/, spool/, redis/, logs/, root-password,
+// secrets.json, LOCK.
 //
 // Not here: gateway, which is for more than one site, and apiproxy, which is not there
 // yet.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return err
 	}
 	defer lock.Close()
+	if err := f.secrets(); err != nil {
+		return err
+	}
 	at, err := f.listen()
 	if err != nil {
 		return err
@@ -176,6 +180,11 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Judge.HBS.Servers = at.instead(cfg.Judge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	cfg.Transfer.Ack.PlusJudges = at.instead(cfg.Transfer.Ack.PlusJudges, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen")
+	cfg.Alarm.Adopt.Transfers = at.instead(cfg.Alarm.Adopt.Transfers, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
+	cfg.Transfer.Ack.Alarms = slices.Clone(cfg.Transfer.Ack.Alarms)
+	for i := range cfg.Transfer.Ack.Alarms {
+		at.insteadOf(&cfg.Transfer.Ack.Alarms[i], f.cfg.Alarm.HTTP.Listen, "alarm.http.listen")
+	}
 	cfg.PlusJudge.HBS.Servers = at.instead(cfg.PlusJudge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	for _, c := range []struct {
 		cluster         *map[string]string
@@ -201,17 +210,12 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{&cfg.Alarm.API.Dashboard, f.cfg.API.Listen, "api.web_port"},
 		{&cfg.API.HBS.Addr, f.cfg.HBS.HTTP.Listen, "hbs.http.listen"},
 		{&cfg.API.Alarm.Addr, f.cfg.Alarm.HTTP.Listen, "alarm.http.listen"},
+		{&cfg.Alarm.Ack.Base, f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"},
 		{&cfg.PolyMetric.API.PlusAPI, f.cfg.API.Listen, "api.web_port"},
 		{&cfg.PolyMetric.API.PushAPI, f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"},
 		{&cfg.PolyMetric.API.PushAPI, f.cfg.Agent.HTTP.Listen, "agent.http.listen"},
 	} {
-		if rest, ok := strings.CutPrefix(*u.addr, "http://"); ok {
-			addr, path, slash := strings.Cut(rest, "/")
-			*u.addr = "http://" + at.instead([]string{addr}, u.configured, u.key)[0]
-			if slash {
-				*u.addr += "/" + path
-			}
-		}
+		at.insteadOf(u.addr, u.configured, u.key)
 	}
 	if cfg.PolyMetric.API.PlusAPIToken == "" {
 		cfg.PolyMetric.API.PlusAPIToken = serviceToken(&cfg.API, "aggregator")
@@ -430,6 +434,19 @@ func (at *endpoints) take(key string) net.Listener {
 func (at *endpoints) close() {
 	for _, ln := range at.open {
 		_ = ln.Close()
+	}
+}
+
+// insteadOf puts the real address into a URL that names the configured one.
+func (at *endpoints) insteadOf(url *string, configured, key string) {
+	scheme, rest, ok := strings.Cut(*url, "://")
+	if !ok {
+		return
+	}
+	addr, path, slash := strings.Cut(rest, "/")
+	*url = scheme + "://" + at.instead([]string{addr}, configured, key)[0]
+	if slash {
+		*url += "/" + path
 	}
 }
 

@@ -98,7 +98,7 @@ func (j *Judge) ackCall(_ context.Context, _ *rpc.Conn, r *model.AckRequest) (*m
 }
 
 // ackHeader carries the fleet key to POST /ack.
-const ackHeader = "X-Falcon-Fleet-Key"
+const ackHeader = model.FleetKeyHeader
 
 // ackPage is POST and DELETE /ack: the body is an AckRequest in JSON, DELETE takes the
 // mark back. It is for who has the fleet key, and without one for callers of this machine

@@ -93,6 +93,7 @@ func TestAdoptNonsense(t *testing.T) {
 	bad := []*model.AdoptItem{
 		nil, {},
 		change(func(e *model.Event) { e.Status = model.StatusOK }),
+		change(func(e *model.Event) { e.Status = "WORSE" }),
 		change(func(e *model.Event) { e.Strategy = nil }),
 		change(func(e *model.Event) { e.Expression = &model.Expression{Metric: "cpu.idle"} }),
 		change(func(e *model.Event) { e.Id = "s_1_x" }),
@@ -112,6 +113,85 @@ func TestAdoptNonsense(t *testing.T) {
 	w.killAndStart()
 	w.mustSend(point(now-60, 1), point(now, 1))
 	w.waitTold("PROBLEM 1") // of those whose action it is
+}
+
+// What is newer takes the place of what a judge that was away still has: its problem ended
+// meanwhile, or ended and began again, or went on; what is older does not. Over a kill, too.
+func TestAdoptWhatIsNewer(t *testing.T) {
+	w := newWorld(t, book("h1", "h2", "h3", "h4"))
+	w.start()
+	w.meetsRedis()
+	now := time.Now().Unix()
+	of := func(host string, ts int64, v float64) *model.JudgeItem {
+		p := point(ts, v)
+		p.Endpoint = host
+		return p
+	}
+	for _, host := range []string{"h1", "h2", "h3", "h4"} {
+		w.mustSend(of(host, now-7260, 1), of(host, now-7200, 1))
+	}
+	w.waitTold("PROBLEM 1", "PROBLEM 1", "PROBLEM 1", "PROBLEM 1")
+	ended := open("h1", 1, now-3600)
+	ended.Event.Status = model.StatusOK
+	late := open("h4", 1, now-9000)
+	late.Event.Status = model.StatusOK
+	if got := w.adoptAll(ended, open("h2", 1, now-3600), open("h3", 2, now-3600), late, open("h4", 3, now-9000)); len(got) != 3 {
+		t.Fatalf("taken over: %q", got)
+	}
+	if got := w.adoptAll(ended, open("h2", 1, now-3600)); len(got) != 0 {
+		t.Errorf("taken over twice: %q", got)
+	}
+	w.killAndStart()
+	told := []string{"PROBLEM 1", "PROBLEM 1", "PROBLEM 1", "PROBLEM 1"}
+	w.mustSend(of("h1", now-60, 50), of("h1", now, 50))
+	w.waitTold(told...) // its end was told by another
+	w.mustSend(of("h2", now-60, 1), of("h2", now, 1))
+	told = append(told, "PROBLEM 2") // the step after the newer problem's first
+	w.waitTold(told...)
+	w.mustSend(of("h3", now-60, 1), of("h3", now, 1))
+	told = append(told, "PROBLEM 3")
+	w.waitTold(told...)
+	w.mustSend(of("h4", now-60, 50), of("h4", now, 50))
+	told = append(told, "OK 1")
+	w.waitTold(told...)
+}
+
+// What another judge has now is forgotten, and nobody is told: not when the series stays
+// silent, not over a kill, and not by a Redis that has lost its memory.
+func TestRelease(t *testing.T) {
+	w := newWorld(t, book("h1", "h2"))
+	w.start()
+	w.meetsRedis()
+	now := time.Now().Unix()
+	w.mustSend(point(now-120, 1), point(now-60, 1))
+	w.waitTold("PROBLEM 1")
+	item := open("h1", 1, now-60)
+	item.Release = true
+	other := open("h2", 1, now-60)
+	other.Release = true
+	if got := w.adoptAll(item, other, item); len(got) != 1 {
+		t.Errorf("released: %q", got)
+	}
+	look := func(what string) {
+		t.Helper()
+		if e := w.entry("h1"); e.Open() {
+			t.Errorf("%s: the problem is open", what)
+		} else if events := e.End(nil, now); len(events) != 0 {
+			t.Errorf("%s: %+v would be told", what, events)
+		}
+		for _, e := range w.events("") {
+			t.Errorf("%s: the event %s %s is there", what, e.Id, e.Status)
+		}
+		w.out.again(true)
+		if n := w.out.waiting(); n != 0 {
+			t.Errorf("%s: %d events wait for a Redis that has forgotten", what, n)
+		}
+	}
+	look("released")
+	w.killAndStart()
+	w.out.forget()
+	look("after a kill")
+	w.waitTold("PROBLEM 1")
 }
 
 // A problem that was taken over and whose rule is gone is closed like any other.

@@ -55,6 +55,19 @@ func (o *outbox) adopt(ev *model.Event, typ string) *told {
 	o.seq++
 	t := &told{Seq: o.seq, At: ev.EventTime, Type: typ, Event: ev, Pushed: true, written: true}
 	o.last[t.key()] = t
+	delete(o.acks, t.key())
+	return t
+}
+
+// release forgets the last event of a rule that another judge goes on with; end is what
+// the journal is to have in its place.
+func (o *outbox) release(end *model.Event, typ string) *told {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seq++
+	t := &told{Seq: o.seq, Type: typ, Event: end, Pushed: true, written: true}
+	delete(o.last, t.key())
+	delete(o.acks, t.key())
 	return t
 }
 

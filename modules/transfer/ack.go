@@ -1,16 +1,20 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/common/httpx"
 	"falcon/common/model"
 	"falcon/common/rpc"
 )
@@ -21,6 +25,25 @@ type Ack struct {
 	Secret conf.Secret `json:"secret"`
 	// PlusJudges are the addresses of all that judge rules of several conditions.
 	PlusJudges []string `json:"plus_judges"`
+	// Alarms are the pages of alarms, http://host:9912, the first that answers is told: it
+	// shows on its case who works on a problem. Without any only judges know.
+	Alarms []string `json:"alarms"`
+}
+
+// placeholder is a secret of sample files: whoever has read them can sign with it.
+const placeholder = "change-me"
+
+// on says whether links are taken.
+func (a *Ack) on() bool { return a.Secret != "" && a.Secret.Reveal() != placeholder }
+
+func (a *Ack) validate() error {
+	var errs []error
+	for _, addr := range a.Alarms {
+		if u, err := url.Parse(addr); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, fmt.Errorf("ack.alarms: %q is none that can be called, write http://host:9912", addr))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // ackTimeout bounds the call of a judge while a person waits.
@@ -34,8 +57,8 @@ func (t *Transfer) ack(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
-	if t.judge == nil || t.cfg.Ack.Secret == "" {
-		http.Error(w, "links are not taken here: this transfer has no judges, or no ack.secret", http.StatusNotFound)
+	if t.judge == nil || !t.cfg.Ack.on() {
+		http.Error(w, "links are not taken here: this transfer has no judges, or no ack.secret of its own", http.StatusNotFound)
 		return
 	}
 	link, ok := model.ParseAckLink(r.URL.Query(), t.cfg.Ack.Secret.Reveal(), t.now())
@@ -49,9 +72,15 @@ func (t *Transfer) ack(w http.ResponseWriter, r *http.Request) {
 		page.show(w, http.StatusOK)
 		return
 	}
-	reply, err := t.acknowledge(r.Context(), link, r.Method == http.MethodDelete)
+	undo := r.Method == http.MethodDelete
+	reply, err := t.acknowledge(r.Context(), link, undo)
+	if err != nil {
+		reply = &model.AckReply{}
+	}
+	// An alarm that knows keeps back what a judge that is away tells later.
+	unseen := t.report(r.Context(), link, undo, reply)
 	switch {
-	case err != nil:
+	case err != nil && reply.Matched == 0:
 		t.log.Warn("an acknowledgement did not reach its judge", "endpoint", link.Endpoint, "metric", link.Metric, "event", link.EventID, "err", err)
 		page.Said = "It could not be acknowledged: the judge of this alarm does not answer. Try again in a minute."
 		if !wantsJSON(r) {
@@ -63,14 +92,59 @@ func (t *Transfer) ack(w http.ResponseWriter, r *http.Request) {
 	case wantsJSON(r):
 		daemon.WriteJSON(w, reply)
 		return
+	case unseen != nil && reply.Matched > 0:
+		page.Said = "The judge knows, and alarm, which shows it to others, does not answer. Try again in a minute so that they see it."
+	case unseen != nil:
+		page.Said = "The judge knows of no such problem, and alarm does not answer. Try again in a minute."
 	case reply.Matched == 0:
 		page.Said = "There is nothing to acknowledge: the problem is over, or its rule is gone."
-	case r.Method == http.MethodDelete:
+	case undo:
 		page.Said = "It is told again."
 	default:
 		page.Said = "Acknowledged: nothing more is told of it until it is over."
 	}
 	page.show(w, http.StatusOK)
+}
+
+// report tells an alarm what a judge was told, and counts cases of which no judge knows: a
+// judge that lost the mark, or that is stock's, tells more, which alarm then keeps back.
+func (t *Transfer) report(ctx context.Context, l model.AckLink, undo bool, reply *model.AckReply) error {
+	if len(t.cfg.Ack.Alarms) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	body, err := json.Marshal(model.AckReport{ID: l.EventID, Endpoint: l.Endpoint, Metric: l.Metric, Tags: model.ParseTags(l.Tags), User: l.User, At: t.now().Unix()})
+	if err != nil {
+		return err
+	}
+	method := http.MethodPost
+	if undo {
+		method = http.MethodDelete
+	}
+	var errs []error
+	for _, alarm := range t.cfg.Ack.Alarms {
+		var said model.AckReported
+		answer, err := t.reporter.Do(ctx, method, strings.TrimSuffix(alarm, "/")+"/acked", body)
+		if err = cmp.Or(err, json.Unmarshal(answer, &said)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		reply.Matched = max(reply.Matched, said.Matched)
+		return nil
+	}
+	err = errors.Join(errs...)
+	t.log.Warn("an acknowledgement did not reach an alarm: its case does not show it", "endpoint", l.Endpoint, "metric", l.Metric, "event", l.EventID, "err", err)
+	return err
+}
+
+// newReporter returns the client that tells alarms.
+func (c *Config) newReporter() *httpx.Client {
+	o := httpx.Options{Tries: 1, Timeout: ackTimeout, MaxBody: 64 << 10, Header: http.Header{}}
+	if key := c.FleetKey.Reveal(); key != "" {
+		o.Header.Set(model.FleetKeyHeader, key)
+	}
+	return httpx.NewClient(o)
 }
 
 func wantsJSON(r *http.Request) bool {
@@ -105,8 +179,11 @@ func (t *Transfer) acknowledge(ctx context.Context, l model.AckLink, undo bool) 
 			p *Peers
 		}{{t.judge, &t.cfg.Judge}, {t.stringJudge, &t.cfg.StringJudge}} {
 			if judges.c != nil {
-				node := judges.c.ring.Node(model.PK(l.Endpoint, l.Metric, model.SortedTags(tags)))
-				all = append(all, asked{judges.p, judges.c.kind, strings.Split(judges.p.Cluster[node], ",")})
+				var addrs []string
+				for _, node := range judges.c.failover.judges(judges.c.ring, model.PK(l.Endpoint, l.Metric, model.SortedTags(tags))) {
+					addrs = append(addrs, strings.Split(judges.p.Cluster[node], ",")...)
+				}
+				all = append(all, asked{judges.p, judges.c.kind, addrs})
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -214,4 +215,72 @@ func FuzzAckPage(f *testing.F) {
 			t.Errorf("%q: %d", query, rec.Code)
 		}
 	})
+}
+
+// What a judge was told an alarm is told, too; its cases count, also when the judge does
+// not answer. The page says when nobody shows it.
+func TestAckIsReported(t *testing.T) {
+	j := newAckJudge(t, "the key")
+	var mu sync.Mutex
+	var got []string
+	matched, status := 1, http.StatusOK
+	alarm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.Method+" "+r.URL.Path+" "+r.Header.Get(model.FleetKeyHeader)+" "+string(b))
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"matched":%d}`, matched)
+	}))
+	defer alarm.Close()
+	tr := ackTransfer(t, map[string]string{"j0": j.addr})
+	tr.cfg.Ack.Alarms = []string{"http://127.0.0.1:1", alarm.URL + "/"}
+	l := link("h1", "mount=/")
+	at := time.Now()
+	tr.now = func() time.Time { return at }
+	for _, method := range []string{http.MethodPost, http.MethodDelete} {
+		if rec := open(tr, method, l.URL("", "secret"), "text/html"); rec.Code != 200 || strings.Contains(rec.Body.String(), "does not answer") {
+			t.Errorf("%s: %d %s", method, rec.Code, rec.Body)
+		}
+		want := fmt.Sprintf(`%s /acked the key {"id":"s_1_x","endpoint":"h1","metric":"cpu.idle","tags":{"mount":"/"},"user":"anna","at":%d}`, method, at.Unix())
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("the alarm was told %q, want %s", got, want)
+		}
+		got = nil
+	}
+	open(tr, http.MethodGet, l.URL("", "secret"), "text/html")
+	if len(got) != 0 {
+		t.Errorf("a look was reported: %q", got)
+	}
+	j.mu.Lock()
+	j.none = true
+	j.mu.Unlock()
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "application/json"); strings.TrimSpace(rec.Body.String()) != `{"code":0,"matched":1}` {
+		t.Errorf("a judge that has lost it: %d %s", rec.Code, rec.Body)
+	}
+	j.mu.Lock()
+	j.none, j.err = false, errors.New("no journal")
+	j.mu.Unlock()
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "text/html"); rec.Code != 200 || !strings.Contains(rec.Body.String(), "Acknowledged") {
+		t.Errorf("a judge that fails: %d %s", rec.Code, rec.Body)
+	}
+	mu.Lock()
+	matched = 0
+	mu.Unlock()
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "text/html"); rec.Code != http.StatusBadGateway {
+		t.Errorf("nobody knows of it: %d %s", rec.Code, rec.Body)
+	}
+	j.mu.Lock()
+	j.err = nil
+	j.mu.Unlock()
+	mu.Lock()
+	status = http.StatusServiceUnavailable
+	mu.Unlock()
+	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "text/html"); rec.Code != 200 || !strings.Contains(rec.Body.String(), "alarm, which shows it to others, does not answer") {
+		t.Errorf("an alarm that fails: %d %s", rec.Code, rec.Body)
+	}
+	tr.cfg.Ack.Secret = placeholder
+	if rec := open(tr, http.MethodGet, l.URL("", placeholder), ""); rec.Code != http.StatusNotFound {
+		t.Errorf("with the secret of sample files: %d", rec.Code)
+	}
 }

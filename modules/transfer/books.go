@@ -12,6 +12,7 @@ type books struct {
 	Delivered int64            `json:"delivered"`
 	Refused   map[string]int64 `json:"refused"`
 	Muted     int64            `json:"muted"`
+	PassedOn  int64            `json:"passed_on"` // to judges that stood in for this one
 	Stale     int64            `json:"stale"`
 	Dropped   int64            `json:"dropped"`
 	Damaged   int64            `json:"damaged"`
@@ -27,7 +28,7 @@ func (o *outlet) account() books {
 	return books{
 		Kind: o.kind, Node: o.node, Addr: o.addr, State: o.snd.State().String(),
 		Received: o.received.Get(), AtStart: st.Start,
-		Delivered: o.delivered.Get(), Refused: o.refused.All(), Muted: o.muted.Get(),
+		Delivered: o.delivered.Get(), Refused: o.refused.All(), Muted: o.muted.Get(), PassedOn: o.passed.Get(),
 		// The spool drops what is stale or makes room, and what can not be decoded.
 		Stale: st.Dropped - o.undecodable.Get(), Dropped: o.released.Get() + o.undecodable.Get(), Damaged: st.Damaged, Spooled: st.Held, InFlight: o.inFlight,
 	}
@@ -36,7 +37,7 @@ func (o *outlet) account() books {
 // missing returns how many points the books can not account for: 0, but for what
 // moves while they are read.
 func (b *books) missing() int64 {
-	out := b.Delivered + b.Muted + b.Stale + b.Dropped + b.Damaged + b.Spooled + b.InFlight
+	out := b.Delivered + b.Muted + b.PassedOn + b.Stale + b.Dropped + b.Damaged + b.Spooled + b.InFlight
 	for _, n := range b.Refused {
 		out += n
 	}

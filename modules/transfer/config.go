@@ -70,6 +70,10 @@ type Peers struct {
 	// SpoolAge is how old a spooled point may become before it is dropped as stale;
 	// 0 means any age.
 	SpoolAge conf.Duration `json:"spoolAge"`
+	// Failover is for how long no address of a judge's node may answer before the next
+	// nodes of the ring judge its series, until it is back; 0 or "", the default, is
+	// never. Graphs have replicas instead.
+	Failover conf.Duration `json:"failover,omitempty"`
 }
 
 // Relay is the other transfers that points go to: each to one of them, as it came.
@@ -164,7 +168,7 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("ts_policy: %q is unknown, use default, stock or fork", c.TsPolicy))
 	}
-	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.StringJudge.validate("stringJudge"), c.Transfer.validate())
+	errs = append(errs, c.Graph.validate("graph"), c.Judge.validate("judge"), c.StringJudge.validate("stringJudge"), c.Transfer.validate(), c.Ack.validate())
 	if c.Graph.Enabled && len(c.Graph.Cluster) == 0 {
 		errs = append(errs, errors.New(`graph.cluster: name at least one node, such as "graph-00": "127.0.0.1:6070"`))
 	}
@@ -198,6 +202,16 @@ func (p *Peers) validate(section string) error {
 	if len(p.Cluster) > 0 {
 		if _, err := p.ring(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", section, err))
+		}
+	}
+	if d := p.Failover.D(); d > 0 {
+		switch {
+		case section == "graph":
+			errs = append(errs, errors.New("graph.failover: points of a graph that is away wait for it; give its node two addresses for a replica"))
+		case d < minFailover:
+			errs = append(errs, fmt.Errorf("%s.failover: %v is shorter than a restart takes, use at least %v", section, d, minFailover))
+		case len(p.Cluster) < 2:
+			errs = append(errs, fmt.Errorf("%s.failover: nobody could stand in, name a second node in %s.cluster", section, section))
 		}
 	}
 	positive(&p.Batch, 200)

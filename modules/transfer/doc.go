@@ -22,7 +22,7 @@
 //
 // At each moment and for each destination
 //
-//	received + spool at start = delivered + refused(reason) + muted + stale + dropped + damaged + spooled + in flight
+//	received + spool at start = delivered + refused(reason) + muted + passed on + stale + dropped + damaged + spooled + in flight
 //
 // which GET /debug/accounting shows.
 //
@@ -34,6 +34,11 @@
 //
 // A relayed point keeps its step and its time. One transfer is sent to at a time, so
 // that the order of a series holds; the spool is one for all of them.
+//
+// With failover other judges stand in for one that is away: failover.go decides, detour.go
+// hands on what waits for it and what comes, adopt.go brings judges what others knew.
+// Points that are handed on are "passed on" in the books of the one that is away, and
+// received in those of the one that stands in.
 //
 // Not there yet: OpenTSDB, InfluxDB, Kafka, Prometheus and poly_metric as
 // destinations, the blacklist, and changing rings while running.

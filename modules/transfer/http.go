@@ -81,7 +81,7 @@ func (t *Transfer) count() {
 // handler returns the pages of contract ingest 5.4.
 func (t *Transfer) handler() http.Handler {
 	mux := daemon.Admin{
-		Stats: t.stats, Wrapped: true, Health: t.health, Line: true,
+		Stats: t.stats, Wrapped: true, Health: t.health, Notes: t.notes, Line: true,
 		Config: func() any {
 			return struct {
 				Config

@@ -65,8 +65,13 @@ type outlet struct {
 	wake      chan struct{}
 	chunkPool sync.Pool // of *chunk
 
+	failover *failover     // of the judges; nil when nobody stands in for the peer
+	away     diversion     // guarded by mu
+	passed   *stat.Counter // points that others took in the peer's place
+
 	// Of the spool's reader, which is feed's goroutine.
 	reading  *draining
+	handing  bool // what it reads goes to others
 	replay   stream.Record
 	replayed map[rawName]stream.Handle // series of the spool; given back when it is empty
 }
@@ -106,9 +111,18 @@ var errStopping = errors.New("transfer is stopping")
 // does not want their series.
 func (o *outlet) offer(points []stream.Point, skipped int, done func(error)) {
 	o.mu.Lock()
+	if o.away.direct && !o.closed {
+		// Whoever stands in has the books of these.
+		o.muted.Add(skipped)
+		o.received.Add(skipped)
+		finish := o.handOn(points, done)
+		o.mu.Unlock()
+		finish()
+		return
+	}
 	o.received.Add(len(points) + skipped)
 	o.muted.Add(skipped)
-	if len(points) == 0 || o.spooling || o.closed {
+	if len(points) == 0 || o.spooling || o.away.on || o.closed {
 		var err error
 		switch {
 		case len(points) == 0:
@@ -276,8 +290,22 @@ const (
 func (o *outlet) feed(ctx context.Context) {
 	pause := retryFirst
 	for ctx.Err() == nil {
+		on, direct := o.diverted()
 		c, spooling := o.next()
 		switch {
+		case on && !direct && o.handOver(ctx):
+			pause = retryFirst
+		case on && !direct:
+			if !run.Sleep(ctx, pause) {
+				return
+			}
+			pause = min(2*pause, retryMost)
+		case on:
+			o.forgetReplayed()
+			select {
+			case <-o.wake:
+			case <-ctx.Done():
+			}
 		case spooling && o.drain(ctx):
 			pause = retryFirst
 		case spooling:
@@ -305,6 +333,9 @@ func (o *outlet) feed(ctx context.Context) {
 func (o *outlet) next() (c *chunk, spooling bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.away.on {
+		return nil, false
+	}
 	if o.spooling || o.sent == len(o.live) {
 		return nil, o.spooling
 	}
@@ -408,7 +439,7 @@ func (o *outlet) drain(ctx context.Context) (again bool) {
 func (o *outlet) endSpooling(d *draining) (over, stuck bool) {
 	o.mu.Lock()
 	stuck = !o.fresh && o.spool.Unread() // the rest can not be read at the moment
-	over = !o.fresh && !stuck && !d.failed.Load()
+	over = !o.fresh && !stuck && !d.failed.Load() && !o.away.on
 	if over {
 		o.spooling, o.turned = false, false
 	}
@@ -463,6 +494,10 @@ func (o *outlet) readSome(ctx context.Context, d *draining) *load {
 
 // send gives records of the spool to the sender.
 func (o *outlet) send(ctx context.Context, d *draining, l *load) {
+	if o.handing {
+		o.passOn(ctx, d, l)
+		return
+	}
 	d.n.Add(1)
 	err := o.snd.Send(ctx, l.points, func(r stream.Result) {
 		if r.Err != nil || d.failed.Load() || !o.commit(l, r) {
@@ -497,7 +532,7 @@ func (o *outlet) forgetReplayed() {
 		return
 	}
 	for _, h := range o.replayed {
-		o.snd.Release(h)
+		o.release(h)
 	}
 	clear(o.replayed)
 }

@@ -23,9 +23,12 @@ var noBound = math.NaN()
 // The nil cluster takes nothing.
 type cluster struct {
 	kind    string // "graph", "judge" or "string_judge"
+	peers   *Peers
 	ring    *ring.Ring
 	byNode  map[string][]*outlet
 	outlets []*outlet // in the order of node and address
+
+	failover *failover // of judges; nil when it is off
 }
 
 // targets appends where the points of s go: every address of its node.
@@ -48,13 +51,17 @@ func (t *Transfer) newCluster(kind string, p *Peers) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{kind: kind, ring: r, byNode: map[string][]*outlet{}}
+	c := &cluster{kind: kind, peers: p, ring: r, byNode: map[string][]*outlet{}}
+	if p.Failover > 0 {
+		c.failover = newFailover(c, p.Failover.D(), t.now, t.log)
+	}
 	for _, node := range slices.Sorted(maps.Keys(p.Cluster)) {
 		for addr := range strings.SplitSeq(p.Cluster[node], ",") {
 			o, err := t.newOutlet(kind, node, strings.TrimSpace(addr), r, p)
 			if err != nil {
 				return nil, err
 			}
+			o.failover = c.failover
 			c.byNode[node] = append(c.byNode[node], o)
 			c.outlets = append(c.outlets, o)
 		}
@@ -169,6 +176,7 @@ func (t *Transfer) countOutlet(o *outlet) {
 	s := t.stats.Labeled(map[string]string{"kind": o.kind, "node": o.node, "addr": o.addr})
 	o.received = s.Counter("", "peer_received_points_total", "Points for this peer.")
 	o.delivered = s.Counter("", "peer_delivered_points_total", "Points the peer has taken.")
+	o.passed = s.Counter("", "peer_passed_on_points_total", "Points that other judges took in this one's place.")
 	o.muted = s.Counter("", "peer_muted_points_total", "Points not sent because the peer does not want their series.")
 	o.refused = s.Reasons("", "peer_refused_points_total", "Points the peer has not taken, by reason.")
 	s.GaugeFunc("", "peer_in_flight_points", "Points on their way to the peer.", func() float64 { return float64(o.account().InFlight) })

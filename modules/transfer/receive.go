@@ -40,7 +40,7 @@ func (t *Transfer) place(n rawName) *series {
 // release gives back the handles that place took.
 func (t *Transfer) release(s *series) {
 	for _, to := range s.targets {
-		to.out.snd.Release(to.handle)
+		to.out.release(to.handle)
 	}
 }
 

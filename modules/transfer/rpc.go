@@ -16,6 +16,9 @@ func (t *Transfer) register(s *rpc.Server) {
 		return &model.SimpleRpcResponse{}, nil
 	})
 	rpc.Handle(s, "Transfer.Update", t.update)
+	rpc.Handle(s, "Transfer.Judges", t.judgesCall)
+	rpc.Handle(s, "Transfer.Adopt", t.adoptCall)
+	rpc.Protect(s, t.cfg.FleetKey.Reveal(), "Transfer.Judges", "Transfer.Adopt")
 	stream.Serve(s, stream.ServeOptions{Log: t.log}, func(_ *rpc.Conn, h stream.Hello) (stream.Receiver, error) {
 		if h.Kind != stream.KindPoints {
 			return nil, fmt.Errorf("stream of %q refused: a transfer takes streams of %q", h.Kind, stream.KindPoints)

@@ -67,6 +67,7 @@ type Transfer struct {
 
 	watch    atomic.Pointer[watch]
 	rejected rejects
+	reporter *httpx.Client // of acknowledgements
 
 	stats                               *stat.Set
 	rpc                                 *rpc.ServerStats
@@ -88,8 +89,12 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
+	if cfg.Ack.Secret.Reveal() == placeholder {
+		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	}
 	t.host, _ = os.Hostname() // only told to peers, for their logs
 	t.series = newTable(t.place, t.release)
+	t.reporter = cfg.newReporter()
 	t.count()
 	var err error
 	if t.graph, err = t.newCluster(stream.KindGraph, &cfg.Graph); err != nil {
@@ -146,6 +151,11 @@ func (t *Transfer) runOutlets(ctx context.Context) error {
 	for _, o := range t.outlets {
 		g.Go(o.kind+" "+o.addr, o.run)
 	}
+	for _, c := range []*cluster{t.judge, t.stringJudge} {
+		if c != nil && c.failover != nil {
+			g.Go("failover of "+c.kind, func(ctx context.Context) error { return t.watchJudges(ctx, c) })
+		}
+	}
 	if len(t.outlets) == 0 {
 		<-ctx.Done()
 	}
@@ -174,6 +184,9 @@ func (t *Transfer) receive(ctx context.Context, at listeners) error {
 		return run.Every(ctx, forgetEvery, func(context.Context) {
 			if n := t.series.forget(t.now().Add(-forgetAfter).Unix()); n > 0 {
 				t.log.Debug("series forgotten", "n", n)
+			}
+			for _, o := range t.outlets {
+				o.reap()
 			}
 		})
 	})
@@ -221,6 +234,16 @@ func addrOf(ln net.Listener) string {
 		return "off"
 	}
 	return ln.Addr().String()
+}
+
+// notes says what an operator should know while transfer takes points.
+func (t *Transfer) notes() (all []string) {
+	for _, c := range []*cluster{t.judge, t.stringJudge} {
+		if c != nil {
+			all = append(all, c.failover.notes()...)
+		}
+	}
+	return all
 }
 
 // health says why transfer takes no points, if it does not. A graph that is away is

@@ -169,6 +169,7 @@ type peer struct {
 	acks    int   // when positive: after so many the connection breaks
 	mute    bool
 	streams []*sink
+	adopted []model.AdoptItem
 	seenBy  func(metric string, ts int64) // each point that comes, under mu; may be nil
 }
 
@@ -181,6 +182,19 @@ func newPeer(t *testing.T) *peer {
 // server returns a server of p; each serves once.
 func (p *peer) server() *rpc.Server {
 	s := rpc.NewServer(rpc.ServerOptions{})
+	rpc.Handle(s, "Judge.Ping", func(context.Context, *rpc.Conn, *model.NullRpcRequest) (*model.SimpleRpcResponse, error) {
+		return &model.SimpleRpcResponse{}, nil
+	})
+	rpc.Handle(s, "Judge.Adopt", func(_ context.Context, _ *rpc.Conn, items *[]model.AdoptItem) (*model.AdoptReply, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		reply := &model.AdoptReply{Refused: map[string]int{}}
+		for _, it := range *items {
+			p.adopted = append(p.adopted, it)
+			reply.Adopted = append(reply.Adopted, it.Event.Id)
+		}
+		return reply, nil
+	})
 	stream.Serve(s, stream.ServeOptions{}, func(c *rpc.Conn, _ stream.Hello) (stream.Receiver, error) {
 		k := &sink{p: p, c: c, series: map[uint32]*model.Series{}}
 		p.mu.Lock()

@@ -130,10 +130,10 @@ func (f *form) Send(ctx context.Context, m Message) (string, error) {
 	if len(m.To) == 0 {
 		return "", errNobody
 	}
-	v := url.Values{"tos": {strings.Join(m.To, ",")}, "content": {m.Short}}
+	v := url.Values{"tos": {strings.Join(m.To, ",")}, "content": {m.Line()}}
 	if f.mail {
 		v.Set("subject", m.Short)
-		v.Set("content", m.Body)
+		v.Set("content", m.Text())
 	}
 	return f.post(ctx, []byte(v.Encode()))
 }
@@ -167,7 +167,8 @@ func newWebhook(config string) (Sender, error) {
 	return &webhook{p}, nil
 }
 
-// Send posts the event's JSON with the key text, which holds the short text.
+// Send posts the event's JSON with the key text, which holds the short text, and for a
+// problem that can be acknowledged ack_url, the link that stands in the text, too.
 func (w *webhook) Send(ctx context.Context, m Message) (string, error) {
 	body := []byte("{}")
 	if m.Event != nil {
@@ -176,7 +177,12 @@ func (w *webhook) Send(ctx context.Context, m Message) (string, error) {
 			return "", err
 		}
 	}
-	text, err := json.Marshal(m.Short)
+	text, err := json.Marshal(m.Line())
+	if err == nil && m.Ack != "" {
+		var link []byte
+		link, err = json.Marshal(m.Ack)
+		text = append(append(text, `,"ack_url":`...), link...)
+	}
 	if err != nil || !bytes.HasSuffix(body, []byte("}")) {
 		return "", errors.Join(err, errors.New("the event is no JSON object"))
 	}

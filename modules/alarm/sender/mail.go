@@ -84,7 +84,7 @@ func (m *mailer) Send(ctx context.Context, msg Message) (string, error) {
 	if msg.ID != "" {
 		out.SetMessageIDWithValue(msg.ID + "@" + m.host)
 	}
-	out.SetBodyString(mail.TypeTextPlain, msg.Body)
+	out.SetBodyString(mail.TypeTextPlain, msg.Text())
 	// A client is one conversation: it keeps its connection.
 	c, err := mail.NewClient(m.host, m.options...)
 	if err != nil {

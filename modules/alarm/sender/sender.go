@@ -38,8 +38,27 @@ type Message struct {
 	Short string
 	// Body is the text of a mail.
 	Body string
+	// Ack is the link by which a problem is acknowledged, empty for none: what is for
+	// people has it behind the text, and a webhook in ack_url, too.
+	Ack string
 	// Event is what it is about; nil for a test.
 	Event *model.Event
+}
+
+// Line returns the short text with the link behind it.
+func (m *Message) Line() string {
+	if m.Ack == "" {
+		return m.Short
+	}
+	return m.Short + " " + m.Ack
+}
+
+// Text returns the long text with the link behind it.
+func (m *Message) Text() string {
+	if m.Ack == "" {
+		return m.Body
+	}
+	return m.Body + "Acknowledge: " + m.Ack + "\r\n"
 }
 
 // A Sender tells through one channel. It is safe for concurrent use.
@@ -119,8 +138,12 @@ func (l logger) Send(_ context.Context, m Message) (string, error) {
 		l.log.Info("alarm", "text", m.Short)
 		return "logged", nil
 	}
-	l.log.Info("alarm", "event", m.Event.Id, "status", m.Event.Status, "priority", m.Event.Priority(), "endpoint", m.Event.Endpoint,
-		"metric", m.Event.Metric(), "step", m.Event.CurrentStep, "text", m.Short)
+	args := []any{"event", m.Event.Id, "status", m.Event.Status, "priority", m.Event.Priority(), "endpoint", m.Event.Endpoint,
+		"metric", m.Event.Metric(), "step", m.Event.CurrentStep, "text", m.Short}
+	if m.Ack != "" {
+		args = append(args, "ack", m.Ack)
+	}
+	l.log.Info("alarm", args...)
 	return "logged", nil
 }
 

@@ -44,6 +44,11 @@ type caseRow struct {
 	TemplateID    int64      `json:"template_id"`
 	ProcessNote   int64      `json:"process_note"`
 	ProcessStatus string     `json:"process_status"`
+
+	// AckedBy works on the problem since AckedAt, or did until it was over; they are not
+	// stock's. Empty and null: nobody.
+	AckedBy string     `json:"acked_by"`
+	AckedAt *time.Time `json:"acked_at"`
 }
 
 // or returns what p points to, or the zero value.
@@ -68,7 +73,7 @@ func caseOf(e *portal.EventCase) caseRow {
 		ID: e.ID, Endpoint: e.Endpoint, Metric: e.Metric, Func: or(e.Func), Cond: e.Cond, Note: or(e.Note), Step: or(e.MaxStep), CurrentStep: or(e.CurrentStep),
 		Priority: e.Priority, Status: e.Status, Timestamp: e.Timestamp.Local(), UpdateAt: local(e.UpdateAt), ClosedAt: local(e.ClosedAt), ClosedNote: or(e.ClosedNote),
 		UserModified: or(e.UserModified), TplCreator: or(e.TplCreator), ExpressionID: or(e.ExpressionID), StrategyID: or(e.StrategyID), TemplateID: or(e.TemplateID),
-		ProcessNote: or(e.ProcessNote), ProcessStatus: or(e.ProcessStatus),
+		ProcessNote: or(e.ProcessNote), ProcessStatus: or(e.ProcessStatus), AckedBy: e.AckedBy, AckedAt: local(e.AckedAt),
 	}
 }
 

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"slices"
+
 	"falcon/common/expr"
 	"falcon/common/model"
 	"falcon/common/verdict"
@@ -73,18 +75,47 @@ func (s *Series) Ack(eventID string, acked bool) (n int) {
 	return n
 }
 
-// Adopt is Restore for a problem that another judge had. It answers false when the rule
-// has had an event here, or when the event is not of this series.
-func (s *Series) Adopt(e *model.Event, acked bool) bool {
+// Adopt is Restore for an event that another judge told: a problem goes on from it unless
+// the rule has had one here that is as new, and an end ends an older problem. It returns
+// why nothing changes, "" when something does.
+func (s *Series) Adopt(e *model.Event, acked bool) (refused string) {
 	r := filter.RuleOf(e)
-	for i := range s.states {
-		if s.states[i].rule.Key == r.Key {
-			return false
-		}
-	}
 	if r.EventID(model.Checksum(s.pk)) != e.Id {
+		return model.AdoptInvalid
+	}
+	i := s.stateOf(r)
+	ends := e.Status != model.StatusProblem
+	switch {
+	case i >= 0 && s.states[i].EventTime >= e.EventTime:
+		return model.AdoptKnown
+	case ends && (i < 0 || s.states[i].Status != verdict.Problem):
+		return model.AdoptNothing
+	}
+	st := state{rule: r, State: verdict.State{Status: verdict.Problem, Step: e.CurrentStep, EventTime: e.EventTime, Acked: acked}}
+	if ends {
+		st.State = verdict.State{Status: verdict.OK, Step: e.CurrentStep, EventTime: e.EventTime}
+	}
+	if i >= 0 {
+		s.states[i] = st
+	} else {
+		s.states = append(s.states, st)
+	}
+	return ""
+}
+
+// Release forgets what was told of a rule, which another judge goes on with. It says
+// whether anything was.
+func (s *Series) Release(e *model.Event) bool {
+	r := filter.RuleOf(e)
+	i := s.stateOf(r)
+	if i < 0 || r.EventID(model.Checksum(s.pk)) != e.Id {
 		return false
 	}
-	s.states = append(s.states, state{rule: r, State: verdict.State{Status: verdict.Problem, Step: e.CurrentStep, EventTime: e.EventTime, Acked: acked}})
+	s.states = slices.Delete(s.states, i, i+1)
 	return true
+}
+
+// stateOf returns where the state of a rule is, -1 when it has had no event.
+func (s *Series) stateOf(r *filter.Rule) int {
+	return slices.IndexFunc(s.states, func(st state) bool { return st.rule.Key == r.Key })
 }
