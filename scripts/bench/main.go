@@ -51,6 +51,7 @@ func figures() []figure {
 		{"hbs.memory", "GB", 0.1, 3, "2.6", hbsMemory},
 		{"hbs.shared.fetch", "ms", 50, 3, "1 500 to 3 400", hbsSharedTime},
 		{"hbs.shared.memory", "GB", 0.1, 3, "2.6", hbsSharedMemory},
+		{"hbs.heartbeat", "s/M", 50, 3, "280", hbsHeartbeat},
 		{"alarm.events", "1/s", 5000, 3, "213", alarmEvents},
 		{"alarm.sqlite", "1/s", 2500, 1, "", alarmSQLite},
 		{"api.history", "ms", 1.0, 3, "9.3", apiHistory},
