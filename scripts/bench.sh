@@ -17,9 +17,11 @@ for d in falcon transfer graph judge alarm hbs; do
 done
 # Rows are in a MariaDB of their own.
 for filter in "${@:-}"; do
-	if [[ (alarm.events == *"$filter"* || hbs.heartbeat == *"$filter"*) && -z "${FALCON_TEST_MYSQL:-}" ]]; then
-		eval "$(scripts/services.sh up)"
-		trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
-	fi
+	for name in alarm.events hbs.heartbeat judge.keys.{send,hbs,resolved,memory}; do
+		if [[ $name == *"$filter"* && -z "${FALCON_TEST_MYSQL:-}" ]]; then
+			eval "$(scripts/services.sh up)"
+			trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
+		fi
+	done
 done
 go run ./scripts/bench -bin bin "$@"

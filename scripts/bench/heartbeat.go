@@ -5,15 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"falcon/common/model"
-	"falcon/common/portal"
 	"falcon/common/rpc"
 )
 
@@ -75,20 +71,7 @@ func (a *beater) round(ctx context.Context) error {
 // connection of its own; Redis keeps the times and is not in the figure, for stock
 // keeps none.
 func hbsHeartbeat(ctx context.Context, b *bench) (_ float64, _ string, err error) {
-	dsn := os.Getenv("FALCON_TEST_MYSQL")
-	if dsn == "" {
-		return 0, "", errors.New(`FALCON_TEST_MYSQL is not set: eval "$(scripts/services.sh up)" first`)
-	}
-	at := dsn + fmt.Sprintf("falcon_bench_%d_portal?loc=Local&parseTime=true", time.Now().UnixNano())
-	db, err := portal.Open(ctx, portal.Config{PortalDSN: at, Only: []string{portal.Portal}}, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	err = errors.Join(db.Migrate(ctx), db.Close())
-	if err != nil {
-		return 0, "", err
-	}
-	rows, err := sql.Open("mysql", at) // the driver is portal's
+	at, rows, err := freshPortal(ctx)
 	if err != nil {
 		return 0, "", err
 	}
@@ -225,31 +208,19 @@ func beatAll(ctx context.Context, agents []*beater) error {
 // that inherits another, whose strategies want metrics to be collected on demand. It
 // returns the process of the server.
 func beatPortal(ctx context.Context, db *sql.DB) (pid int, err error) {
-	insert := func(into string, n int, row func(i int) string) error {
-		for from := 0; from < n; from += 500 {
-			var rows []string
-			for i := from; i < min(from+500, n); i++ {
-				rows = append(rows, "("+row(i)+")")
-			}
-			if _, err := db.ExecContext(ctx, "INSERT INTO "+into+" VALUES "+strings.Join(rows, ",")); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	strategy := func(tpl, i int) string {
 		return fmt.Sprintf("'net.port.listen', 'port=%d', 3, 2, 'all(#3)', '==', '0', 'a port is closed', %d", 1000*tpl+i, tpl)
 	}
 	err = errors.Join(
-		insert("host (id, hostname)", beatHosts, func(i int) string { return fmt.Sprintf("%d, '%s'", i+1, ruleHost(i+1)) }),
-		insert("grp (id, grp_name)", beatGroups, func(i int) string { return fmt.Sprintf("%d, 'group%d'", i+1, i+1) }),
-		insert("grp_host (grp_id, host_id)", beatHosts, func(i int) string { return fmt.Sprintf("%d, %d", i%beatGroups+1, i+1) }),
-		insert("plugin_dir (grp_id, dir)", beatGroups, func(i int) string { return fmt.Sprintf("%d, 'group%d/plugins'", i+1, i+1) }),
-		insert("tpl (id, tpl_name, parent_id, action_id, create_user)", beatGroups+1, func(i int) string {
+		insert(ctx, db, "host (id, hostname)", beatHosts, func(i int) string { return fmt.Sprintf("%d, '%s'", i+1, ruleHost(i+1)) }),
+		insert(ctx, db, "grp (id, grp_name)", beatGroups, func(i int) string { return fmt.Sprintf("%d, 'group%d'", i+1, i+1) }),
+		insert(ctx, db, "grp_host (grp_id, host_id)", beatHosts, func(i int) string { return fmt.Sprintf("%d, %d", i%beatGroups+1, i+1) }),
+		insert(ctx, db, "plugin_dir (grp_id, dir)", beatGroups, func(i int) string { return fmt.Sprintf("%d, 'group%d/plugins'", i+1, i+1) }),
+		insert(ctx, db, "tpl (id, tpl_name, parent_id, action_id, create_user)", beatGroups+1, func(i int) string {
 			return fmt.Sprintf("%d, 'template%d', %d, 0, 'root'", i+1, i+1, min(i, 1))
 		}),
-		insert("grp_tpl (grp_id, tpl_id)", beatGroups, func(i int) string { return fmt.Sprintf("%d, %d", i+1, i+2) }),
-		insert("strategy (metric, tags, max_step, priority, func, op, right_value, note, tpl_id)", 10+20*beatGroups, func(i int) string {
+		insert(ctx, db, "grp_tpl (grp_id, tpl_id)", beatGroups, func(i int) string { return fmt.Sprintf("%d, %d", i+1, i+2) }),
+		insert(ctx, db, "strategy (metric, tags, max_step, priority, func, op, right_value, note, tpl_id)", 10+20*beatGroups, func(i int) string {
 			if i < 10 {
 				return strategy(1, i)
 			}
@@ -259,13 +230,5 @@ func beatPortal(ctx context.Context, db *sql.DB) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var file string
-	if err := db.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&file); err != nil {
-		return 0, err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, fmt.Errorf("the database must be on this machine, for its CPU is read: %w", err)
-	}
-	return strconv.Atoi(strings.TrimSpace(string(text)))
+	return serverPID(ctx, db)
 }
