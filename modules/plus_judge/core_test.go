@@ -465,7 +465,8 @@ func TestForgetsSeries(t *testing.T) {
 		c.Take(event(2, "h1", model.StatusProblem, now, nil), now)
 		c.Tick(now)
 	}
-	views, n := c.Views("h1", 4000, 10)
+	a := c.Views(model.CombinationsRequest{Endpoint: "h1"}, 4000)
+	views, n := a.Combinations, a.Total
 	if n != 1 || len(views[0].Members) != 1 || views[0].Unheard != 2 || views[0].Holds != 1 {
 		t.Errorf("%+v", views)
 	}
@@ -482,7 +483,8 @@ func TestViews(t *testing.T) {
 		150: +2 ->
 		380: +1 ->
 		402: -2 -> O1@402`)
-	views, n := c.Views("", 402, 1)
+	a := c.Views(model.CombinationsRequest{Limit: 1}, 402)
+	views, n := a.Combinations, a.Total
 	if n != 2 || len(views) != 1 || views[0].Endpoint != "h1" {
 		t.Fatalf("%d, %+v", n, views)
 	}
@@ -499,7 +501,14 @@ func TestViews(t *testing.T) {
 	if m := v.Members[2]; m.Holds || !m.Series[0].Silent {
 		t.Errorf("%+v", m)
 	}
-	if views, n = c.Views("h2", 402, 9); n != 1 || views[0].Unheard != 2 || views[0].Status != "OK" || views[0].Since != 0 {
-		t.Errorf("%+v", views)
+	if a = c.Views(model.CombinationsRequest{Endpoint: "h2"}, 402); a.Total != 1 || a.Combinations[0].Unheard != 2 || a.Combinations[0].Status != "OK" || a.Combinations[0].Since != 0 {
+		t.Errorf("%+v", a)
+	}
+	for r, want := range map[model.CombinationsRequest]int{
+		{Serial: v.Serial}: 2, {Serial: "another"}: 0, {Event: v.Event}: 1, {Event: "m_another"}: 0, {Problems: true}: 0, {Endpoint: "h1", Serial: v.Serial, Limit: -1}: 1,
+	} {
+		if a := c.Views(r, 402); a.Total != want || len(a.Combinations) != want {
+			t.Errorf("%+v: %d of %d, want %d", r, len(a.Combinations), a.Total, want)
+		}
 	}
 }

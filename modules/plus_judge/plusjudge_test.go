@@ -201,7 +201,7 @@ func TestPages(t *testing.T) {
 	}
 	for _, path := range []string{"/combinations", "/combinations/h1", "/combinations?endpoint=h1"} {
 		code, body := get("GET", path, "")
-		var got combinations
+		var got model.CombinationsReply
 		if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK {
 			t.Fatalf("%s: %d %v", path, code, err)
 		}
@@ -294,7 +294,7 @@ func FuzzTake(f *testing.F) {
 			}
 		}
 		c.Tick(5000)
-		c.Views("", 5000, 10)
+		c.Views(model.CombinationsRequest{}, 5000)
 	})
 }
 

@@ -14,6 +14,10 @@ func (p *PlusJudge) register(s *rpc.Server) {
 	})
 	rpc.Handle(s, "Judge.UnionJudge", p.unionJudge)
 	rpc.Handle(s, "PlusJudge.Send", p.unionJudge)
+	rpc.Handle(s, "PlusJudge.Combinations", func(_ context.Context, _ *rpc.Conn, r *model.CombinationsRequest) (*model.CombinationsReply, error) {
+		all := p.views(*r)
+		return &all, nil
+	})
 	acks := []string{"Judge.Ack", "PlusJudge.Ack"}
 	for _, method := range acks {
 		rpc.Handle(s, method, func(_ context.Context, _ *rpc.Conn, r *model.AckRequest) (*model.AckReply, error) {

@@ -317,7 +317,7 @@ func TestBuiltinChecksum(t *testing.T) {
 	if got := res.Builtin("h2").Checksum; got != "8f5860fd36c12dcc4ef26b2dae562436" {
 		t.Errorf("checksum %s", got)
 	}
-	if res.Builtin("h2") != res.Builtin("h2") {
+	if first, again := res.Builtin("h2"), res.Builtin("h2"); first != again {
 		t.Error("it is made again each time")
 	}
 	r.GroupTemplates = nil
