@@ -57,7 +57,7 @@ type Combination struct {
 type Condition struct {
 	Strategy int    `json:"strategy_id"`
 	Metric   string `json:"metric"`
-	Rule     string `json:"rule"` // all(#3)
+	Rule     string `json:"rule"` // all(#3) < 5
 	Holds    bool   `json:"holds"`
 	// Waits says that it held before a restart of plus_judge and was not heard of since.
 	Waits bool `json:"waits,omitempty"`

@@ -176,6 +176,8 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	cfg.Agent.Transfer.Addrs = at.instead(cfg.Agent.Transfer.Addrs, f.cfg.Transfer.RPC.Listen, "transfer.rpc.listen")
 	cfg.Judge.HBS.Servers = at.instead(cfg.Judge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	cfg.Transfer.Ack.PlusJudges = at.instead(cfg.Transfer.Ack.PlusJudges, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen")
+	cfg.API.Judge.Addrs = at.instead(cfg.API.Judge.Addrs, f.cfg.Judge.RPC.Listen, "judge.rpc.listen")
+	cfg.API.PlusJudge.Addrs = at.instead(cfg.API.PlusJudge.Addrs, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen")
 	cfg.PlusJudge.HBS.Servers = at.instead(cfg.PlusJudge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	for _, c := range []struct {
 		cluster         *map[string]string

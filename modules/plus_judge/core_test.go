@@ -492,6 +492,9 @@ func TestViews(t *testing.T) {
 	if v.Status != "OK" || v.Since != 402 || v.Count != 3 || v.Holds != 1 || v.Unheard != 0 {
 		t.Errorf("%+v", v)
 	}
+	if m := v.Members[0]; m.Metric != "m1" || m.Rule != ruleOf(event(1, "h1", model.StatusProblem, 100, nil)) || !strings.HasPrefix(m.Rule, "all(#") {
+		t.Errorf("%+v", m)
+	}
 	if m := v.Members[0]; !m.Holds || m.Since != 100 || m.Series[0].Counter != "m1/of=1" {
 		t.Errorf("%+v", m)
 	}

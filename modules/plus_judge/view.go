@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 
 	"falcon/common/model"
 	"falcon/common/verdict"
@@ -54,7 +55,7 @@ func (c *Core) view(cm *combination, now int64) model.Combination {
 		h := c.holds(cm, m, now)
 		mv := model.Condition{Strategy: id, Holds: h == yes, Waits: h == probably, Series: []model.ConditionSeries{}}
 		if e := m.latest(); e != nil {
-			mv.Metric, mv.Rule = e.Metric(), e.Func()+" "+e.Operator()
+			mv.Metric, mv.Rule = e.Metric(), ruleOf(e)
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.series)) {
 			s := m.series[name]
@@ -76,4 +77,13 @@ func (c *Core) view(cm *combination, now int64) model.Combination {
 	}
 	v.Unheard = max(0, cm.count-len(v.Members))
 	return v
+}
+
+// ruleOf is the condition of an event for people: all(#3) < 5, all(#1) != "ok".
+func ruleOf(e *model.Event) string {
+	right := strconv.FormatFloat(e.RightValue(), 'g', -1, 64)
+	if e.Texts() {
+		right = strconv.Quote(e.Strategy.RightString)
+	}
+	return e.Func() + " " + e.Operator() + " " + right
 }
