@@ -28,7 +28,7 @@ const all = [
   ["/templates/2?edit=41", "load.1minPerCPU", "No strategies yet", "阈值"],
   ["/alarms?id=m_7_e", "net.if.in.bits/iface=eth0", "Nothing is wrong", "各条件"],
   ["/expressions", "each(metric=qps srv=pay)", "No expressions yet", "新建表达式"],
-  ["/expressions?edit=new", "each(metric=qps srv=pay)", "Nobody is told.", "用历史数据试算"],
+  ["/expressions?edit=new", "each(metric=latency.p99", "Nobody is told.", "用历史数据试算"],
   ["/expressions?edit=1", "each(metric=qps srv=pay)", "No expressions yet", "暂停：不做判断"],
   ["/hostgroups", "shop.web", "No host groups yet", "新建主机组"],
   ["/hostgroups/2", "web-001.bj", "Nobody is in this group", "变更成员"],
