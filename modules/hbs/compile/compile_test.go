@@ -310,12 +310,18 @@ func TestBuiltinAndPlugins(t *testing.T) {
 // another, and those of the same the same answer.
 func TestBuiltinChecksum(t *testing.T) {
 	r := world()
-	bind(r, 1, 2)
+	bind(r, 1, 1)
+	bind(r, 2, 2)
 	add(r, 110, 2, "proc.num", "name=crond", "1")
 	add(r, 111, 1, "net.port.listen", "port=80", "0")
 	res := Compile(r, noon)
 	if got := res.Builtin("h2").Checksum; got != "8f5860fd36c12dcc4ef26b2dae562436" {
 		t.Errorf("checksum %s", got)
+	}
+	r.GroupHosts = append(r.GroupHosts, portal.RulePair{Group: 1, Other: 3})
+	res = Compile(r, noon)
+	if b := res.Builtin("h1"); len(b.Metrics) != 1 || b.Checksum == "" || b.Checksum == res.Builtin("h2").Checksum || b != res.Builtin("h3") {
+		t.Errorf("h1 collects %+v, h2 %+v, h3 %+v", b, res.Builtin("h2"), res.Builtin("h3"))
 	}
 	if first, again := res.Builtin("h2"), res.Builtin("h2"); first != again {
 		t.Error("it is made again each time")
