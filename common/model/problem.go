@@ -43,7 +43,10 @@ type Combination struct {
 	// Since is when the last message was told, 0 for never.
 	Since int64  `json:"since"`
 	Event string `json:"event,omitempty"` // id of the last message
-	Acked bool   `json:"acked,omitempty"`
+	// AckedBy and AckedAt say who works on it, and since when.
+	Acked   bool   `json:"acked,omitempty"`
+	AckedBy string `json:"acked_by,omitempty"`
+	AckedAt int64  `json:"acked_at,omitempty"`
 	// Count conditions have to hold, and Holds of them do.
 	Count   int         `json:"count"`
 	Holds   int         `json:"holds"`

@@ -159,7 +159,7 @@ func (j *judges) ask(ctx context.Context, id string) (all []model.Problem, faile
 			failed = j.failure(failed, a.client, a.err)
 		}
 		for _, c := range a.reply.Combinations {
-			all = append(all, model.Problem{ID: c.Event, Endpoint: c.Endpoint, LastPoint: c.Heard, Acked: c.Acked})
+			all = append(all, model.Problem{ID: c.Event, Endpoint: c.Endpoint, LastPoint: c.Heard, Acked: c.Acked, AckedBy: c.AckedBy, AckedAt: c.AckedAt})
 		}
 	}
 	return all, failed

@@ -59,7 +59,7 @@ func newJudgeWorld(t *testing.T, key string) *judgeWorld {
 	}
 	plus := func(s *rpc.Server, name string) {
 		rpc.Handle(s, "PlusJudge.Combinations", func(_ context.Context, _ *rpc.Conn, r *model.CombinationsRequest) (*model.CombinationsReply, error) {
-			c := model.Combination{Serial: "s", Endpoint: "h1", Event: "m_1", Acked: true, Heard: 77, Members: []model.Condition{{Metric: "cpu.idle", Series: []model.ConditionSeries{{Counter: "cpu.idle", Value: 3}}}}}
+			c := model.Combination{Serial: "s", Endpoint: "h1", Event: "m_1", Acked: true, AckedBy: "ann", AckedAt: 70, Heard: 77, Members: []model.Condition{{Metric: "cpu.idle", Series: []model.ConditionSeries{{Counter: "cpu.idle", Value: 3}}}}}
 			if r.Event != "" && r.Event != c.Event {
 				return &model.CombinationsReply{}, nil
 			}
@@ -109,7 +109,7 @@ func TestJudgesAreAsked(t *testing.T) {
 	if p := all[0]; p.ClosesAt != 900 || !p.Stopped || p.Tags["mount"] != "/" {
 		t.Errorf("%+v", p)
 	}
-	if p := all[2]; !p.Acked || p.LastPoint != 77 {
+	if p := all[2]; !p.Acked || p.AckedBy != "ann" || p.AckedAt != 70 || p.LastPoint != 77 {
 		t.Errorf("%+v", p)
 	}
 	for range 5 { // however many look

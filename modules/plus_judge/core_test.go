@@ -68,7 +68,7 @@ func story(t *testing.T, set Settings, lines string) *Core {
 					say(e)
 				}
 			case "ack":
-				if n := c.Ack(verdict.CombinationID(1, "serial", "h1"), true); n != 1 {
+				if n := c.Ack(verdict.CombinationID(1, "serial", "h1"), &Acked{"ann", 7}); n != 1 {
 					t.Errorf("%s: %d acknowledged", line, n)
 				}
 			default:
@@ -305,7 +305,7 @@ func TestTwoActions(t *testing.T) {
 	if len(told) != 2 || told[9] != told[10] {
 		t.Errorf("told %v, want one id for two actions", told)
 	}
-	if n := c.Ack(told[9], true); n != 2 {
+	if n := c.Ack(told[9], &Acked{}); n != 2 {
 		t.Errorf("%d acknowledged, want both", n)
 	}
 }
@@ -409,7 +409,7 @@ func TestRestore(t *testing.T) {
 	}
 	// An acknowledged one stays so.
 	acked := problem()
-	acked.Ack(verdict.CombinationID(1, "serial", "h1"), true)
+	acked.Ack(verdict.CombinationID(1, "serial", "h1"), &Acked{"ann", 7})
 	c = again(acked, 500)
 	for id := 1; id <= 3; id++ {
 		if e, _, _ := c.Take(event(id, "h1", model.StatusProblem, 600, nil), 600); e != nil {

@@ -68,7 +68,7 @@ func (p *PlusJudge) admin() http.Handler {
 			http.Error(w, `write {"event_id": "m_…"}`, http.StatusBadRequest)
 			return
 		}
-		n, err := p.ack(req.EventId, req.Undo)
+		n, err := p.ack(&req)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

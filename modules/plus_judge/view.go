@@ -50,6 +50,9 @@ func (c *Core) view(cm *combination, now int64) model.Combination {
 	if cm.last != nil {
 		v.Event = cm.last.Id
 	}
+	if v.Acked {
+		v.AckedBy, v.AckedAt = cm.acked.By, cm.acked.At
+	}
 	for _, id := range slices.Sorted(maps.Keys(cm.members)) {
 		m := cm.members[id]
 		h := c.holds(cm, m, now)
