@@ -10,16 +10,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p bin
-for d in falcon agent transfer graph judge alarm; do
+for d in falcon agent transfer graph judge alarm hbs; do
 	out=bin/falcon-$d
 	[ "$d" = falcon ] && out=bin/falcon
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$out" "./cmd/$d"
 done
-# Alarm's rows are in a MariaDB of its own.
+# Rows are in a MariaDB of their own.
 for filter in "${@:-}"; do
-	if [[ alarm.events == *"$filter"* && -z "${FALCON_TEST_MYSQL:-}" ]]; then
-		eval "$(scripts/services.sh up)"
-		trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
-	fi
+	for name in alarm.events hbs.heartbeat judge.keys.{send,hbs,resolved,memory}; do
+		if [[ $name == *"$filter"* && -z "${FALCON_TEST_MYSQL:-}" ]]; then
+			eval "$(scripts/services.sh up)"
+			trap 'scripts/services.sh down "$FALCON_SERVICES_DIR"' EXIT
+		fi
+	done
 done
 go run ./scripts/bench -bin bin "$@"

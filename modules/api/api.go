@@ -54,6 +54,7 @@ type API struct {
 	graphs  *graphs.Client // nil when Deps brought another
 	redis   *redisx.Pool   // likewise
 	rules   *rulesNotice   // nil without Redis
+	judges  *judges        // nil when none is configured
 }
 
 // New checks cfg and deps and builds the routes; it opens nothing.
@@ -99,6 +100,13 @@ func New(cfg Config, deps Deps) (*API, error) {
 			Stats: a.stats, Wrapped: true, Health: a.health, Reload: deps.Reload,
 			Config: func() any { return a.cfg },
 		}.Mux(),
+	}
+	var err error
+	if a.judges, err = newJudges(&cfg, a.log); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	if a.judges != nil {
+		routes.Judges = a.judges
 	}
 	if deps.Redis != nil {
 		a.rules = newRulesNotice(deps.Redis, a.log)
@@ -175,6 +183,9 @@ func (a *API) Run(ctx context.Context) error {
 	}
 	if a.redis != nil {
 		defer a.redis.Close()
+	}
+	if a.judges != nil {
+		defer a.judges.close()
 	}
 	ln := a.deps.Listener
 	if ln == nil {

@@ -40,6 +40,12 @@ type Config struct {
 	HBS Peer `json:"hbs"`
 	// Alarm tries channels.
 	Alarm Peer `json:"alarm"`
+	// Judge and PlusJudge know how open problems stand, and are told who works on them.
+	Judge     Judges `json:"judge"`
+	PlusJudge Judges `json:"plus_judge"`
+	// FleetKey is shown to them: who has it may acknowledge. Empty is right while they run
+	// on this machine.
+	FleetKey conf.Secret `json:"fleet_key"`
 
 	// AccessControl false makes everybody who is logged in an admin.
 	AccessControl bool `json:"access_control"`
@@ -185,6 +191,8 @@ func DefaultConfig() Config {
 		},
 		Redis: Redis{Enabled: true, Config: redisx.DefaultConfig()},
 		HBS:   Peer{"http://127.0.0.1:6031"}, Alarm: Peer{"http://127.0.0.1:9912"},
+		Judge:         Judges{Addrs: []string{"127.0.0.1:6080"}, Timeout: conf.Duration(3 * time.Second)},
+		PlusJudge:     Judges{Addrs: []string{"127.0.0.1:6082"}, Timeout: conf.Duration(3 * time.Second)},
 		AccessControl: true, StrictPermission: true, SignupDisable: true,
 		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
 		AlertLinkLife: conf.Duration(30 * 24 * time.Hour),
@@ -236,6 +244,8 @@ func (c *Config) Validate() error {
 	}
 	c.HBS.validate("hbs", wrong)
 	c.Alarm.validate("alarm", wrong)
+	c.Judge.validate("judge", wrong)
+	c.PlusJudge.validate("plus_judge", wrong)
 	if !slices.Contains([]string{"", auth.Argon2id, auth.MD5}, c.PasswordHash) {
 		wrong(`password_hash: %q is unknown, use "argon2id", "md5" or leave it out`, c.PasswordHash)
 	}

@@ -7,7 +7,8 @@
 //	                                  |--SQL--> portal (uic, falcon_portal, graph, alarms)
 //	                                  |--Redis--> rules:dirty, which hbs hears; heartbeats
 //	                                  |--HTTP--> hbs, which explains the rules of a host, whom a rule would watch, what a disable hides
-//	                                  \--HTTP--> alarm, which tries channels
+//	                                  |--HTTP--> alarm, which tries channels
+//	                                  \--RPC--> judges and plus_judges: how open problems stand, who works on them
 //
 // It listens on web_port (8080): routes below /api/v1 (package v1), the paths that
 // every daemon has (/health, /metrics, …), and everything else is the dashboard
@@ -15,6 +16,6 @@
 //
 // When it dies nothing is lost: it holds no state but the counters of failed
 // logins, which start at zero again. Several of it may run side by side. A Redis, an
-// hbs or an alarm that is away takes away what is asked of it and nothing else:
+// hbs, an alarm or a judge that is away takes away what is asked of it and nothing else:
 // rules are saved, and hbs sees them within a minute.
 package api

@@ -118,7 +118,7 @@ func newAsset(name string, b []byte) (*asset, error) {
 }
 
 // pages are the addresses that mean a page; the page itself knows what they show.
-var pages = regexp.MustCompile(`^/(login|explore|alarms|teams|channels|(templates|hostgroups|hosts)(/[0-9]+)?|(portal|screens?|charts?)(/.*)?)?$`)
+var pages = regexp.MustCompile(`^/(login|explore|alarms|expressions|teams|channels|(templates|hostgroups|hosts)(/[0-9]+)?|(portal|screens?|charts?)(/.*)?)?$`)
 
 // ServeHTTP answers with a file, with the page, or with the page that says that
 // there is no such page.

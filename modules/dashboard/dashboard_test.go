@@ -60,6 +60,7 @@ func TestPaths(t *testing.T) {
 		{"GET", "/explore", 200, "text/html; charset=utf-8"},
 		{"GET", "/alarms", 200, "text/html; charset=utf-8"},
 		{"GET", "/templates/12", 200, "text/html; charset=utf-8"},
+		{"GET", "/expressions", 200, "text/html; charset=utf-8"},
 		{"GET", "/hostgroups", 200, "text/html; charset=utf-8"},
 		{"GET", "/hosts/7", 200, "text/html; charset=utf-8"},
 		{"GET", "/hosts/web-1", 404, "text/html; charset=utf-8"},

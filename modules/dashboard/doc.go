@@ -12,8 +12,8 @@
 // The page speaks to nobody but the api. When the daemon dies nothing is lost: it
 // holds nothing.
 //
-// There yet: login, Explore, alarms with the bell, hosts, host groups, templates, teams
-// and channels. Not there yet: home, screens, expressions, reports, fleet and audit.
+// There yet: login, Explore, alarms with the bell, hosts, host groups, templates,
+// expressions, teams and channels. Not there yet: home, screens, reports, fleet and audit.
 // The addresses of the former dashboard lead to the page that took their place
 // (/portal/template/view/…), or to one that says that it is not there yet (/screen/…,
 // /chart/…, /portal/links/…).

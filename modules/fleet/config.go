@@ -89,6 +89,7 @@ func DefaultConfig() Config {
 	c.Transfer.StringJudge.Cluster = nil
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
 	c.Alarm.Redis.Addr, c.Alarm.API.Dashboard, c.API.Redis.Addr, c.API.HBS.Addr, c.API.Alarm.Addr = "", "", "", "", ""
+	c.API.Judge.Addrs, c.API.PlusJudge.Addrs = nil, nil
 	c.Nodata.Rows.Dir, c.Nodata.PlusAPI.Addr, c.Nodata.Sender.TransferAddr, c.Nodata.Redis.Addr = "", "", "", ""
 	c.PolyMetric.API.PlusAPI, c.PolyMetric.API.PushAPI, c.PolyMetric.Redis.Addr, c.PolyMetric.Database.Dir = "", "", "", ""
 	c.Transfer.Spool.Dir, c.Judge.Data, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.Alarm.DB.Dir, c.API.DB.Dir = "", "", "", "", "", "", ""
@@ -204,6 +205,12 @@ func (c *Config) Wired() Config {
 	fill(&w.PolyMetric.API.PushAPI, "http://"+loopback(w.Agent.HTTP.Listen)+"/v1/push")
 	fill(&w.API.HBS.Addr, "http://"+loopback(w.HBS.HTTP.Listen))
 	fill(&w.API.Alarm.Addr, "http://"+loopback(w.Alarm.HTTP.Listen))
+	if len(w.API.Judge.Addrs) == 0 {
+		w.API.Judge.Addrs = []string{loopback(w.Judge.RPC.Listen)}
+	}
+	if len(w.API.PlusJudge.Addrs) == 0 {
+		w.API.PlusJudge.Addrs = []string{loopback(w.PlusJudge.RPC.Listen)}
+	}
 	fill(&w.Nodata.PlusAPI.Addr, "http://"+loopback(w.API.Listen))
 	fill(&w.Nodata.Sender.TransferAddr, loopback(w.Transfer.HTTP.Listen))
 	fill(&w.Agent.Heartbeat.Addr, loopback(w.HBS.Listen))

@@ -185,6 +185,8 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	for i := range cfg.Transfer.Ack.Alarms {
 		at.insteadOf(&cfg.Transfer.Ack.Alarms[i], f.cfg.Alarm.HTTP.Listen, "alarm.http.listen")
 	}
+	cfg.API.Judge.Addrs = at.instead(cfg.API.Judge.Addrs, f.cfg.Judge.RPC.Listen, "judge.rpc.listen")
+	cfg.API.PlusJudge.Addrs = at.instead(cfg.API.PlusJudge.Addrs, f.cfg.PlusJudge.RPC.Listen, "plus_judge.rpc.listen")
 	cfg.PlusJudge.HBS.Servers = at.instead(cfg.PlusJudge.HBS.Servers, f.cfg.HBS.Listen, "hbs.listen")
 	for _, c := range []struct {
 		cluster         *map[string]string

@@ -2,7 +2,6 @@ package hbs
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"falcon/common/model"
@@ -13,10 +12,11 @@ import (
 
 // register announces the methods of contract ingest 2.4 and ours.
 func (h *HBS) register(s *rpc.Server) {
-	rpc.Handle(s, "Agent.ReportStatus", h.reportStatus)
-	rpc.Handle(s, "Agent.MinePlugins", h.minePlugins)
-	rpc.Handle(s, "Agent.BuiltinMetrics", h.builtinMetrics)
-	rpc.Handle(s, "Agent.TrustableIps", h.trustableIps)
+	// What agents ask is answered from memory: it takes less than to start a goroutine.
+	quick(s, "Agent.ReportStatus", h.reportStatus)
+	quick(s, "Agent.MinePlugins", h.minePlugins)
+	quick(s, "Agent.BuiltinMetrics", h.builtinMetrics)
+	quick(s, "Agent.TrustableIps", h.trustableIps)
 	rpc.Handle(s, "Hbs.GetStrategies", h.getStrategies)
 	rpc.Handle(s, "Hbs.GetStringStrategies", h.getStringStrategies)
 	rpc.Handle(s, "Hbs.GetExpressions", h.getExpressions)
@@ -28,6 +28,10 @@ func (h *HBS) register(s *rpc.Server) {
 		h.books.Add(1)
 		return h.keeper.book(ctx, req)
 	})
+}
+
+func quick[A, R any](s *rpc.Server, name string, fn func(context.Context, *rpc.Conn, *A) (*R, error)) {
+	rpc.HandleQuick(s, name, func(*A) bool { return true }, fn)
 }
 
 // reportStatus takes a heartbeat. A report without a name answers 1, as stock does.
@@ -65,27 +69,12 @@ func (h *HBS) builtinMetrics(_ context.Context, _ *rpc.Conn, r *model.AgentHeart
 	if err != nil {
 		return nil, err
 	}
-	metrics := e.Builtin(r.Hostname)
-	sum := builtinChecksum(metrics)
-	reply := &model.BuiltinMetricResponse{Metrics: metrics, Checksum: sum, Timestamp: h.now().Unix()}
-	if sum == r.Checksum || len(metrics) == 0 {
+	b := e.Builtin(r.Hostname)
+	reply := &model.BuiltinMetricResponse{Metrics: b.Metrics, Checksum: b.Checksum, Timestamp: h.now().Unix()}
+	if b.Checksum == r.Checksum || len(b.Metrics) == 0 {
 		reply.Metrics = []*model.BuiltinMetric{}
 	}
 	return reply, nil
-}
-
-// builtinChecksum is stock's: the MD5 of metric/tags of all, sorted, with nothing between
-// them; empty when there is nothing to collect.
-func builtinChecksum(metrics []*model.BuiltinMetric) string {
-	if len(metrics) == 0 {
-		return ""
-	}
-	var all []string
-	for _, m := range metrics {
-		all = append(all, m.Metric+"/"+m.Tags)
-	}
-	slices.Sort(all)
-	return model.Checksum(strings.Join(all, ""))
 }
 
 func (h *HBS) trustableIps(context.Context, *rpc.Conn, *model.NullRpcRequest) (*string, error) {

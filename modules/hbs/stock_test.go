@@ -174,11 +174,3 @@ func TestStockStrategiesLeaveDisabledOut(t *testing.T) {
 		}
 	}
 }
-
-// The checksum of contract ingest 3.8.
-func TestBuiltinChecksum(t *testing.T) {
-	got := builtinChecksum([]*model.BuiltinMetric{{Metric: "proc.num", Tags: "name=crond"}, {Metric: "net.port.listen", Tags: "port=80"}})
-	if got != "8f5860fd36c12dcc4ef26b2dae562436" {
-		t.Errorf("checksum %s", got)
-	}
-}

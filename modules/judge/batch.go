@@ -332,10 +332,8 @@ func (j *Judge) close() {
 		if e.Rests(rules.index, j.set) {
 			e.rested = now
 		}
-		// A rule may rest for longer than a series may be silent.
-		since := max(e.seen, e.rested)
-		silent := now-since > forgetAfter
-		if c := int64(j.cfg.Alarm.CloseSilent.D() / time.Second); silent || c > 0 && now-max(since, j.started) > c && e.Open() {
+		silent := now-e.heard() > forgetAfter
+		if silent || now > j.closes(e) && e.Open() {
 			b.events = e.End(b.events, now)
 		}
 		b.tell(e)
@@ -343,6 +341,16 @@ func (j *Judge) close() {
 			e.forget()
 		}
 	})
+}
+
+// closes returns when the open problems of a series end if no point of it comes. The
+// caller holds the lock of its shard.
+func (j *Judge) closes(e *entry) int64 {
+	at := e.heard() + forgetAfter
+	if c := int64(j.cfg.Alarm.CloseSilent.D() / time.Second); c > 0 {
+		at = min(at, max(e.heard(), j.started)+c)
+	}
+	return at
 }
 
 // sweeping calls fn with every series; what it tells is committed shard by shard.

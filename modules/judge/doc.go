@@ -10,9 +10,9 @@
 // says again, also after a restart.
 //
 // It listens on 6080 (RPC: Judge.Ping, Judge.Send, StringJudge.Send, streams of
-// transfers, Judge.Events, and with the fleet key Judge.Ack and Judge.Adopt) and 6081
-// (HTTP: /health, /count, /strategy, /expression, /history, /events, /ack, /filter,
-// /counter/all). Rules come from an hbs and stay on disk. A judge holds the rules of the
+// transfers, Judge.Events, Judge.Problems, and with the fleet key Judge.Ack and
+// Judge.Adopt) and 6081 (HTTP: /health, /count, /strategy, /expression, /history,
+// /events, /ack, /filter, /counter/all). Rules come from an hbs and stay on disk. A judge holds the rules of the
 // whole fleet, so it decides at once which series somebody watches; the others it mutes
 // at the sender, and keeps nothing of them. A series has numbers or texts for its values,
 // and rules of its kind (text.go); one of each may share a name.

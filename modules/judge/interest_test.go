@@ -215,6 +215,7 @@ func TestAProblemOfASeriesThatStopped(t *testing.T) {
 	now := time.Now().Unix()
 	w.mustSend(point(now-60, 1), point(now, 1))
 	w.waitTold("PROBLEM 1")
+	var closes int64
 	shown := func(stopped, gone bool) {
 		t.Helper()
 		var page []OpenEvent
@@ -230,6 +231,26 @@ func TestAProblemOfASeriesThatStopped(t *testing.T) {
 				t.Errorf("shown %+v, want stopped %v, gone %v", got, stopped, gone)
 			}
 		}
+		o := page[0]
+		for id, want := range map[string]int{"": 1, o.Id: 1, "s_9_other": 0} {
+			var brief model.ProblemsReply
+			if err := c.Call(t.Context(), "Judge.Problems", &model.ProblemsRequest{ID: id}, &brief); err != nil || len(brief.Problems) != want {
+				t.Fatalf("%q: %+v, %v", id, brief, err)
+			}
+			if want == 0 {
+				continue
+			}
+			p := brief.Problems[0]
+			if p.ID != o.Id || p.Endpoint != "h1" || p.Metric != o.Metric() || p.Stopped != stopped || p.Gone != gone || p.LastPoint != o.LastPoint || p.ClosesAt != o.ClosesAt {
+				t.Errorf("in brief %+v, whole %+v", p, o)
+			}
+		}
+		switch closes = o.ClosesAt; {
+		case !stopped && closes != 0:
+			t.Errorf("it is closed at %d, and goes on", closes)
+		case stopped && closes < o.LastPoint+3600:
+			t.Errorf("it is closed at %d, an hour after %d is later", closes, o.LastPoint)
+		}
 	}
 	shown(false, false)
 	w.skew.Store(int64(20 * time.Minute))
@@ -244,6 +265,9 @@ func TestAProblemOfASeriesThatStopped(t *testing.T) {
 	w.start() // two hours later: nobody listened
 	w.close()
 	shown(true, false)
+	if at := time.Now().Add(3 * time.Hour).Unix(); closes < at-60 || closes > at { // an hour after the start, which was two hours later
+		t.Errorf("it is closed at %d, want %d", closes, at)
+	}
 	w.skew.Store(int64(4 * time.Hour))
 	w.close()
 	w.waitTold("PROBLEM 1", "OK 1 stale")

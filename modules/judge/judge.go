@@ -193,6 +193,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 		rpc.Handle(s, "Judge.Send", j.send)
 		rpc.Handle(s, "StringJudge.Send", j.sendTexts)
 		rpc.Handle(s, "Judge.Events", j.eventsCall)
+		rpc.Handle(s, "Judge.Problems", j.problemsCall)
 		rpc.Handle(s, "Judge.Ack", j.ackCall)
 		rpc.Handle(s, "Judge.Adopt", j.adopt)
 		rpc.Protect(s, j.cfg.FleetKey.Reveal(), "Judge.Ack", "Judge.Adopt")

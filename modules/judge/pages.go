@@ -103,8 +103,10 @@ type OpenEvent struct {
 	// LastPoint is when the judge took a point of the series last, Unix seconds; 0 when it
 	// does not keep the series.
 	LastPoint int64 `json:"last_point"`
-	// Stopped says that the series is silent: nothing but time will end its problem.
-	Stopped bool `json:"stopped"`
+	// Stopped says that the series is silent: nothing but time will end its problem, which
+	// is closed at ClosesAt, Unix seconds, if no point comes.
+	Stopped  bool  `json:"stopped"`
+	ClosesAt int64 `json:"closes_at"`
 	// Gone says that the host has no rules and is not in maintenance.
 	Gone bool `json:"host_gone"`
 	// AckedBy and AckedAt say who works on the problem, and since when, Unix seconds.
@@ -133,8 +135,11 @@ func (j *Judge) events(status string) []OpenEvent {
 		if e := j.table.getKind(model.PK(ev.Endpoint, ev.Metric(), model.SortedTags(ev.PushedTags)), ev.Texts()); e != nil {
 			e.shard.mu.Lock()
 			o.LastPoint = e.seen
+			closes := j.closes(e)
 			e.shard.mu.Unlock()
-			o.Stopped = now-o.LastPoint > max(int64(silentAfter/time.Second), 5*int64(e.step.Load()))
+			if o.Stopped = now-o.LastPoint > max(int64(silentAfter/time.Second), 5*int64(e.step.Load())); o.Stopped && ev.Status == model.StatusProblem {
+				o.ClosesAt = max(closes, now)
+			}
 		} else {
 			o.Stopped = true
 		}
@@ -158,4 +163,18 @@ type eventsReply struct {
 
 func (j *Judge) eventsCall(_ context.Context, _ *rpc.Conn, r *eventsRequest) (*eventsReply, error) {
 	return &eventsReply{j.events(r.Status)}, nil
+}
+
+// problemsCall is Judge.Problems: of each open problem what a page shows beside its case.
+func (j *Judge) problemsCall(_ context.Context, _ *rpc.Conn, r *model.ProblemsRequest) (*model.ProblemsReply, error) {
+	reply := &model.ProblemsReply{Problems: []model.Problem{}}
+	for _, o := range j.events(model.StatusProblem) {
+		if r.ID == "" || r.ID == o.Id {
+			reply.Problems = append(reply.Problems, model.Problem{
+				ID: o.Id, Endpoint: o.Endpoint, Metric: o.Metric(), Tags: o.PushedTags, LastPoint: o.LastPoint, Stopped: o.Stopped, ClosesAt: o.ClosesAt, Gone: o.Gone,
+				Acked: o.Acked, AckedBy: o.AckedBy, AckedAt: o.AckedAt,
+			})
+		}
+	}
+	return reply, nil
 }

@@ -295,6 +295,10 @@ func (t *table) sizes() (series, unwatched int) {
 	return series, unwatched
 }
 
+// heard returns when the series was heard of last, or rested: a rule may rest for longer
+// than a series may be silent.
+func (e *entry) heard() int64 { return max(e.seen, e.rested) }
+
 // expire forgets decisions on series that are silent.
 func (t *table) expire(now int64) {
 	for i := range t.shards {

@@ -51,12 +51,19 @@ type combination struct {
 	count    int // members that have to hold
 	members  map[int]*member
 	state    verdict.State
+	acked    Acked        // counts while the state says so
 	last     *model.Event // told last; nil for none
 	since    int64        // when the last event was told
 	heard    int64        // when any member was last heard of
 	// held is until when a restarted plus_judge waits for members before it believes that
 	// they are silent.
 	held int64
+}
+
+// Acked says who works on a problem, "" for unknown, and since when, Unix seconds.
+type Acked struct {
+	By string
+	At int64
 }
 
 // A member is one condition: it holds while one of its series does.
@@ -407,15 +414,21 @@ func (cm *combination) sweep(now, forget int64) {
 }
 
 // Ack stops further messages of the combinations with this event id until they are over,
-// or with acked false has them told again; it says how many of them are a problem.
-func (c *Core) Ack(id string, acked bool) (n int) {
+// or with nil has them told again; it says how many of them are a problem.
+func (c *Core) Ack(id string, by *Acked) (n int) {
 	for _, cm := range c.all {
 		if cm.last != nil && cm.last.Id == id && cm.state.Status == verdict.Problem {
-			cm.state.Acked = acked
+			cm.ack(by)
 			n++
 		}
 	}
 	return n
+}
+
+func (cm *combination) ack(by *Acked) {
+	if cm.state.Acked = by != nil; by != nil {
+		cm.acked = *by
+	}
 }
 
 // Len returns how many combinations are kept, and Problems how many of them are one.
@@ -449,15 +462,16 @@ func (c *Core) Restore(e *model.Event, at, now int64) {
 }
 
 // RestoreTold takes the last event that was told of a combination by the last run, at the
-// moment at.
-func (c *Core) RestoreTold(e *model.Event, acked bool, at, now int64) {
+// moment at, and who works on it, nil for nobody.
+func (c *Core) RestoreTold(e *model.Event, by *Acked, at, now int64) {
 	cm := c.all[keyOf(e.Strategy.Serial(), e.Endpoint, e.ActionId())]
 	if cm == nil {
 		cm = c.make(e)
 	}
 	cm.count = max(cm.count, e.Strategy.MultiCount)
 	cm.last, cm.since, cm.heard, cm.held = e, at, max(cm.heard, at), now+c.set.TTL
-	cm.state = verdict.State{Step: e.CurrentStep, EventTime: e.EventTime, Acked: acked}
+	cm.state = verdict.State{Step: e.CurrentStep, EventTime: e.EventTime}
+	cm.ack(by)
 	if e.Status == model.StatusProblem {
 		cm.state.Status = verdict.Problem
 	}
@@ -474,8 +488,11 @@ func (c *Core) Each(fn func(e *model.Event, at int64)) {
 	}
 }
 
-// Acked says whether the combination of a told event is acknowledged.
-func (c *Core) Acked(e *model.Event) bool {
+// Acked says who works on the combination of a told event, nil for nobody.
+func (c *Core) Acked(e *model.Event) *Acked {
 	cm := c.all[keyOf(e.Strategy.Serial(), e.Endpoint, e.ActionId())]
-	return cm != nil && cm.state.Acked
+	if cm == nil || !cm.state.Acked {
+		return nil
+	}
+	return &cm.acked
 }

@@ -68,7 +68,7 @@ func story(t *testing.T, set Settings, lines string) *Core {
 					say(e)
 				}
 			case "ack":
-				if n := c.Ack(verdict.CombinationID(1, "serial", "h1"), true); n != 1 {
+				if n := c.Ack(verdict.CombinationID(1, "serial", "h1"), &Acked{"ann", 7}); n != 1 {
 					t.Errorf("%s: %d acknowledged", line, n)
 				}
 			default:
@@ -305,7 +305,7 @@ func TestTwoActions(t *testing.T) {
 	if len(told) != 2 || told[9] != told[10] {
 		t.Errorf("told %v, want one id for two actions", told)
 	}
-	if n := c.Ack(told[9], true); n != 2 {
+	if n := c.Ack(told[9], &Acked{}); n != 2 {
 		t.Errorf("%d acknowledged, want both", n)
 	}
 }
@@ -409,7 +409,7 @@ func TestRestore(t *testing.T) {
 	}
 	// An acknowledged one stays so.
 	acked := problem()
-	acked.Ack(verdict.CombinationID(1, "serial", "h1"), true)
+	acked.Ack(verdict.CombinationID(1, "serial", "h1"), &Acked{"ann", 7})
 	c = again(acked, 500)
 	for id := 1; id <= 3; id++ {
 		if e, _, _ := c.Take(event(id, "h1", model.StatusProblem, 600, nil), 600); e != nil {
@@ -465,7 +465,8 @@ func TestForgetsSeries(t *testing.T) {
 		c.Take(event(2, "h1", model.StatusProblem, now, nil), now)
 		c.Tick(now)
 	}
-	views, n := c.Views("h1", 4000, 10)
+	a := c.Views(model.CombinationsRequest{Endpoint: "h1"}, 4000)
+	views, n := a.Combinations, a.Total
 	if n != 1 || len(views[0].Members) != 1 || views[0].Unheard != 2 || views[0].Holds != 1 {
 		t.Errorf("%+v", views)
 	}
@@ -482,13 +483,17 @@ func TestViews(t *testing.T) {
 		150: +2 ->
 		380: +1 ->
 		402: -2 -> O1@402`)
-	views, n := c.Views("", 402, 1)
+	a := c.Views(model.CombinationsRequest{Limit: 1}, 402)
+	views, n := a.Combinations, a.Total
 	if n != 2 || len(views) != 1 || views[0].Endpoint != "h1" {
 		t.Fatalf("%d, %+v", n, views)
 	}
 	v := views[0]
 	if v.Status != "OK" || v.Since != 402 || v.Count != 3 || v.Holds != 1 || v.Unheard != 0 {
 		t.Errorf("%+v", v)
+	}
+	if m := v.Members[0]; m.Metric != "m1" || m.Rule != ruleOf(event(1, "h1", model.StatusProblem, 100, nil)) || !strings.HasPrefix(m.Rule, "all(#") {
+		t.Errorf("%+v", m)
 	}
 	if m := v.Members[0]; !m.Holds || m.Since != 100 || m.Series[0].Counter != "m1/of=1" {
 		t.Errorf("%+v", m)
@@ -499,7 +504,14 @@ func TestViews(t *testing.T) {
 	if m := v.Members[2]; m.Holds || !m.Series[0].Silent {
 		t.Errorf("%+v", m)
 	}
-	if views, n = c.Views("h2", 402, 9); n != 1 || views[0].Unheard != 2 || views[0].Status != "OK" || views[0].Since != 0 {
-		t.Errorf("%+v", views)
+	if a = c.Views(model.CombinationsRequest{Endpoint: "h2"}, 402); a.Total != 1 || a.Combinations[0].Unheard != 2 || a.Combinations[0].Status != "OK" || a.Combinations[0].Since != 0 {
+		t.Errorf("%+v", a)
+	}
+	for r, want := range map[model.CombinationsRequest]int{
+		{Serial: v.Serial}: 2, {Serial: "another"}: 0, {Event: v.Event}: 1, {Event: "m_another"}: 0, {Problems: true}: 0, {Endpoint: "h1", Serial: v.Serial, Limit: -1}: 1,
+	} {
+		if a := c.Views(r, 402); a.Total != want || len(a.Combinations) != want {
+			t.Errorf("%+v: %d of %d, want %d", r, len(a.Combinations), a.Total, want)
+		}
 	}
 }

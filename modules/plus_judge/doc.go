@@ -13,9 +13,9 @@
 //
 // core.go and view.go are the core: values in, values out, the time an argument.
 //
-// Ports: RPC 6082 (Judge.UnionJudge, PlusJudge.Send, Judge.Ack, Judge.Ping), HTTP 6083
-// (/combinations shows how near each is to an alarm). The file of a fork's judge with
-// is_union loads, and falcon-judge with that file runs this module.
+// Ports: RPC 6082 (Judge.UnionJudge, PlusJudge.Send, PlusJudge.Combinations, Judge.Ack,
+// Judge.Ping), HTTP 6083 (/combinations shows how near each is to an alarm). The file of
+// a fork's judge with is_union loads, and falcon-judge with that file runs this module.
 //
 // What is lost when it dies: nothing that it answered for. The journal has each begin and
 // end of a condition and each event; an event leaves the outbox when Redis has it. What

@@ -46,35 +46,29 @@ func (p *PlusJudge) health() error {
 	return nil
 }
 
-// maxViews bounds a page of combinations.
-const maxViews = 1000
-
-// combinations is the answer of /combinations: the first of them, and how many there are.
-type combinations struct {
-	Total        int    `json:"total"`
-	Combinations []View `json:"combinations"`
-}
-
-func (p *PlusJudge) views(endpoint string) combinations {
+func (p *PlusJudge) views(r model.CombinationsRequest) model.CombinationsReply {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	some, n := p.core.Views(endpoint, p.now().Unix(), maxViews)
-	return combinations{n, some}
+	return p.core.Views(r, p.now().Unix())
 }
 
 func (p *PlusJudge) admin() http.Handler {
 	mux := daemon.Admin{
 		Stats: p.stats, Wrapped: true, Health: p.health, Config: func() any { return p.cfg }, Reload: p.reload(),
 	}.Mux()
-	mux.HandleFunc("GET /combinations", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, p.views(r.FormValue("endpoint"))) })
-	mux.HandleFunc("GET /combinations/{endpoint...}", func(w http.ResponseWriter, r *http.Request) { daemon.WriteJSON(w, p.views(r.PathValue("endpoint"))) })
+	mux.HandleFunc("GET /combinations", func(w http.ResponseWriter, r *http.Request) {
+		daemon.WriteJSON(w, p.views(model.CombinationsRequest{Endpoint: r.FormValue("endpoint"), Serial: r.FormValue("serial"), Event: r.FormValue("event")}))
+	})
+	mux.HandleFunc("GET /combinations/{endpoint...}", func(w http.ResponseWriter, r *http.Request) {
+		daemon.WriteJSON(w, p.views(model.CombinationsRequest{Endpoint: r.PathValue("endpoint")}))
+	})
 	mux.HandleFunc("POST /ack", daemon.LocalOnly(func(w http.ResponseWriter, r *http.Request) {
 		var req model.AckRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&req); err != nil || req.EventId == "" {
 			http.Error(w, `write {"event_id": "m_…"}`, http.StatusBadRequest)
 			return
 		}
-		n, err := p.ack(req.EventId, req.Undo)
+		n, err := p.ack(&req)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

@@ -195,12 +195,12 @@ func (p *PlusJudge) replay(r *record, now int64) {
 			return // a snapshot and the journal after it may both have it
 		}
 		p.seq = max(p.seq, t.seq)
-		p.core.RestoreTold(r.Told, r.Acked, r.At, now)
+		p.core.RestoreTold(r.Told, r.acked(), r.At, now)
 		p.out.put(!r.Done && p.cfg.Alarm.Enabled, t)
 	case len(r.Pushed) > 0:
 		p.out.drop(r.Pushed...)
 	case r.Ack != "":
-		p.core.Ack(r.Ack, !r.Undo)
+		p.core.Ack(r.Ack, r.acked())
 	case r.Epoch != "":
 		p.out.epoch = r.Epoch
 	}
@@ -371,7 +371,11 @@ func (p *PlusJudge) snapshot(emit func([]byte) error) error {
 	p.mu.Lock()
 	var records []*record
 	for _, t := range events {
-		records = append(records, &record{Told: t.event, Seq: t.seq, At: t.at, Done: pushed[t.seq] || p.redis == nil, Acked: t.event.Status == model.StatusProblem && p.core.Acked(t.event)})
+		r := &record{Told: t.event, Seq: t.seq, At: t.at, Done: pushed[t.seq] || p.redis == nil}
+		if by := p.core.Acked(t.event); by != nil && t.event.Status == model.StatusProblem {
+			r.Acked, r.By, r.AckedAt = true, by.By, by.At
+		}
+		records = append(records, r)
 	}
 	p.core.Each(func(e *model.Event, at int64) {
 		records = append(records, &record{Series: e, At: at})

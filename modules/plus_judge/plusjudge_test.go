@@ -201,7 +201,7 @@ func TestPages(t *testing.T) {
 	}
 	for _, path := range []string{"/combinations", "/combinations/h1", "/combinations?endpoint=h1"} {
 		code, body := get("GET", path, "")
-		var got combinations
+		var got model.CombinationsReply
 		if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK {
 			t.Fatalf("%s: %d %v", path, code, err)
 		}
@@ -214,12 +214,26 @@ func TestPages(t *testing.T) {
 	}
 	w.holds(3)
 	id := "m_1_" + model.Checksum("serial/h1")
-	if code, body := get("POST", "/ack", `{"event_id":"`+id+`"}`); code != 200 || !strings.Contains(body, `"matched":1`) && !strings.Contains(body, `"matched": 1`) {
+	if code, body := get("POST", "/ack", `{"event_id":"`+id+`","user":"ann"}`); code != 200 || !strings.Contains(body, `"matched":1`) && !strings.Contains(body, `"matched": 1`) {
 		t.Errorf("ack: %d %s", code, body)
 	}
 	if code, _ := get("POST", "/ack", `{`); code != http.StatusBadRequest {
 		t.Errorf("ack of nothing: %d", code)
 	}
+	since := w.clock().Unix()
+	worksOnIt := func(by string) {
+		t.Helper()
+		c := rpc.NewClient(rpc.ClientOptions{Addr: w.addr})
+		defer c.Close()
+		var all model.CombinationsReply
+		if err := c.Call(t.Context(), "PlusJudge.Combinations", &model.CombinationsRequest{Event: id}, &all); err != nil || all.Total != 1 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		if v := all.Combinations[0]; v.Acked != (by != "") || v.AckedBy != by || by != "" && v.AckedAt != since {
+			t.Errorf("%q works on it since %d, want %q since %d", v.AckedBy, v.AckedAt, by, since)
+		}
+	}
+	worksOnIt("ann")
 	goesOn := func() {
 		for range 6 {
 			w.later(time.Minute)
@@ -228,11 +242,13 @@ func TestPages(t *testing.T) {
 	}
 	goesOn()
 	w.start() // acknowledged still
+	worksOnIt("ann")
 	goesOn()
 	if err := w.rewrite(); err != nil { // and in a snapshot
 		t.Fatal(err)
 	}
 	w.start()
+	worksOnIt("ann")
 	goesOn()
 	c := rpc.NewClient(rpc.ClientOptions{Addr: w.addr})
 	defer c.Close()
@@ -244,6 +260,7 @@ func TestPages(t *testing.T) {
 	if err := c.Call(t.Context(), "Judge.Ack", &model.AckRequest{EventId: id, Undo: true}, &reply); err != nil || reply.Matched != 1 {
 		t.Errorf("undo: %+v %v", reply, err)
 	}
+	worksOnIt("")
 	w.waitTold("PROBLEM 1")
 	w.holds(1)
 	w.waitTold("PROBLEM 1", "PROBLEM 2")
@@ -294,7 +311,7 @@ func FuzzTake(f *testing.F) {
 			}
 		}
 		c.Tick(5000)
-		c.Views("", 5000, 10)
+		c.Views(model.CombinationsRequest{}, 5000)
 	})
 }
 

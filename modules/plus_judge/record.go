@@ -13,7 +13,7 @@ import (
 //	{"series": event, "at": t}              a condition begins or ends
 //	{"told": event, "seq": n, "at": t, …}   what was told
 //	{"pushed": [n, …]}                      Redis has them
-//	{"ack": id, "undo": bool}               somebody works on it, or does not after all
+//	{"ack": id, "by": name, "acked_at": t}  somebody works on it; with "undo" not after all
 //	{"epoch": name}                         the memory of Redis that has the events so far
 type record struct {
 	Series *model.Event `json:"series,omitempty"`
@@ -22,11 +22,23 @@ type record struct {
 	At     int64        `json:"at,omitempty"` // Unix seconds
 	// Done says of a told event that Redis has it, in snapshots.
 	Done   bool     `json:"done,omitempty"`
-	Acked  bool     `json:"acked,omitempty"`
 	Pushed []uint64 `json:"pushed,omitempty"`
 	Ack    string   `json:"ack,omitempty"`
 	Undo   bool     `json:"undo,omitempty"` // it is told again
-	Epoch  string   `json:"epoch,omitempty"`
+	// Acked says of a told event that somebody works on it, in snapshots; By and AckedAt
+	// who does, and since when, Unix seconds.
+	Acked   bool   `json:"acked,omitempty"`
+	By      string `json:"by,omitempty"`
+	AckedAt int64  `json:"acked_at,omitempty"`
+	Epoch   string `json:"epoch,omitempty"`
+}
+
+// acked returns who works on it, nil for nobody.
+func (r *record) acked() *Acked {
+	if r.Undo || r.Ack == "" && !r.Acked {
+		return nil
+	}
+	return &Acked{r.By, r.AckedAt}
 }
 
 func (r *record) encode() ([]byte, error) { return json.Marshal(r) }

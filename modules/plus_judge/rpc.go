@@ -1,6 +1,7 @@
 package plusjudge
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -14,10 +15,14 @@ func (p *PlusJudge) register(s *rpc.Server) {
 	})
 	rpc.Handle(s, "Judge.UnionJudge", p.unionJudge)
 	rpc.Handle(s, "PlusJudge.Send", p.unionJudge)
+	rpc.Handle(s, "PlusJudge.Combinations", func(_ context.Context, _ *rpc.Conn, r *model.CombinationsRequest) (*model.CombinationsReply, error) {
+		all := p.views(*r)
+		return &all, nil
+	})
 	acks := []string{"Judge.Ack", "PlusJudge.Ack"}
 	for _, method := range acks {
 		rpc.Handle(s, method, func(_ context.Context, _ *rpc.Conn, r *model.AckRequest) (*model.AckReply, error) {
-			n, err := p.ack(r.EventId, r.Undo)
+			n, err := p.ack(r)
 			return &model.AckReply{Matched: n}, err
 		})
 	}
@@ -50,15 +55,16 @@ func (p *PlusJudge) unionJudge(ctx context.Context, _ *rpc.Conn, e *model.Event)
 // reasonUnknown: nobody says how many members the combination has.
 const reasonUnknown = "unknown_union"
 
-// ack stops further messages of the problem id until it is over, or with undo has it told
-// again, and says for how many actions it is open.
-func (p *PlusJudge) ack(id string, undo bool) (n int, err error) {
-	if !strings.HasPrefix(id, "m_") {
+// ack stops further messages of the problem that r names until it is over, or with undo
+// has it told again, and says for how many actions it is open.
+func (p *PlusJudge) ack(r *model.AckRequest) (n int, err error) {
+	if !strings.HasPrefix(r.EventId, "m_") {
 		return 0, nil
 	}
+	rec := &record{Ack: r.EventId, Undo: r.Undo, By: r.User, AckedAt: cmp.Or(r.At, p.now().Unix())}
 	p.mu.Lock()
-	if n = p.core.Ack(id, !undo); n > 0 {
-		p.note(&record{Ack: id, Undo: undo})
+	if n = p.core.Ack(rec.Ack, rec.acked()); n > 0 {
+		p.note(rec)
 	}
 	p.mu.Unlock()
 	if n > 0 {

@@ -4,78 +4,45 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 
 	"falcon/common/model"
 	"falcon/common/verdict"
 )
 
-// A View is how a combination stands, for people. Times are Unix seconds.
-type View struct {
-	Serial   string `json:"serial"`
-	Endpoint string `json:"endpoint"`
-	Action   int    `json:"action"`
-	Status   string `json:"status"`
-	Step     int    `json:"step"` // of the last message
-	// Since is when the last message was told, 0 for never.
-	Since int64  `json:"since"`
-	Event string `json:"event,omitempty"` // id of the last message
-	Acked bool   `json:"acked,omitempty"`
-	// Count members have to hold, and Holds of them do.
-	Count   int          `json:"count"`
-	Holds   int          `json:"holds"`
-	Members []MemberView `json:"members"`
-	// Unheard is how many members were never heard of: nothing of them holds.
-	Unheard int   `json:"unheard"`
-	Heard   int64 `json:"heard"` // when any member was last heard of
-}
+// maxViews bounds what is shown of the combinations at once.
+const maxViews = 1000
 
-// A MemberView is how one condition stands.
-type MemberView struct {
-	Strategy int    `json:"strategy_id"`
-	Metric   string `json:"metric"`
-	Rule     string `json:"rule"` // all(#3)
-	Holds    bool   `json:"holds"`
-	// Waits says that it held before a restart of plus_judge and was not heard of since.
-	Waits bool `json:"waits,omitempty"`
-	// Since is since when it holds or does not.
-	Since  int64        `json:"since"`
-	Series []SeriesView `json:"series"`
-}
-
-// A SeriesView is the last event of a condition on a series.
-type SeriesView struct {
-	Counter string  `json:"counter"`
-	Status  string  `json:"status"`
-	Value   float64 `json:"value"`
-	Time    int64   `json:"time"`
-	Heard   int64   `json:"heard"`
-	// Silent says that it is a problem of which nothing was heard for too long.
-	Silent bool `json:"silent,omitempty"`
-}
-
-// Views returns the combinations of an endpoint, of all with the empty one, limit at
-// most, ordered by endpoint and serial; and how many there are.
-func (c *Core) Views(endpoint string, now int64, limit int) (some []View, n int) {
+// Views returns the combinations that r asks for, ordered by endpoint and serial.
+func (c *Core) Views(r model.CombinationsRequest, now int64) model.CombinationsReply {
 	var keys []string
 	for key, cm := range c.all {
-		if endpoint == "" || cm.endpoint == endpoint {
+		switch {
+		case r.Endpoint != "" && cm.endpoint != r.Endpoint, r.Serial != "" && cm.serial != r.Serial:
+		case r.Event != "" && (cm.last == nil || cm.last.Id != r.Event):
+		case r.Problems && cm.state.Status != verdict.Problem:
+		default:
 			keys = append(keys, key)
 		}
 	}
 	slices.SortFunc(keys, func(a, b string) int {
 		return cmp.Or(cmp.Compare(c.all[a].endpoint, c.all[b].endpoint), cmp.Compare(a, b))
 	})
-	some = []View{}
+	limit := maxViews
+	if r.Limit > 0 {
+		limit = min(limit, r.Limit)
+	}
+	some := []model.Combination{}
 	for _, key := range keys[:min(limit, len(keys))] {
 		some = append(some, c.view(c.all[key], now))
 	}
-	return some, len(keys)
+	return model.CombinationsReply{Total: len(keys), Combinations: some}
 }
 
-func (c *Core) view(cm *combination, now int64) View {
-	v := View{
+func (c *Core) view(cm *combination, now int64) model.Combination {
+	v := model.Combination{
 		Serial: cm.serial, Endpoint: cm.endpoint, Action: cm.action, Status: model.StatusOK, Step: cm.state.Step, Since: cm.since,
-		Acked: cm.state.Acked, Count: cm.count, Heard: cm.heard, Members: []MemberView{},
+		Acked: cm.state.Acked, Count: cm.count, Heard: cm.heard, Members: []model.Condition{},
 	}
 	if cm.state.Status == verdict.Problem {
 		v.Status = model.StatusProblem
@@ -83,12 +50,15 @@ func (c *Core) view(cm *combination, now int64) View {
 	if cm.last != nil {
 		v.Event = cm.last.Id
 	}
+	if v.Acked {
+		v.AckedBy, v.AckedAt = cm.acked.By, cm.acked.At
+	}
 	for _, id := range slices.Sorted(maps.Keys(cm.members)) {
 		m := cm.members[id]
 		h := c.holds(cm, m, now)
-		mv := MemberView{Strategy: id, Holds: h == yes, Waits: h == probably, Series: []SeriesView{}}
+		mv := model.Condition{Strategy: id, Holds: h == yes, Waits: h == probably, Series: []model.ConditionSeries{}}
 		if e := m.latest(); e != nil {
-			mv.Metric, mv.Rule = e.Metric(), e.Func()+" "+e.Operator()
+			mv.Metric, mv.Rule = e.Metric(), ruleOf(e)
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.series)) {
 			s := m.series[name]
@@ -98,7 +68,7 @@ func (c *Core) view(cm *combination, now int64) View {
 					mv.Since = s.since // the first that holds, the last that ended
 				}
 			}
-			mv.Series = append(mv.Series, SeriesView{
+			mv.Series = append(mv.Series, model.ConditionSeries{
 				Counter: s.event.Counter(), Status: s.event.Status, Value: s.event.LeftValue, Time: s.event.EventTime, Heard: s.at,
 				Silent: problem && now-s.at > c.ttl(s.event),
 			})
@@ -110,4 +80,13 @@ func (c *Core) view(cm *combination, now int64) View {
 	}
 	v.Unheard = max(0, cm.count-len(v.Members))
 	return v
+}
+
+// ruleOf is the condition of an event for people: all(#3) < 5, all(#1) != "ok".
+func ruleOf(e *model.Event) string {
+	right := strconv.FormatFloat(e.RightValue(), 'g', -1, 64)
+	if e.Texts() {
+		right = strconv.Quote(e.Strategy.RightString)
+	}
+	return e.Func() + " " + e.Operator() + " " + right
 }

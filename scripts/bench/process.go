@@ -81,8 +81,11 @@ func (p *process) kill() error {
 }
 
 // cpu returns the seconds of CPU the process has taken so far.
-func (p *process) cpu() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *process) cpu() (float64, error) { return cpuOf(p.cmd.Process.Pid) }
+
+// cpuOf is cpu of a process that somebody else started.
+func cpuOf(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}

@@ -101,6 +101,8 @@ type Deps struct {
 	HBS Peer
 	// Alarm, when set, is alarm's HTTP, which tries channels.
 	Alarm Peer
+	// Judges, when set, know how open problems stand, and are told who works on them.
+	Judges Judges
 	// RulesChanged, when set, is called after each change of what hbs compiles. It
 	// must not block.
 	RulesChanged func()
@@ -140,7 +142,7 @@ func New(settings Settings, deps Deps) (http.Handler, error) {
 	s.counts = counts{
 		requests:  set.Counter("Requests", "requests_total", "requests below /api/v1"),
 		errors:    set.Counter("Errors", "errors_total", "requests that were answered with an error"),
-		partial:   set.Counter("PartialAnswers", "partial_answers_total", "answers that lack the part of a graph node"),
+		partial:   set.Counter("PartialAnswers", "partial_answers_total", "answers that lack the part of a graph node or a judge"),
 		logins:    set.Counter("Logins", "logins_total", "successful logins"),
 		badLogins: set.Counter("BadLogins", "bad_logins_total", "logins with a wrong name or password"),
 		throttled: set.Counter("ThrottledLogins", "throttled_logins_total", "logins refused because too many failed"),

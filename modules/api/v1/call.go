@@ -21,7 +21,7 @@ import (
 // Headers of ours in answers.
 const (
 	headerTotal   = "X-Falcon-Total"   // how many rows there are beyond the page
-	headerPartial = "X-Falcon-Partial" // graph nodes whose part is missing, with commas
+	headerPartial = "X-Falcon-Partial" // who did not answer, with commas: his part is missing
 )
 
 // An Error is an answer that is no success. Everything else that handlers return
@@ -116,7 +116,7 @@ func (c *Call) denied() error {
 	return e
 }
 
-// Partial says that some graph nodes did not answer.
+// partial says that some graph nodes, or judges, did not answer.
 func (s *server) partial(c *Call, failed []string) {
 	if len(failed) > 0 {
 		s.counts.partial.Add(1)

@@ -8,7 +8,7 @@
 //
 //	users     login.go user.go admin.go team.go  the portal's uic database
 //	rules     group.go host.go template.go strategy.go disable.go rulecheck.go backtest.go owner.go  its falcon_portal
-//	alarms    alarm.go channel.go             its alarms, and the alarm daemon
+//	alarms    alarm.go channel.go problem.go  its alarms, the alarm daemon, and judges
 //	graphs    endpoint.go history.go delete.go  graph nodes, and their index
 //
 // Callers present themselves with stock's header Apitoken, or with the cookie that

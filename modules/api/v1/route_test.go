@@ -149,6 +149,10 @@ GET    /alarm/events                   yes  yes   yes  yes  yes  yes  401
 POST   /alarm/events                   yes  yes   yes  yes  yes  yes  401
 GET    /alarm/event_note               yes  yes   yes  yes  yes  yes  401
 POST   /alarm/event_note               yes  yes   yes  yes  no   yes  401
+GET    /alarm/problems                 yes  yes   yes  yes  yes  yes  401
+GET    /alarm/combinations             yes  yes   yes  yes  yes  yes  401
+POST   /alarm/ack                      yes  yes   yes  yes  no   no   401
+DELETE /alarm/ack/:event_id            yes  yes   yes  yes  no   no   401
 GET    /alarm/notices                  yes  yes   yes  yes  yes  yes  401
 GET    /alarm/inbox                    yes  yes   yes  yes  no   no   401
 POST   /alarm/inbox/read               yes  yes   yes  yes  no   no   401

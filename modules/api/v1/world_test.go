@@ -42,6 +42,7 @@ type world struct {
 	liveness Liveness
 	changed  func() // hbs is told
 	peers    struct{ hbs, alarm Peer }
+	judges   Judges // default: some that know nothing
 
 	handler http.Handler // what url serves
 
@@ -80,7 +81,7 @@ func newWorld(t testing.TB, o options) *world {
 	w := &world{
 		t: t, db: o.db, clock: time.Unix(t0+1000, 0), log: &bytes.Buffer{},
 		hasher: auth.NewHasher(auth.Options{Cost: auth.Cost{LogKiB: 3, Passes: 1, Lanes: 1}}),
-		users:  map[string]*portal.User{}, sigs: map[string]string{},
+		users:  map[string]*portal.User{}, sigs: map[string]string{}, judges: &fakeJudges{},
 	}
 	if w.db == nil {
 		w.db = openPortal(t, portal.Config{Dir: t.TempDir()})
@@ -124,7 +125,7 @@ func (w *world) serve(settings Settings, nodes Graphs) {
 	h, err := New(settings, Deps{
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, nil)), Portal: w.db, Graphs: nodes, Hasher: w.hasher, Stats: stat.New("api"), Now: w.now,
 		Admin: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "admin page") }), Page: w.page,
-		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs, Alarm: w.peers.alarm,
+		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs, Alarm: w.peers.alarm, Judges: w.judges,
 	})
 	if err != nil {
 		w.t.Fatal(err)

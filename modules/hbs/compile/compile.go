@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"falcon/common/model"
@@ -124,8 +125,13 @@ type compiler struct {
 	effective  map[int][]*rule // leaf to what comes down its chain
 	leaves     map[leafOf]*model.Strategy
 	hosts      map[string]*portal.RuleHost
+	plugins    map[int][]string // group to its folders
 	bad        []Bad
 	next       time.Time
+
+	// What agents collect on demand, made at the first need: by the templates of a host.
+	collecting sync.Mutex
+	collected  map[string]*Builtin
 }
 
 type leafOf struct{ strategy, leaf int }
@@ -135,7 +141,7 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		rows: rows, now: now, templates: map[int]*portal.RuleTemplate{}, owned: map[int][]*rule{}, groups: map[int][]int{}, bound: map[int][]bound{},
 		byID: map[int]*rule{}, envs: make(map[string]string, len(rows.Envs)), hidden: map[int]bool{},
 		chains: map[int][]int{}, effective: map[int][]*rule{}, leaves: map[leafOf]*model.Strategy{},
-		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)),
+		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)), plugins: map[int][]string{}, collected: map[string]*Builtin{},
 	}
 	for i := range rows.Templates {
 		c.templates[rows.Templates[i].ID] = &rows.Templates[i]
@@ -158,6 +164,9 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		c.owned[s.Template] = append(c.owned[s.Template], r)
 	}
 	c.combine()
+	for _, p := range rows.Plugins {
+		c.plugins[p.Group] = append(c.plugins[p.Group], p.Dir)
+	}
 	for _, p := range rows.GroupHosts {
 		c.groups[p.Other] = append(c.groups[p.Other], p.Group)
 	}

@@ -292,7 +292,7 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	r.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/b"}, {Group: 1, Dir: "sys/a"}, {Group: 2, Dir: "sys/a"}}
 	res := Compile(r, noon)
 	var got []string
-	for _, m := range res.Builtin("h2") {
+	for _, m := range res.Builtin("h2").Metrics {
 		got = append(got, m.Metric+" "+m.Tags)
 	}
 	if want := []string{"net.port.listen port=22", "proc.num name=cron"}; !slices.Equal(got, want) {
@@ -301,8 +301,34 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	if got := res.Plugins("h2"); !slices.Equal(got, []string{"sys/a", "sys/b"}) {
 		t.Errorf("plugins %q", got)
 	}
-	if res.Builtin("nobody") != nil || res.Plugins("nobody") != nil {
+	if b := res.Builtin("nobody"); len(b.Metrics) != 0 || b.Checksum != "" || res.Plugins("nobody") != nil {
 		t.Error("an unknown host has something to do")
+	}
+}
+
+// The checksum of contract ingest 3.8, whatever the order; hosts of other templates have
+// another, and those of the same the same answer.
+func TestBuiltinChecksum(t *testing.T) {
+	r := world()
+	bind(r, 1, 1)
+	bind(r, 2, 2)
+	add(r, 110, 2, "proc.num", "name=crond", "1")
+	add(r, 111, 1, "net.port.listen", "port=80", "0")
+	res := Compile(r, noon)
+	if got := res.Builtin("h2").Checksum; got != "8f5860fd36c12dcc4ef26b2dae562436" {
+		t.Errorf("checksum %s", got)
+	}
+	r.GroupHosts = append(r.GroupHosts, portal.RulePair{Group: 1, Other: 3})
+	res = Compile(r, noon)
+	if b := res.Builtin("h1"); len(b.Metrics) != 1 || b.Checksum == "" || b.Checksum == res.Builtin("h2").Checksum || b != res.Builtin("h3") {
+		t.Errorf("h1 collects %+v, h2 %+v, h3 %+v", b, res.Builtin("h2"), res.Builtin("h3"))
+	}
+	if first, again := res.Builtin("h2"), res.Builtin("h2"); first != again {
+		t.Error("it is made again each time")
+	}
+	r.GroupTemplates = nil
+	if b := Compile(r, noon).Builtin("h2"); b.Checksum != "" {
+		t.Errorf("without templates: %+v", b)
 	}
 }
 

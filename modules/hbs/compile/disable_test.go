@@ -285,7 +285,7 @@ func TestPagesLeaveDisabledOut(t *testing.T) {
 		t.Errorf("hosts %v", hosts)
 	}
 	// Agents go on collecting: nothing is missing when the disable ends.
-	if got := res.Builtin("h1"); len(got) != 1 {
+	if got := res.Builtin("h1").Metrics; len(got) != 1 {
 		t.Errorf("on demand %v", got)
 	}
 }

@@ -2,6 +2,8 @@ package compile
 
 import (
 	"cmp"
+	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 
@@ -180,10 +182,8 @@ func (r *Result) Plugins(host string) []string {
 		return nil
 	}
 	var dirs []string
-	for _, p := range c.rows.Plugins {
-		if slices.Contains(c.groups[h.ID], p.Group) {
-			dirs = append(dirs, p.Dir)
-		}
+	for _, g := range c.groups[h.ID] {
+		dirs = append(dirs, c.plugins[g]...)
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
@@ -192,36 +192,71 @@ func (r *Result) Plugins(host string) []string {
 // onDemand are the metrics that an agent collects only where a strategy wants them.
 var onDemand = []string{"net.port.listen", "proc.num", "du.bs", "url.check.health"}
 
+// Builtin is what an agent has to collect on demand.
+type Builtin struct {
+	Metrics []*model.BuiltinMetric // by metric and tags
+	// Checksum is stock's: the MD5 of metric/tags of all, sorted, with nothing between
+	// them; empty when there is nothing to collect.
+	Checksum string
+}
+
 // Builtin returns the metrics that the agent of a host has to collect because a
 // strategy of a bound template or of an ancestor watches them, whatever its hours and
 // whether it is overridden or not (contract ingest 4.4). Excluding tags name nothing
 // to collect; the others stay in the order in which they are written, for stock agents
-// take those of url.check.health by their place.
-func (r *Result) Builtin(host string) []*model.BuiltinMetric {
+// take those of url.check.health by their place. What it returns is shared by all
+// hosts of the same templates: every agent asks once a minute.
+func (r *Result) Builtin(host string) *Builtin {
 	c := r.c
 	h := c.hosts[host]
 	if h == nil {
-		return nil
+		return nothing
 	}
-	seen := map[string]bool{}
-	var out []*model.BuiltinMetric
 	// Of disabled bindings, too: the agent goes on collecting, and nothing is missing when
 	// the disable ends.
-	for _, t := range c.templatesOf(h, true) {
+	tpls := c.templatesOf(h, true)
+	if len(tpls) == 0 {
+		return nothing
+	}
+	var room [64]byte
+	key := room[:0]
+	for _, t := range tpls {
+		key = binary.AppendUvarint(key, uint64(t))
+	}
+	c.collecting.Lock()
+	defer c.collecting.Unlock()
+	b := c.collected[string(key)]
+	if b == nil {
+		b = c.collect(tpls)
+		c.collected[string(key)] = b
+	}
+	return b
+}
+
+var nothing = &Builtin{}
+
+func (c *compiler) collect(tpls []int) *Builtin {
+	seen := map[string]bool{}
+	b := &Builtin{}
+	for _, t := range tpls {
 		for _, a := range c.chain(t) {
 			for _, rule := range c.owned[a] {
 				s, text := rule.rule, positive(rule.written)
 				if slices.Contains(onDemand, s.Metric) && text != "" && !seen[s.Metric+"/"+text] {
 					seen[s.Metric+"/"+text] = true
-					out = append(out, &model.BuiltinMetric{Metric: s.Metric, Tags: text})
+					b.Metrics = append(b.Metrics, &model.BuiltinMetric{Metric: s.Metric, Tags: text})
 				}
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *model.BuiltinMetric) int {
+	if len(b.Metrics) == 0 {
+		return nothing
+	}
+	slices.SortFunc(b.Metrics, func(a, b *model.BuiltinMetric) int {
 		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.Tags, b.Tags))
 	})
-	return out
+	b.Checksum = model.Checksum(strings.Join(slices.Sorted(maps.Keys(seen)), ""))
+	return b
 }
 
 // positive returns the pairs of tags, as they are written, that do not exclude.

@@ -20,6 +20,8 @@ export interface Fake {
   empty: boolean;
   /** Who is logged in is no administrator. */
   plain: boolean;
+  /** Judges that did not answer. */
+  missing: string;
   /** Every request but those of the session fails. */
   fail: boolean;
   /** Milliseconds that each answer takes. */
@@ -39,6 +41,20 @@ const open = [
   oneCase("s_42_b", "mysql-03.sh", "mysql.slave.lag/port=3306", "all(#3)", "412 > 300", 1, 1860, 3, "replica lags behind"),
   oneCase("s_46_c", "kafka-07.a-long-host-name.production.example.com", "agent.heartbeat.alive", "all(#1)", "0 == 0", 0, 95, 1, "host is silent"),
 ];
+const combined = oneCase("m_7_e", "web-002.bj", "df.bytes.free.percent", "all(#3)", "8 < 10", 2, 300, 1, "disk and load"); // not in the list
+const standings = [
+  { event_id: "s_42_b", last_point: now - 7300, stopped: true, closes_at: now + 590_000, host_gone: true, acked: false, acked_by: "", acked_at: 0 },
+  { event_id: "s_46_c", last_point: now - 20, stopped: false, closes_at: 0, host_gone: false, acked: true, acked_by: "anna", acked_at: now - 60 },
+];
+const conditions = (endpoint: string, status: string, holds: number) => ({
+  serial: "s7", endpoint, action: 1, status, step: 1, since: status === "PROBLEM" ? now - 300 : 0, event: "m_7_e", count: 3, holds, unheard: 1, heard: now - 5,
+  members: [
+    { strategy_id: 41, metric: "df.bytes.free.percent", rule: "all(#3) < 10", holds: true, since: now - 900, series: [{ counter: "df.bytes.free.percent/mount=/data", status: "PROBLEM", value: 8, time: now - 60, heard: now - 5 }] },
+    { strategy_id: 42, metric: "net.if.in.bits", rule: "avg(#5) > 900000000", holds: holds > 1, since: now - 300, series: [{ counter: "net.if.in.bits/iface=eth0", status: holds > 1 ? "PROBLEM" : "OK", value: 912345678, time: now - 60, heard: now - 5 }] },
+  ],
+});
+const expression = (id: number, text: string, note: string, pause: number) => ({ id, expression: text, func: "all(#3)", op: ">", right_value: "100", max_step: 3, priority: id % 3, note, action_id: 1, create_user: "anna", pause });
+const expressions = [expression(1, "each(metric=qps srv=pay)", "payments are busy", 0), expression(2, "each(metric=latency.p99 srv=pay ^idc=bj)", "", 1)];
 const over = [oneCase("s_50_d", "web-003.bj", "cpu.idle", "all(#3)", "64 < 10", 1, 5000, 1, "cpu", "OK")];
 const people = ["root", "anna", "bo"].map((name, i) => ({ id: i + 1, name, cnname: name.toUpperCase(), email: name + "@example.com", phone: "", im: "", qq: "", role: i === 0 ? 2 : 0 }));
 const strategy = (id: number, tpl_id: number, metric: string, tags: string, func: string, op: string, right_value: string, priority: number) => ({
@@ -123,19 +139,21 @@ export async function useFake(p: Page): Promise<Fake> {
   }));
   const unread = () => items.filter((i) => i.read_at === 0).length;
   const counts = new Map<string, number>();
-  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, slow: 0 };
+  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, missing: "", slow: 0 };
   const rows = <T>(all: T[]): T[] => (fake.empty ? [] : all);
   const known = <T>(one: T | undefined): T => {
     if (one === undefined) throw new Refused(404, "there is no such row");
     return one;
   };
+  const acked: string[] = [];
+  const freed: string[] = [];
   const ended = new Set<number>();
   const has: string[] = hosts.map((h) => h.hostname);
   const routes: [string, RegExp, Answer][] = [
     ["GET", /^\/user\/current$/, () => (fake.plain ? people[1] : people[0])],
     ["GET", /^\/user\/users$/, () => rows(people)],
     ["POST", /^\/user\/create$/, (_m, _q, b) => ({ sig: "", name: b["name"] })],
-    ["GET", /^\/alarm\/eventcases$/, (_m, q) => (q.get("event_id") ? [...open, ...over].filter((c) => c.id === q.get("event_id")) : rows(q.get("status") === "OK" ? over : open))],
+    ["GET", /^\/alarm\/eventcases$/, (_m, q) => (q.get("event_id") ? [...open, ...over, combined].filter((c) => c.id === q.get("event_id")) : rows(q.get("status") === "OK" ? over : open))],
     ["GET", /^\/alarm\/events$/, () => [
       { id: 2, event_caseId: "s_41_a", step: 2, cond: "8.4 < 10", status: 0, timestamp: iso(420) }, { id: 1, event_caseId: "s_41_a", step: 1, cond: "8.9 < 10", status: 0, timestamp: iso(720) },
     ]],
@@ -149,6 +167,34 @@ export async function useFake(p: Page): Promise<Fake> {
       const ids = (b["ids"] as number[] | undefined) ?? [];
       for (const i of items) if (ids.length === 0 || ids.includes(i.id)) i.read_at = now;
       return { unread: unread() };
+    }],
+    ["GET", /^\/alarm\/problems$/, (_m, q) => {
+      const mine = acked.map((id) => ({ ...(standings.find((s) => s.event_id === id) ?? { event_id: id, last_point: now, stopped: false, closes_at: 0, host_gone: false }), acked: true, acked_by: "root", acked_at: now }));
+      return rows([...mine, ...standings.filter((s) => !acked.includes(s.event_id) && !freed.includes(s.event_id))]).filter((s) => [null, s.event_id].includes(q.get("event_id")));
+    }],
+    ["POST", /^\/alarm\/ack$/, (_m, _q, b) => {
+      if (b["event_id"] === "s_42_b") throw new Refused(404, "there is nothing to acknowledge: the problem is over, or its rule is gone");
+      acked.push(b["event_id"] as string);
+      return { event_id: b["event_id"], matched: 1 };
+    }],
+    ["DELETE", /^\/alarm\/ack\/(\w+)$/, (m) => {
+      freed.push(m[1] as string);
+      acked.splice(0, acked.length, ...acked.filter((id) => id !== m[1]));
+      return { event_id: m[1], matched: 1 };
+    }],
+    ["GET", /^\/alarm\/combinations$/, (_m, q) => {
+      const all = q.get("event_id") ? [conditions("web-002.bj", "PROBLEM", 2)] : rows([conditions("web-001.bj", "OK", 1), conditions("web-002.bj", "PROBLEM", 2)]);
+      return { total: all.length + (q.get("serial") && all.length > 0 ? 4 : 0), combinations: all };
+    }],
+    ["GET", /^\/expression$/, () => rows(expressions)],
+    ["GET", /^\/expression\/(\d+)$/, (m) => ({ expression: known(expressions.find((e) => String(e.id) === m[1])), action })],
+    ["POST", /^\/expression\/backtest$/, (_m, _q, b) => {
+      if (!String(b["expression"]).startsWith("each(")) throw new Refused(400, `expression "${String(b["expression"])}": write each(metric=qps srv=pay)`, "expression");
+      return fired({ ...b, metric: "qps" });
+    }],
+    ["POST", /^\/expression$/, (_m, _q, b) => {
+      if (b["expression"] === "each(metric=qps)") throw new Refused(400, "the expression has no tag that must match", "expression");
+      return { message: "expression created" };
     }],
     ["POST", /^\/graph\/history$/, (_m, _q, b) => {
       const values: { timestamp: number; value: number }[] = [];
@@ -231,12 +277,12 @@ export async function useFake(p: Page): Promise<Fake> {
     const url = new URL(r.url());
     const path = url.pathname.replace(/^\/api\/v1/, "");
     counts.set(path, (counts.get(path) ?? 0) + 1);
-    const reply = (status: number, data: unknown) => route.fulfill({ status, json: data, headers: { "X-Falcon-CSRF": token, "X-Falcon-Total": "3" } });
+    const reply = (status: number, data: unknown) => route.fulfill({ status, json: data, headers: { "X-Falcon-CSRF": token, "X-Falcon-Total": "3", ...(fake.missing && path.startsWith("/alarm/") ? { "X-Falcon-Partial": fake.missing } : {}) } });
     if (path === "/user/auth_session") return reply(200, { message: "session is valid!" });
     if (fake.slow > 0) await new Promise((done) => setTimeout(done, fake.slow));
     if (fake.fail && path !== "/user/current") return reply(500, { error: "the store does not answer" });
     const body = (r.postData() ? r.postDataJSON() : {}) as Record<string, unknown>;
-    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && path !== "/strategy/backtest" && path !== "/alarm/disable/preview" && body["dry_run"] !== true;
+    const write = r.method() !== "GET" && path !== "/graph/history" && path !== "/strategy/check" && !path.endsWith("/backtest") && path !== "/alarm/disable/preview" && body["dry_run"] !== true;
     if (write) fake.writes.push({ method: r.method(), path, body, csrf: r.headers()["x-falcon-csrf"] ?? "" });
     const found = routes.find(([method, re]) => method === r.method() && re.test(path));
     if (!found) return write ? reply(200, { message: "ok" }) : reply(404, { error: "the fake has no " + path });

@@ -26,6 +26,10 @@ const all = [
   ["/templates/2", "load.1minPerCPU", "No strategies yet", "通知谁"],
   ["/templates/2?edit=new", "load.1minPerCPU", "No strategies yet", "最多通知次数"],
   ["/templates/2?edit=41", "load.1minPerCPU", "No strategies yet", "阈值"],
+  ["/alarms?id=m_7_e", "net.if.in.bits/iface=eth0", "Nothing is wrong", "各条件"],
+  ["/expressions", "each(metric=qps srv=pay)", "No expressions yet", "新建表达式"],
+  ["/expressions?edit=new", "each(metric=latency.p99", "Nobody is told.", "用历史数据试算"],
+  ["/expressions?edit=1", "each(metric=qps srv=pay)", "No expressions yet", "暂停：不做判断"],
   ["/hostgroups", "shop.web", "No host groups yet", "新建主机组"],
   ["/hostgroups/2", "web-001.bj", "Nobody is in this group", "变更成员"],
   ["/hosts", "web-002.bj", "No hosts yet", "最近心跳"],
@@ -85,7 +89,7 @@ test.each([760, 900, 1024, 1280, 3840])("nothing sticks out at %s px", async (wi
   await done(p);
 });
 
-test.each(["/alarms", "/templates", "/templates/2", "/hostgroups", "/hostgroups/2", "/hosts", "/hosts/3", "/teams", "/channels"])("%s says what failed, and tries again", async (path) => {
+test.each(["/alarms", "/templates", "/templates/2", "/expressions", "/hostgroups", "/hostgroups/2", "/hosts", "/hosts/3", "/teams", "/channels"])("%s says what failed, and tries again", async (path) => {
   const row = (all.find(([at]) => at === path) as (typeof all)[number])[1];
   const p = await page();
   const fake = await useFake(p);
@@ -570,7 +574,7 @@ test("a phone has the same menu, and the choices that its bar has no room for", 
 test("links of the former dashboard lead to where their pages are now", async () => {
   const p = await page();
   await useFake(p);
-  for (const [from, to] of [["/portal/template/view/2", "/templates/2"], ["/portal/template?q=disk&p=1", "/templates?q=disk"], ["/portal/hostgroup", "/hostgroups"], ["/portal/alarm-dash/case", "/alarms"], ["/portal/alarm-dash/case/event?case_id=s_41_a", "/alarms?id=s_41_a"]] as const) {
+  for (const [from, to] of [["/portal/template/view/2", "/templates/2"], ["/portal/template?q=disk&p=1", "/templates?q=disk"], ["/portal/hostgroup", "/hostgroups"], ["/portal/expression", "/expressions"], ["/portal/expression/view/1", "/expressions?edit=1"], ["/portal/alarm-dash/case", "/alarms"], ["/portal/alarm-dash/case/event?case_id=s_41_a", "/alarms?id=s_41_a"]] as const) {
     await p.goto(from);
     await p.waitForURL((u) => u.pathname + u.search === to);
   }

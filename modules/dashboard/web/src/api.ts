@@ -19,7 +19,7 @@ export interface Answer<T> {
   data: T;
   /** X-Falcon-Total: how many rows there are beyond the page; -1 when not said. */
   total: number;
-  /** X-Falcon-Partial: graph nodes whose part is missing. */
+  /** X-Falcon-Partial: graph nodes, or judges, whose part is missing. */
   missing: string[];
   /** X-Falcon-CSRF, from auth_session. */
   csrf: string;

@@ -24,6 +24,7 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
       [/^\/alarms$/, "alarms", lazy(() => import("./alarms/page").then((m) => m.Alarms))],
       [/^\/templates$/, "templates", lazy(() => import("./rules/templates").then((m) => m.Templates))],
       [/^\/templates\/\d+$/, "templates", lazy(() => import("./rules/template").then((m) => m.TemplatePage))],
+      [/^\/expressions$/, "expressions", lazy(() => import("./rules/expressions").then((m) => m.Expressions))],
       [/^\/hostgroups$/, "hostgroups", lazy(() => import("./rules/hostgroups").then((m) => m.HostGroups))],
       [/^\/hostgroups\/\d+$/, "hostgroups", lazy(() => import("./rules/hostgroup").then((m) => m.HostGroupPage))],
       [/^\/hosts$/, "hosts", lazy(() => import("./rules/hosts").then((m) => m.Hosts))],
@@ -38,6 +39,8 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
 const moved: readonly [RegExp, string][] = [
   [/^\/portal\/template\/(?:view|update|binds)\/(\d+)$/, "/templates/$1"],
   [/^\/portal\/templates?$/, "/templates"],
+  [/^\/portal\/expressions?(?:\/add)?$/, "/expressions"],
+  [/^\/portal\/expression\/(?:view|update)\/(\d+)$/, "/expressions?edit=$1"],
   [/^\/portal\/hostgroups?$/, "/hostgroups"],
   [/^\/portal\/group\/(\d+)\/hosts$/, "/hostgroups/$1"],
   [/^\/portal\/alarm-dash\/case$/, "/alarms"],
@@ -87,8 +90,10 @@ function Page() {
 
 function movedTo(path: string): string {
   const found = moved.find(([from]) => from.test(path));
+  if (!found) return "";
+  const to = path.replace(found[0], found[1]);
   // Of their queries the search and the case mean something here.
-  return found ? path.replace(found[0], found[1]) + changed("", { q: param("q"), id: param("case_id") }) : "";
+  return to.includes("?") ? to : to + changed("", { q: param("q"), id: param("case_id") });
 }
 
 function Message({ title, text }: { title: Key; text: Key }) {
@@ -102,7 +107,7 @@ function Message({ title, text }: { title: Key; text: Key }) {
 }
 
 // After g the next key says where to.
-const places: Readonly<Record<string, string>> = { e: "/explore", a: "/alarms", h: "/hosts", g: "/hostgroups", t: "/templates", u: "/teams", c: "/channels" };
+const places: Readonly<Record<string, string>> = { e: "/explore", a: "/alarms", h: "/hosts", g: "/hostgroups", t: "/templates", x: "/expressions", u: "/teams", c: "/channels" };
 let going = 0;
 
 function shortcut(e: KeyboardEvent): void {

@@ -31,7 +31,9 @@ export function Help() {
           {row(["g", "h"], "help.hosts")}
           {row(["g", "g"], "help.hostgroups")}
           {row(["g", "t"], "help.templates")}
+          {row(["g", "x"], "help.expressions")}
           {row(["j", "k"], "help.cases")}
+          {row(["a"], "help.ack")}
           {row(["?"], "help.help")}
           {row(["↑", "↓"], "help.move")}
           {row(["Shift"], "help.range")}

@@ -13,11 +13,13 @@ import { valueOf } from "../ui/field";
 import { Pill, Priority, Status, type Tone } from "../ui/parts";
 import { post, read, useWrite } from "../write";
 import { CaseChart } from "./chart";
+import { Combined } from "../rules/combined";
+import { Acknowledge, Facts, Silent, useStandings } from "./standing";
 import { began, chartOf, noteStates, story, type Case, type CaseEvent, type Entry, type Note, type Notice } from "./data";
 
 const pace = 10; // seconds
 
-export function Details({ id, known }: { id: string; known: Case | undefined }) {
+export function Details({ id, known, onAcked }: { id: string; known: Case | undefined; onAcked(): void }) {
   const key = encodeURIComponent(id);
   // A link may lead to a case that the list does not show: it is over, or filtered out.
   const one = useLoad(id, async (s) => (await read<Case[]>(`/alarm/eventcases?event_id=${key}`, s))[0] ?? null, { every: pace });
@@ -25,6 +27,8 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
   const notices = useLoad(id, (s) => read<Notice[]>(`/alarm/notices?case_id=${key}`, s), { every: pace });
   const notes = useLoad(id, (s) => read<Note[]>(`/alarm/event_note?event_id=${key}`, s), { every: pace });
   const c = one.data ?? known;
+  const standing = useStandings(c && c.status !== "OK" ? `id ${id}` : "");
+  const s = c && c.status !== "OK" ? standing.data?.of.get(id) : undefined;
   const close = (
     <button type="button" class="icon-button" aria-label={t("close")} title={t("close") + " (Esc)"} onClick={() => ask({ id: "" })}><CloseIcon /></button>
   );
@@ -59,8 +63,17 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
       </div>
       <CaseChart key={c.id} c={c} />
       <div class="actions-row">
+        {over ? null : (
+          <Acknowledge
+            key={c.id} id={c.id} s={s}
+            onDone={() => {
+              [standing, one, notes].forEach((l) => l.reload());
+              onAcked();
+            }}
+          />
+        )}
         <Link class="button" href={chartOf(c, at)}>{t("case.chart")}</Link>
-        {c.template_id ? <Link class="button" href={`/templates/${c.template_id}${c.strategy_id ? "?on=" + c.strategy_id : ""}`}>{t("case.rule")}</Link> : null}
+        {c.template_id ? <Link class="button" href={`/templates/${c.template_id}${c.strategy_id ? "?on=" + c.strategy_id : ""}`}>{t("case.rule")}</Link> : c.expression_id ? <Link class="button" href={"/expressions?edit=" + c.expression_id}>{t("case.rule")}</Link> : null}
         <Link class="button" href={"/hosts?q=" + encodeURIComponent(c.endpoint)}>{t("host")}</Link>
       </div>
       <dl class="facts-list">
@@ -72,9 +85,17 @@ export function Details({ id, known }: { id: string; known: Case | undefined }) 
           </>
         ) : null}
         <dt>{t("case.rule")}</dt><dd class="mono">{c.func} {c.step ? <span class="sub">{t("case.told", { n: c.current_step ?? 0, max: c.step })}</span> : null}</dd>
+        <Facts s={s} />
         <dt>{t("case")}</dt><dd class="mono id">{c.id}</dd>
       </dl>
       <Status of={[one, events, notices, notes]} />
+      {over ? null : <Silent of={standing} />}
+      {c.id.startsWith("m_") && !over ? (
+        <section class="conditions" aria-label={t("combined")}>
+          <h3>{t("combined")}</h3>
+          <Combined of={{ event_id: c.id }} none={t("combined.unknown")} whole />
+        </section>
+      ) : null}
       <AddNote id={c.id} onDone={() => [notes, one].forEach((l) => l.reload())} />
       <ol class="story">
         {entries.map((e) => <Line key={e.kind + (e.kind === "note" ? e.ts + e.note.user : e.kind === "event" ? e.event.id : e.notice.id)} e={e} at={at} />)}

@@ -15,6 +15,7 @@ import { Segment } from "../ui/segment";
 import { read } from "../write";
 import { began, chosen, grouped, perPriority, type By, type Case, type Sort } from "./data";
 import { Details, stateText } from "./details";
+import { Marks, Silent, useStandings, type Standing } from "./standing";
 
 const pace = 10; // seconds
 const most = 2000; // rows that the api answers at once
@@ -31,6 +32,7 @@ export function Alarms() {
 
   const open = useLoad(tab === "open" ? "open" : "", (s) => read<Case[]>("/alarm/eventcases?startTime=1&status=PROBLEM", s), { every: pace, keep: true });
   const over = useLoad(tab === "over" ? "over " + span : "", (s) => read<Case[]>(`/alarm/eventcases?startTime=${Math.floor(serverNow()) - spans[span]}&status=OK`, s), { every: pace, keep: true });
+  const standings = useStandings(tab === "open" ? "all" : "");
   const from = tab === "open" ? open : over;
   const all = from.data ?? [];
   const rows = chosen(all, { q: param("q"), endpoint: param("e"), priority: param("p"), sort });
@@ -43,10 +45,11 @@ export function Alarms() {
   useEffect(() => {
     const keys = (e: KeyboardEvent) => {
       const el = e.target as HTMLElement;
-      if (e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName) || document.querySelector("dialog[open]")) return;
+      if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName) || document.querySelector("dialog[open]")) return;
       const at = seen.findIndex((c) => c.id === id);
       if (e.key === "j" && seen.length > 0) ask({ id: (seen[Math.min(at + 1, seen.length - 1)] as Case).id }, true);
       else if (e.key === "k" && seen.length > 0) ask({ id: (seen[Math.max(at - 1, 0)] as Case).id }, true);
+      else if (e.key === "a" && id !== "") document.querySelector<HTMLElement>(".details [data-ack]")?.click();
       else if (e.key === "Escape" && id !== "") ask({ id: "" });
       else return;
       e.preventDefault();
@@ -90,6 +93,7 @@ export function Alarms() {
           </div>
         </div>
         <Status of={[from]} />
+        {tab === "open" && all.length > 0 ? <Silent of={standings} /> : null}
         {all.length >= most ? <div class="note warn">{t("alarms.cut", { n: count(most) })}</div> : null}
         {seen.length > 0 ? (
           <table class="grid cases" ref={table}>
@@ -108,7 +112,7 @@ export function Alarms() {
               {groups.map((g) => (
                 <Fragment key={g.name}>
                   {by === "" ? null : <tr class="group"><th scope="colgroup" colSpan={7}>{g.name} <span class="sub">· {count(g.rows.length)}</span></th></tr>}
-                  {g.rows.map((c) => <Row key={c.id} c={c} on={c.id === id} over={tab === "over"} />)}
+                  {g.rows.map((c) => <Row key={c.id} c={c} s={tab === "open" ? standings.data?.of.get(c.id) : undefined} on={c.id === id} over={tab === "over"} />)}
                 </Fragment>
               ))}
             </tbody>
@@ -122,7 +126,7 @@ export function Alarms() {
         )}
         <More shown={seen.length} all={rows.length} onMore={() => ask({ n: String(shownRows + 200) }, true)} />
       </section>
-      {id ? <Details id={id} known={all.find((c) => c.id === id)} /> : null}
+      {id ? <Details id={id} known={all.find((c) => c.id === id)} onAcked={standings.reload} /> : null}
     </div>
   );
 }
@@ -133,7 +137,7 @@ function priorities(there: [number, number][], p: string): [number, number][] {
   return [...there, [Number(p), 0] as [number, number]].sort((a, b) => a[0] - b[0]);
 }
 
-function Row({ c, on, over }: { c: Case; on: boolean; over: boolean }) {
+function Row({ c, s, on, over }: { c: Case; s: Standing | undefined; on: boolean; over: boolean }) {
   const { metric, tags } = splitCounter(c.metric);
   return (
     <tr
@@ -146,7 +150,7 @@ function Row({ c, on, over }: { c: Case; on: boolean; over: boolean }) {
       <td class="host mono"><Link href={hrefWith({ id: c.id })} class="plain">{c.endpoint}</Link></td>
       <td class="what mono">
         <span title={c.metric}>{metric} {tags ? <span class="sub">{tags}</span> : null}</span>
-        <span class="sub">{c.func} {readable(c.cond)}{c.process_status && c.process_status !== "unresolved" ? <> <Pill tone="info">{stateText(c.process_status)}</Pill></> : null}</span>
+        <span class="sub">{c.func} {readable(c.cond)}{c.process_status && c.process_status !== "unresolved" ? <> <Pill tone="info">{stateText(c.process_status)}</Pill></> : null}<Marks s={s} /></span>
       </td>
       <td class="note-col" title={c.note ?? ""}>{c.note}</td>
       <td class="step">{c.step ? `${c.current_step ?? 0}/${c.step}` : (c.current_step ?? 0)}</td>

@@ -22,8 +22,8 @@ interface Check {
   examples: string[] | null;
 }
 
-const operators = ["<", "<=", ">", ">=", "==", "!="];
-const functions = ["all(#3)", "max(#3)", "min(#3)", "avg(#5)", "sum(#3)", "diff(#2)", "pdiff(#2)", "lookup(#2,3)", "stddev(#7)"];
+export const operators = ["<", "<=", ">", ">=", "==", "!="];
+export const functions = ["all(#3)", "max(#3)", "min(#3)", "avg(#5)", "sum(#3)", "diff(#2)", "pdiff(#2)", "lookup(#2,3)", "stddev(#7)"];
 
 const textOperators = ["==", "!=", "contains", "!contains", "=~", "!~"];
 const textFunctions = ["all(#1)", "all(#3)", "lookup(#2,3)", "diff(#1)", "change(#10)"];
@@ -34,7 +34,7 @@ const textsExplained: readonly (readonly [sign: string, key: Key])[] = [
   ["p0 … p9", "explain.priority"], ["3", "explain.max"], ["22:00 08:00", "explain.hours"],
 ];
 
-const explained: readonly (readonly [sign: string, key: Key])[] = [
+export const explained: readonly (readonly [sign: string, key: Key])[] = [
   ["mount=/", "explain.tags"], ["^mount=/boot", "explain.not"], ["all(#3)", "explain.all"], ["max min avg sum", "explain.avg"], ["diff pdiff", "explain.diff"],
   ["lookup(#2,3)", "explain.lookup"], ["stddev(#11)", "explain.stddev"], ["p0 … p9", "explain.priority"], ["3", "explain.max"], ["22:00 08:00", "explain.hours"],
 ];
@@ -153,7 +153,7 @@ export function StrategyForm({ tpl, id, first, onSaved, onClose }: Props) {
         {others.map((e) => <div key={e.field} class="failure" role="alert">{e.field}: {e.error}</div>)}
         {w.error && !known.includes(fieldOf(w.error)) ? <div class="failure" role="alert">{say(w.error)}</div> : null}
       </div>
-      {text ? null : <TryRule tpl={tpl} id={id} draft={d} />}
+      {text ? null : <TryRule path="/strategy/backtest" body={{ ...bodyOf(d), ...(id ? { id } : {}), tpl_id: tpl }} draft={d} metric={d.metric} />}
       <div class="form-foot">
         <div class="matches" role="status">
           {unchecked.value && !(unchecked.value instanceof ApiError && unchecked.value.status === 400) ? <span class="warn-text">{t("check.away", { text: say(unchecked.value) })}</span> : null}

@@ -9,15 +9,15 @@ import { go, place } from "../router";
 import { Link } from "../frame";
 import { splitCounter } from "../explore/group";
 import { Confirm, Dialog, DialogForm } from "../ui/dialog";
-import { checkedOf, Field, Text, valueOf } from "../ui/field";
+import { Field, valueOf } from "../ui/field";
 import { CopyIcon, DeleteIcon, EditIcon, PauseIcon, PlusIcon } from "../ui/icons";
 import { Head, None, Priority, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { fieldOf, post, put, read, remove, useWrite } from "../write";
-import { Bindings } from "./bindings";
+import { ActionFields, noAction } from "./action";
 import {
-  below, conditionOf, draftOf, emptyDraft, inOrder, parts,
-  type Action, type Channel, type Group, type Inheritance, type Inherited, type Strategy, type Template, type TemplateDetail, type TemplateRow,
+  below, conditionOf, draftOf, emptyDraft, inOrder,
+  type Action, type Group, type Inheritance, type Inherited, type Strategy, type Template, type TemplateDetail, type TemplateRow,
 } from "./data";
 import { Disable, DisabledNow, useDisabled, type Target } from "./disable";
 import { EnvBindings, type EnvBinding } from "./env";
@@ -195,14 +195,9 @@ function Strategies({ id, down, onDisable }: { id: number; down: ReturnType<type
   );
 }
 
-const noAction: Action = { id: 0, uic: "", url: "", callback: 0, before_callback_sms: 0, before_callback_mail: 0, after_callback_sms: 0, after_callback_mail: 0, channels: "" };
-const flags = ["before_callback_sms", "before_callback_mail", "after_callback_sms", "after_callback_mail"] as const;
-
 function ActionForm({ id, action, onSaved }: { id: number; action: Action | null; onSaved(): void }) {
   const first = action && action.id ? action : noAction;
   const draft = useSignal<Action>({ ...first, channels: first.channels ?? "" });
-  const teams = useLoad("team names", (s) => read<{ name: string }[] | null>("/team/dict", s).then((a) => a ?? []));
-  const channels = useLoad("channels", (s) => read<Channel[]>("/alarm/channels", s));
   const w = useWrite();
   const a = draft.value;
   const set = (change: Partial<Action>) => {
@@ -210,8 +205,6 @@ function ActionForm({ id, action, onSaved }: { id: number; action: Action | null
     w.clear();
   };
   const dirty = JSON.stringify(a) !== JSON.stringify({ ...first, channels: first.channels ?? "" });
-  const chosen = parts(a.uic);
-  const ways = parts(a.channels);
   const send = async (e: Event) => {
     e.preventDefault();
     const { id: aid, ...rest } = a;
@@ -220,39 +213,11 @@ function ActionForm({ id, action, onSaved }: { id: number; action: Action | null
       onSaved();
     }
   };
-  const byName = (names: string[]) => names.map((n) => ({ id: n, name: n }));
   return (
     <section class="section">
       <div class="section-head"><h2>{t("action")}</h2></div>
-      <Status of={[teams, channels]} />
       <form class="stack inset" noValidate onSubmit={(e: Event) => void send(e)}>
-        <div class="labelled">
-          <span class="label">{t("action.teams")}</span>
-          <Bindings<string>
-            there={byName(chosen)} all={byName((teams.data ?? []).map((r) => r.name))} label={t("action.addteam")} empty={t("action.nobody")}
-            onAdd={(n) => Promise.resolve(set({ uic: [...chosen, n].join(",") }))} onRemove={(n) => Promise.resolve(set({ uic: chosen.filter((x) => x !== n).join(",") }))}
-          />
-        </div>
-        <div class="labelled">
-          <span class="label">{t("action.channels")}</span>
-          <Bindings<string>
-            there={byName(ways)} all={byName((channels.data ?? []).map((c) => c.name))} label={t("action.addchannel")} empty={t("action.every")} quiet
-            onAdd={(n) => Promise.resolve(set({ channels: [...ways, n].join(",") }))} onRemove={(n) => Promise.resolve(set({ channels: ways.filter((x) => x !== n).join(",") }))}
-          />
-        </div>
-        <div>
-          <label class="check"><input type="checkbox" checked={a.callback === 1} onChange={(e: Event) => set({ callback: checkedOf(e) ? 1 : 0 })} /> {t("action.callback")}</label>
-          {a.callback === 1 ? (
-            <>
-              <Field label={t("action.url")} error={fieldOf(w.error) === "url" ? say(w.error) : undefined}>
-                <Text class="field mono" name="url" value={a.url} placeholder="http://" onText={(url) => set({ url })} />
-              </Field>
-              {flags.map((f) => (
-                <label class="check" key={f}><input type="checkbox" checked={a[f] === 1} onChange={(e: Event) => set({ [f]: checkedOf(e) ? 1 : 0 })} /> {t(`action.${f}`)}</label>
-              ))}
-            </>
-          ) : null}
-        </div>
+        <ActionFields action={a} onChange={set} wrongURL={fieldOf(w.error) === "url" ? w.error : undefined} />
         {w.error && fieldOf(w.error) !== "url" ? <div class="failure" role="alert">{say(w.error)}</div> : null}
         <div class="actions"><button type="submit" class="button primary" disabled={!dirty || w.busy} aria-busy={w.busy}>{t("save")}</button></div>
       </form>

@@ -12,25 +12,35 @@ import { theme } from "../prefs";
 import { moment } from "../text";
 import { Pill } from "../ui/parts";
 import { Segment } from "../ui/segment";
-import { bodyOf, type Draft } from "./data";
 import { noteKeys, openSpans, ranges, secondsOf, seriesOf, thresholdOf, type Range, type Tried } from "./tried";
 
 const listed = 50; // events
 
+/** What is drawn of a rule. */
+interface Draft {
+  func: string;
+  op: string;
+  right_value: string;
+}
+
 interface Props {
-  tpl: number;
-  /** 0 for a rule that is not saved. */
-  id: number;
+  /** The route that tries it. */
+  path: string;
+  /** The rule as the route takes it. */
+  body: Readonly<Record<string, unknown>>;
+  /** Another one says that the rule was changed. */
   draft: Draft;
+  metric: string;
 }
 
 interface Done {
   tried: Tried;
   range: Range;
   draft: Draft;
+  metric: string;
 }
 
-export function TryRule({ tpl, id, draft }: Props) {
+export function TryRule({ path, body, draft, metric }: Props) {
   const range = useSignal<Range>("1d");
   const done = useSignal<Done | null>(null);
   const error = useSignal<unknown>(null);
@@ -45,9 +55,8 @@ export function TryRule({ tpl, id, draft }: Props) {
     error.value = null;
     const end = Math.floor(serverNow());
     try {
-      const body = { ...bodyOf(draft), ...(id ? { id } : {}), tpl_id: tpl, start: end - secondsOf(over), end };
-      const a = await call<Tried>("/strategy/backtest", { method: "POST", body, signal: mine.signal });
-      done.value = { tried: a.data, range: over, draft };
+      const a = await call<Tried>(path, { method: "POST", body: { ...body, start: end - secondsOf(over), end }, signal: mine.signal });
+      done.value = { tried: a.data, range: over, draft, metric };
     } catch (err) {
       if (!isAbort(err)) error.value = err;
     } finally {
@@ -132,10 +141,10 @@ function Events({ d }: { d: Done }) {
 }
 
 function Chart({ d }: { d: Done }) {
-  const { tried, draft } = d;
+  const { tried, draft, metric } = d;
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
-  const unit = unitOf(draft.metric, tried.series[0]?.type ?? "");
+  const unit = unitOf(metric, tried.series[0]?.type ?? "");
   const n = tried.series.length;
   useLayoutEffect(() => {
     const el = host.current as HTMLDivElement;
@@ -157,7 +166,7 @@ function Chart({ d }: { d: Done }) {
   useEffect(() => plot.current?.recolor(), [theme.value]);
   return (
     <figure class="try-chart">
-      <div class="plot-space"><div class="plot" ref={host} role="img" aria-label={t("try.chart", { title: draft.metric })} /></div>
+      <div class="plot-space"><div class="plot" ref={host} role="img" aria-label={t("try.chart", { title: metric })} /></div>
       {tried.fired > 0 ? <figcaption class="sub">{t("try.lanes")}</figcaption> : null}
     </figure>
   );

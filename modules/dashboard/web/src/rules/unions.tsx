@@ -8,6 +8,7 @@ import { DeleteIcon, EditIcon, PlusIcon } from "../ui/icons";
 import { Pill, Status, Tool } from "../ui/parts";
 import { told } from "../ui/toast";
 import { post, put, read, remove } from "../write";
+import { Combined } from "./combined";
 import type { Inherited, Strategy } from "./data";
 
 export interface Union {
@@ -76,6 +77,13 @@ export function Unions({ id, unions, rows }: { id: number; unions: Loaded<Union[
                   return <li key={m}>{s ? condition(s) : "#" + m}</li>;
                 })}
               </ul>
+              <Combined
+                of={{ serial: u.serial }} none={t("combined.none")}
+                name={(m) => {
+                  const s = own.find((x) => x.id === m);
+                  return s && condition(s);
+                }}
+              />
             </li>
           ))}
         </ul>

@@ -18,6 +18,7 @@ export const AlarmIcon = () => <Icon><path d="M8 2.2 14.3 13.3H1.7ZM8 6.5v3.2M8 
 export const HostIcon = () => <Icon><rect x="2" y="2.5" width="12" height="4.6" rx="1" /><rect x="2" y="8.9" width="12" height="4.6" rx="1" /><path d="M4.5 4.8h.1M4.5 11.2h.1" /></Icon>;
 export const GroupIcon = () => <Icon><rect x="2" y="2" width="5" height="5" rx="1" /><rect x="9" y="2" width="5" height="5" rx="1" /><rect x="2" y="9" width="5" height="5" rx="1" /><rect x="9" y="9" width="5" height="5" rx="1" /></Icon>;
 export const TemplateIcon = () => <Icon><path d="M4 1.8h5.5L12.5 5v9.2H4ZM9.2 2v3.2h3.2M6.2 8.3h4M6.2 11h4" /></Icon>;
+export const ExpressionIcon = () => <Icon><path d="M6 2.3c-1.8 0-2.2.9-2.2 2.4 0 1.6.2 3.3-1.8 3.3 2 0 1.8 1.7 1.8 3.3 0 1.5.4 2.4 2.2 2.4M10 2.3c1.8 0 2.2.9 2.2 2.4 0 1.6-.2 3.3 1.8 3.3-2 0-1.8 1.7-1.8 3.3 0 1.5-.4 2.4-2.2 2.4" /></Icon>;
 export const TeamIcon = () => <Icon><circle cx="5.8" cy="5.6" r="2.3" /><path d="M1.6 13c.6-2.3 2.2-3.4 4.2-3.4S9.4 10.7 10 13M10.3 3.5a2.3 2.3 0 0 1 0 4.3M11.6 9.9c1.5.4 2.5 1.4 2.9 3.1" /></Icon>;
 export const ChannelIcon = () => <Icon><path d="M14 2 2 7l4.5 2L14 2ZM14 2 9.5 14l-3-5M6.5 9v4.3l1.8-1.9" /></Icon>;
 export const BellIcon = () => <Icon><path d="M3.3 11.5c1-1 1.2-2.2 1.2-4.3a3.5 3.5 0 0 1 7 0c0 2.1.2 3.3 1.2 4.3ZM6.7 13.6a1.4 1.4 0 0 0 2.6 0" /></Icon>;
