@@ -34,9 +34,7 @@ func open(host string, step int, at int64) *model.AdoptItem {
 func (w *world) meetsRedis() {
 	w.t.Helper()
 	testkit.Eventually(w.t, 10*time.Second, func() error {
-		w.out.mu.Lock()
-		defer w.out.mu.Unlock()
-		if w.out.epoch == "" {
+		if _, epoch := w.out.State(); epoch == "" {
 			return errors.New("the judge has not met Redis")
 		}
 		return nil
@@ -152,7 +150,7 @@ func TestTwoAddressesOfANode(t *testing.T) {
 	a.mustSend(point(now, 50))
 	b.mustSend(point(now, 50))
 	for _, w := range []*world{a, b} {
-		if n := w.out.waiting(); n > 1 {
+		if n := w.out.Waiting(); n > 1 {
 			t.Errorf("%d events wait", n)
 		}
 	}

@@ -49,8 +49,8 @@ func TestStockConfig(t *testing.T) {
 	if !cfg.Union.Enabled || cfg.Union.Cluster["plus-00"] != "127.0.0.1:6082" {
 		t.Errorf("union_judge_s %+v", cfg.Union)
 	}
-	if cfg.dir() != "var" {
-		t.Errorf("stateFile gives the folder %q, want var", cfg.dir())
+	if cfg.Dir() != "var" {
+		t.Errorf("stateFile gives the folder %q, want var", cfg.Dir())
 	}
 }
 
