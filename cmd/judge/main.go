@@ -57,6 +57,9 @@ func unionConfig(cfg judge.Config) plusjudge.Config {
 	if cfg.Data != judge.DefaultConfig().Data {
 		c.Data = cfg.Data
 	}
+	if cfg.Turning != judge.DefaultConfig().Turning {
+		c.Turning = cfg.Turning
+	}
 	if cfg.RecoverMode != "" {
 		c.RecoverMode = cfg.RecoverMode
 	}

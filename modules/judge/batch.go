@@ -258,11 +258,7 @@ func (j *Judge) broken(err error) {
 	}
 }
 
-const (
-	tick         = 10 * time.Second
-	rewriteEvery = 10 * time.Minute
-	rewriteSize  = 256 << 20
-)
+const tick = 10 * time.Second
 
 // keepSafe brings to the disk what was appended, so that a power failure takes a second.
 func (j *Judge) keepSafe(ctx context.Context) error {
@@ -285,6 +281,9 @@ func (j *Judge) keepSafe(ctx context.Context) error {
 func (j *Judge) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	every := j.cfg.Turning.Every.D()
+	turn := time.NewTicker(min(tick, every))
+	defer turn.Stop()
 	turned := time.Now()
 	for {
 		j.judgeWaiting()
@@ -297,7 +296,8 @@ func (j *Judge) sweep(ctx context.Context) error {
 			if j.diskErr.Load() != nil {
 				j.broken(j.journal.Flush())
 			}
-			if time.Since(turned) >= rewriteEvery || j.journal.Size() > rewriteSize {
+		case <-turn.C:
+			if time.Since(turned) >= every || j.journal.Size() > j.cfg.Turning.Size {
 				turned = time.Now()
 				if err := j.rewrite(); err != nil {
 					j.log.Error("the journal can not be rewritten and grows on", "err", err)

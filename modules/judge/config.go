@@ -25,7 +25,7 @@ type Config struct {
 	RPC    daemon.Listener `json:"rpc"`
 	HBS    HBS             `json:"hbs"`
 	Alarm  Alarm           `json:"alarm"`
-	// Config is where the journal and the rule book are.
+	// Config is where the journal and the rule book are, and when the journal turns.
 	journal.Config
 	// FleetKey is a secret that the daemons of a fleet share: who has it may acknowledge.
 	// Without one only callers of the same machine may.
@@ -74,7 +74,7 @@ func DefaultConfig() Config {
 			Interval: 60, FullTimeout: conf.Millis(300 * time.Second),
 		},
 		Alarm:  Alarm{Config: outbox.DefaultConfig()},
-		Config: journal.Config{Data: defaultData}, MaxFutureSec: 300, Union: defaultUnion(),
+		Config: journal.DefaultConfig(defaultData, 256<<20), MaxFutureSec: 300, Union: defaultUnion(),
 	}
 }
 

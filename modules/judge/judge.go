@@ -230,5 +230,6 @@ func (j *Judge) recover() error {
 		j.log.Warn("the journal was damaged, the rest of it is used",
 			"records", j.journal.Damaged+bad, "torn_bytes", j.journal.Torn, "points_without_series", r.lost)
 	}
+	j.sayConditions()
 	return nil
 }

@@ -99,10 +99,12 @@ func TestConditionsAreForwarded(t *testing.T) {
 	sees(problem)
 	w.waitTold("PROBLEM 1") // of the plain rule
 
-	// A restarted judge says how it stands with the next point.
+	// A restarted judge says how it stands: the one before may have been killed before it
+	// could. The next point is a refresh.
 	w.start()
-	w.mustSend(point(now-180, 1))
 	sees(problem, problem)
+	w.mustSend(point(now-180, 1))
+	sees(problem, problem, problem)
 
 	// What the plus_judge does not take is sent until it does.
 	p.failing(true)
@@ -114,7 +116,7 @@ func TestConditionsAreForwarded(t *testing.T) {
 		return nil
 	})
 	p.failing(false)
-	sees(problem, problem, ok)
+	sees(problem, problem, problem, ok)
 	w.waitTold("PROBLEM 1", "OK 1")
 	if n := w.problems.Get(); n != 0 { // since the restart
 		t.Errorf("%d problems were counted as told", n)

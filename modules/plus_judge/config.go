@@ -32,7 +32,7 @@ type Config struct {
 	RecoverMode string `json:"recover_mode"`
 	// TTL is how long a condition counts that nobody refreshes, in seconds.
 	TTL int64 `json:"ttl"`
-	// Config is where the journal is.
+	// Config is where the journal is, and when it turns.
 	journal.Config
 	// MaxFutureSec is how far in the future an event may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
@@ -54,7 +54,7 @@ func DefaultConfig() Config {
 		HTTP:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6083"},
 		RPC:   daemon.Listener{Enabled: true, Listen: "0.0.0.0:6082"},
 		HBS:   HBS{Servers: []string{"127.0.0.1:6030"}, Timeout: conf.Millis(300 * time.Millisecond)},
-		Alarm: outbox.DefaultConfig(), Config: journal.Config{Data: defaultData}, RecoverMode: recoverAny, TTL: 300, MaxFutureSec: 300,
+		Alarm: outbox.DefaultConfig(), Config: journal.DefaultConfig(defaultData, 64<<20), RecoverMode: recoverAny, TTL: 300, MaxFutureSec: 300,
 	}
 }
 

@@ -315,32 +315,32 @@ func (p *PlusJudge) broken(err error) {
 	}
 }
 
-const (
-	tickEvery    = 5 * time.Second
-	rewriteEvery = 10 * time.Minute
-	rewriteSize  = 64 << 20
-)
+const tickEvery = 5 * time.Second
 
 // tick looks for silence, and lets the journal turn.
 func (p *PlusJudge) tick(ctx context.Context) error {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
+	every := p.cfg.Turning.Every.D()
+	turn := time.NewTicker(min(tickEvery, every))
+	defer turn.Stop()
 	turned := time.Now()
 	for {
 		select {
 		case <-ticker.C:
+			p.look()
+			if err := p.journal.Sync(); err != nil {
+				p.broken(err)
+			}
+		case <-turn.C:
+			if time.Since(turned) >= every || p.journal.Size() > p.cfg.Turning.Size {
+				turned = time.Now()
+				if err := p.rewrite(); err != nil {
+					p.log.Error("the journal can not be rewritten and grows on", "err", err)
+				}
+			}
 		case <-ctx.Done():
 			return nil
-		}
-		p.look()
-		if err := p.journal.Sync(); err != nil {
-			p.broken(err)
-		}
-		if time.Since(turned) >= rewriteEvery || p.journal.Size() > rewriteSize {
-			turned = time.Now()
-			if err := p.rewrite(); err != nil {
-				p.log.Error("the journal can not be rewritten and grows on", "err", err)
-			}
 		}
 	}
 }
