@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +182,56 @@ func TestLock(t *testing.T) {
 		}
 		if c, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || c == nil {
 			t.Error("a released lock is not free", err)
+		}
+	})
+}
+
+// A fenced lock of a process of this machine that is dead is free at once; that of one
+// which lives, or of which nothing can be known from here, waits for its time.
+func TestOrphanedFencedLock(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Skip("no process can be run: ", err)
+	}
+	gone, alive := fmt.Sprint("host-", ended.Process.Pid), fmt.Sprint("host-", os.Getpid())
+	if home() == "" {
+		t.Skip("this system does not say where its process ids hold")
+	}
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		for _, tc := range []struct {
+			name, mine string
+			free       bool
+		}{
+			{"dead", gone + ":TOKEN@" + home(), true},
+			{"alive", alive + ":TOKEN@" + home(), false},
+			{"of another boot or container", gone + ":TOKEN@" + home() + "0", false},
+			{"of a release that does not say", gone + ":TOKEN", false},
+			{"no process", "host-x:TOKEN@" + home(), false},
+			{"a group of processes", "host-0:TOKEN@" + home(), false},
+			{"of the fork", "1", false},
+		} {
+			if _, err := p.Do(t.Context(), "SET", HBSLock, "1700000000:"+tc.mine, "PX", 60_000); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Do(t.Context(), "SET", HBSGeneration, 41); err != nil {
+				t.Fatal(err)
+			}
+			l, err := p.TryFenced(t.Context(), HBSLock, HBSGeneration, time.Minute)
+			if err != nil || (l != nil) != tc.free {
+				t.Errorf("%s: %v, %v", tc.name, l, err)
+			}
+			if l == nil {
+				continue
+			}
+			if l.Generation != 42 {
+				t.Errorf("%s: generation %d, want 42", tc.name, l.Generation)
+			}
+			if ok, err := l.Renew(t.Context()); err != nil || !ok {
+				t.Errorf("%s: not renewed: %v", tc.name, err)
+			}
+			if other, err := p.TryFenced(t.Context(), HBSLock, HBSGeneration, time.Minute); err != nil || other != nil {
+				t.Errorf("%s: the next one has it, too: %v", tc.name, err)
+			}
 		}
 	})
 }
