@@ -528,6 +528,7 @@ type soak struct {
 	silent  []int     // disables that can be cancelled
 	lost    int       // hosts that are disabled or in maintenance for good
 	unions  [][2]int  // first member and number of members of the combinations
+	deck    []int     // kinds of edits that come next
 	open    bool      // combinations may be a problem: conditions hold
 	steady  bool      // no plus_judge is killed
 	began   time.Time // of the last edit
@@ -574,7 +575,7 @@ func TestSoak(t *testing.T) {
 	s.prepare()
 	limit, every := 12*time.Second, int64(6)
 	if long {
-		limit, every = 10*time.Minute, 25
+		limit, every = 10*time.Minute, 12
 		if d, err := time.ParseDuration(os.Getenv("FALCON_SOAK")); err == nil {
 			limit = d
 		}
@@ -685,7 +686,11 @@ func (s *soak) chaos() {
 			v.undo, v.next = f.redis.Start, time.Now().Add(s.between(0, 1500))
 			s.suffer["redis restarted"]++
 		case s.fate.IntN(3) == 0 || s.steady && kind == "plus_judge":
-			v.undo, v.next = f.proc[v.name].Pause(), time.Now().Add(s.between(100, s.longest))
+			longest := s.longest
+			if s.steady && kind == "plus_judge" {
+				longest = 1500 // it is waited for
+			}
+			v.undo, v.next = f.proc[v.name].Pause(), time.Now().Add(s.between(100, longest))
 			s.suffer[v.name+" paused"]++
 		default:
 			if kept && s.fate.IntN(3) == 0 {
@@ -954,7 +959,12 @@ func (s *soak) change() (what, query string) {
 			s.lastID, kind, host, tpl, strategy, grp, now-60, now+3*3600)
 	}
 	text := s.rng.IntN(len(soakTextFuncs))
-	switch s.rng.IntN(18) {
+	if len(s.deck) == 0 { // each kind comes as often as any other
+		s.deck = s.rng.Perm(18)
+	}
+	kind := s.deck[0]
+	s.deck = s.deck[1:]
+	switch kind {
 	case 0:
 		if len(s.fresh) > 0 {
 			i := s.rng.IntN(len(s.fresh))
@@ -1023,7 +1033,7 @@ func (s *soak) change() (what, query string) {
 			return "rule about texts", fmt.Sprintf("UPDATE strategy SET func = '%s', op = '%s', right_string = '%s' WHERE id = %d", k.fn, k.op, k.right, s.texts[i])
 		}
 	case 11, 12: // each of these leaves every series a rule
-		switch kind := 2 + portal.DisableType(s.rng.IntN(4)); {
+		switch kind := portal.DisableTemplate + portal.DisableType(s.rng.IntN(4)); {
 		case kind == portal.DisableStrategy || kind == portal.DisableStrategyOnHost:
 			host := 0
 			if kind == portal.DisableStrategyOnHost {
@@ -1179,15 +1189,14 @@ func (s *soak) finish(long bool) {
 		s.round, len(s.series), len(calm), first, more, oks, again)
 	t.Logf("%d of them are of combinations, %d about texts", joined, said)
 	t.Logf("journals turned %d times; where nobody suffers %d times", s.rough.turns(), s.calm.turns())
-	late := len(s.took)
-	for i, d := range s.took {
-		if d > 15*time.Second {
-			late = i
-			break
-		}
+	t.Logf("%d edits, in force at all judges that suffer after %v at most, median %v", len(s.took), s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond))
+	t.Logf("edits: %v", s.edits)
+	var spread []string
+	for _, most := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second} {
+		n, _ := slices.BinarySearch(s.took, most)
+		spread = append(spread, fmt.Sprintf("%d within %v", n, most))
 	}
-	t.Logf("%d edits %v, in force at all judges that suffer after %v at most, median %v, %d of them within 15 s",
-		len(s.took), s.edits, s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond), late)
+	t.Logf("of them in force %s", strings.Join(spread, ", "))
 	t.Logf("in force at the judges that do not after %v at most, median %v", s.prompt[len(s.prompt)-1].Round(time.Millisecond), s.prompt[len(s.prompt)/2].Round(time.Millisecond))
 	t.Logf("suffered: %v", s.suffer)
 	if first < 50 || more < 20 || oks < 50 || joined < 10 || said < 10 {
