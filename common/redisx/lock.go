@@ -176,7 +176,7 @@ func lead(ctx context.Context, ttl, look time.Duration, take func() (*Lock, erro
 			switch {
 			case err == nil:
 				pause = ttl
-			case !errors.Is(err, errLost) && ctx.Err() == nil:
+			case !errors.Is(err, ErrLost) && ctx.Err() == nil:
 				return err
 			}
 		}
@@ -198,7 +198,7 @@ func (l *Lock) lead(ctx context.Context, fn func(context.Context, *Lock) error) 
 			case ok:
 				renewed = time.Now()
 			case err == nil || time.Since(renewed) > l.ttl*2/3:
-				return errLost
+				return ErrLost
 			}
 		}
 		return nil
@@ -210,4 +210,6 @@ func (l *Lock) lead(ctx context.Context, fn func(context.Context, *Lock) error) 
 	return err
 }
 
-var errLost = errors.New("the lock is lost")
+// ErrLost is what fn of Lead returns when it sees that another leads by now: it waits for
+// its turn like any other, and does not step down.
+var ErrLost = errors.New("the lock is lost")

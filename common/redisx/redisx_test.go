@@ -262,6 +262,24 @@ func TestLead(t *testing.T) {
 	})
 }
 
+// Who sees that the lock is another's waits for the next look, and not for as long as one
+// that steps down.
+func TestLeadIsLost(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		turns := 0
+		err := p.LeadFenced(ctx, HBSLock, HBSGeneration, time.Hour, func(context.Context, int64) error {
+			if turns++; turns == 2 {
+				cancel()
+			}
+			return ErrLost
+		})
+		if err != nil || turns != 2 {
+			t.Errorf("%d turns, %v", turns, err)
+		}
+	})
+}
+
 func TestQueue(t *testing.T) {
 	each(t, func(t *testing.T, p *Pool, after func(time.Duration)) {
 		q := p.NewQueue("a", "event:p0", "event:p1")
