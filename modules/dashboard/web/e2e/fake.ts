@@ -250,6 +250,7 @@ export async function useFake(p: Page): Promise<Fake> {
       const removed = b["mode"] === "add" ? [] : has.filter((h) => named.includes(h) === (b["mode"] === "remove"));
       return { added, removed, created: added, unchanged: has.length - removed.length, members: has.length + added.length - removed.length };
     }],
+    ["GET", /^\/hosts\/join$/, () => (fake.plain ? { command: "", why: "no host can join: this Falcon listens on its own machine only" } : { command: "curl -fsS http://10.0.0.1:8080/api/v1/join | sudo sh", why: "" })],
     ["GET", /^\/hosts$/, (_m, q) => {
       const found = rows(hosts).filter((h) => (q.get("q") ?? "").split(" ").every((w) => h.hostname.includes(w)));
       return { total: found.length, hosts: found };
