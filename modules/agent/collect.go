@@ -21,6 +21,7 @@ import (
 	"falcon/modules/agent/collect/cpu"
 	"falcon/modules/agent/collect/df"
 	"falcon/modules/agent/collect/disk"
+	"falcon/modules/agent/collect/gpu"
 	"falcon/modules/agent/collect/kernel"
 	"falcon/modules/agent/collect/load"
 	"falcon/modules/agent/collect/mem"
@@ -53,6 +54,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
 		newSlot("uptime", 3, uptime.New(root)),
 		newSlot("ntp", 3, ntp.New(cfg.NTP.Servers)),
+		newSlot("gpu", 4, gpu.New()),
 	}
 }
 

@@ -28,6 +28,5 @@
 // that hbs trusts, and /run besides only with http.backdoor.
 //
 // Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, and the fork's service
-// metrics.
+// urls and directories on demand, upgrades), and the fork's service metrics.
 package agent
