@@ -51,6 +51,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("coredump", 2, coredump.New(root)),
 		newSlot("netstat", 2, netstat.New(root)),
 		newSlot("ss", 2, sockstat.New(root)),
+		newSlot("service", 2, a.services),
 		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
 		newSlot("uptime", 3, uptime.New(root)),
 		newSlot("ntp", 3, ntp.New(cfg.NTP.Servers)),

@@ -46,7 +46,8 @@ type Config struct {
 	// NICTypeTag adds the tag nictype to net.if.*: 1g, 10g, 2x10g for a bond of two, …
 	// It makes other series of them.
 	NICTypeTag bool `json:"nic_type_tag"`
-	// The fork's keys.
+	// The fork's keys. In AppBaseDir the file service_pids says which processes each
+	// measured service has; empty writes none.
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`
 	PerCore     bool   `json:"cpu_per_core_collect"`

@@ -21,12 +21,12 @@
 // the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
-// noticed, and learns from it which callers to trust.
+// noticed, and learns from it which callers to trust and which services to measure.
 //
 // The pages below /proc, /page and /system show the host as stock's do. What changes
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
 // Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), and the fork's service metrics.
+// urls and directories on demand, upgrades).
 package agent

@@ -88,7 +88,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("GET %s in the first second: %s", path, got)
 		}
 	}
-	a.host.root = collect.Root(t.TempDir())
+	a.host.root = collect.At(t.TempDir())
 	for _, path := range []string{"/proc/cpu/num", "/proc/cpu/mhz", "/proc/memory", "/page/memory", "/proc/kernel/version", "/proc/system/uptime", "/page/system/loadavg", "/proc/kernel/maxproc"} {
 		if got := ask("GET", path, stranger, ""); !strings.HasPrefix(got, `200 {"msg":"open `) {
 			t.Errorf("GET %s of a host without the file: %s", path, got)

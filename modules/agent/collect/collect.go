@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"falcon/common/model"
@@ -61,16 +62,30 @@ type Slow interface {
 	Deadline() time.Duration
 }
 
-// Root is the folder in which the kernel's files are found: "/", or where the
-// host's root is mounted when the agent itself is in a container.
-type Root string
-
-// Path returns the path below the root.
-func (r Root) Path(elem ...string) string {
-	return filepath.Join(append([]string{string(r)}, elem...)...)
+// A Root says where the kernel's files are found. The agent of a host takes its own; one
+// in a container those of the host, wherever they are mounted there.
+type Root struct {
+	// Dir is where the host's root is.
+	Dir string
+	// Proc and Sys are where its /proc and /sys are; empty means below Dir.
+	Proc, Sys string
 }
 
-// Read returns the content of a file below the root.
+// At returns the root of a host whose root is dir, with /proc and /sys below it.
+func At(dir string) Root { return Root{Dir: dir} }
+
+// Path returns where a path of the host is.
+func (r Root) Path(elem ...string) string {
+	path := filepath.Join(append([]string{"/"}, elem...)...)
+	for _, m := range []struct{ at, is string }{{"/proc", r.Proc}, {"/sys", r.Sys}} {
+		if rest, ok := strings.CutPrefix(path, m.at); ok && m.is != "" && (rest == "" || rest[0] == '/') {
+			return filepath.Join(m.is, rest)
+		}
+	}
+	return filepath.Join(r.Dir, path)
+}
+
+// Read returns the content of a file of the host.
 func (r Root) Read(elem ...string) (string, error) {
 	b, err := os.ReadFile(r.Path(elem...))
 	return string(b), err
