@@ -59,6 +59,7 @@ type Agent struct {
 	log      *slog.Logger
 	now      func() time.Time
 	endpoint string
+	renaming *renaming
 	slots    []*slot
 	series   *seriesMap
 	out      *outbox
@@ -93,9 +94,10 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	}
 	a.roads = newRoads(deps)
 	var err error
-	if a.endpoint, err = endpoint(&cfg, os.Getenv); err != nil {
+	if a.endpoint, err = Endpoint(cfg); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	a.renaming = newRenaming(os.Hostname)
 	root := hostRoot(deps.Root, os.Getenv)
 	a.services = service.New(root, cfg.AppBaseDir)
 	a.slots = a.collectors(&cfg, root)

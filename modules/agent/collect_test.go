@@ -38,7 +38,8 @@ func gives(items ...collect.Item) *fake {
 }
 
 // The first round comes a second after start, the others once an interval at the
-// moment that depends on the endpoint; there is a sample each second.
+// moment that depends on the endpoint; there is a sample at start and a second before
+// each round, and one that belongs to it.
 func TestRoundsKeepTheirPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig("t:1")
@@ -59,8 +60,8 @@ func TestRoundsKeepTheirPace(t *testing.T) {
 		if got := join(w.transfers["t:1"].seen()); got != join(want) {
 			t.Errorf("points %s\nwant   %s", got, join(want))
 		}
-		if n := f.samples.Load(); n != 301 {
-			t.Errorf("%d samples in 300 seconds, want 301", n)
+		if n := f.samples.Load(); n != 2+2*5 {
+			t.Errorf("%d samples in 300 seconds, want 12", n)
 		}
 	})
 }

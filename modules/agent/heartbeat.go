@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -116,17 +115,11 @@ func (a *Agent) ip(hbs string) string {
 	if a.cfg.IP != "" {
 		return a.cfg.IP
 	}
-	// No packet is sent: the system only looks up the way.
-	c, err := net.Dial("udp", hbs)
+	ip, err := localIP(hbs)
 	if err != nil {
-		return ""
+		return "" // the next report tries again
 	}
-	defer c.Close()
-	host, _, err := net.SplitHostPort(c.LocalAddr().String())
-	if err != nil {
-		return ""
-	}
-	return host
+	return ip.String()
 }
 
 // agentVersion fits stock's column of 16 characters.

@@ -18,13 +18,21 @@ const maxBody = 64 << 20
 // handler returns the pages of contract ingest 3.10.
 func (a *Agent) handler() http.Handler {
 	mux := daemon.Admin{
-		Stats: a.stats, Config: func() any { return a.cfg }, Reload: a.reload(),
+		Stats: a.stats, Config: func() any { return a.cfg }, Reload: a.reload(), Notes: a.notes,
 	}.Mux()
 	mux.HandleFunc("POST /v1/push", a.push)
 	mux.HandleFunc("GET /ips", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.trustedIPs(), nil) })
 	a.host.pages(mux)
 	a.commands(mux)
 	return mux
+}
+
+// notes says what is to be known of this host and keeps no point back.
+func (a *Agent) notes() []string {
+	if n := a.renaming.note(a.endpoint); n != "" {
+		return []string{n}
+	}
+	return nil
 }
 
 // push takes a JSON array of items. "success" means queued, and that they are with the

@@ -5,6 +5,8 @@ package collect
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,8 +49,8 @@ type Collector interface {
 	Collect(ctx context.Context) ([]Item, error)
 }
 
-// A Sampler also wants to look each second, for values over the last second. Sample
-// and Collect are not called at the same time.
+// A Sampler also wants to look a second before Collect is called, and once more right
+// before, for values over that second. Sample may be called at any moment.
 type Sampler interface {
 	Collector
 	Sample() error
@@ -83,6 +85,50 @@ func (r Root) Path(elem ...string) string {
 		}
 	}
 	return filepath.Join(r.Dir, path)
+}
+
+// File returns a file of the host that is read again and again.
+func (r Root) File(elem ...string) *File { return &File{path: r.Path(elem...)} }
+
+// A File stays open between two looks, which then take one call of the system and no
+// memory. It is used by one goroutine at a time.
+type File struct {
+	path string
+	open *os.File
+	buf  []byte
+}
+
+// maxFile bounds what is read of one file.
+const maxFile = 16 << 20
+
+// Read returns the content as it is now; it is good until the next call.
+func (f *File) Read() ([]byte, error) {
+	if f.open == nil {
+		file, err := os.Open(f.path)
+		if err != nil {
+			return nil, err
+		}
+		f.open = file
+	}
+	n := 0
+	for {
+		if n == len(f.buf) {
+			f.buf = append(f.buf, make([]byte, max(4<<10, n))...)
+		}
+		got, err := f.open.ReadAt(f.buf[n:], int64(n))
+		n += got
+		switch {
+		case err == io.EOF:
+			return f.buf[:n], nil
+		case err == nil && n > maxFile:
+			err = fmt.Errorf("%s is larger than %d MiB", f.path, maxFile>>20)
+			fallthrough
+		case err != nil:
+			_ = f.open.Close() // the next look opens it anew
+			f.open = nil
+			return nil, err
+		}
+	}
 }
 
 // Read returns the content of a file of the host.
