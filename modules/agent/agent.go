@@ -59,6 +59,7 @@ type Agent struct {
 	log      *slog.Logger
 	now      func() time.Time
 	endpoint string
+	version  string
 	renaming *renaming
 	slots    []*slot
 	series   *seriesMap
@@ -88,7 +89,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{})}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, version: agentVersion(), left: make(chan struct{})}
 	if a.now == nil {
 		a.now = time.Now
 	}

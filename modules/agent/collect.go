@@ -65,7 +65,7 @@ type self struct{ a *Agent }
 
 func (s self) Collect(context.Context) ([]collect.Item, error) {
 	items := []collect.Item{collect.G("agent.alive", 1)}
-	if v, ok := versionNumber(agentVersion()); ok {
+	if v, ok := versionNumber(s.a.version); ok {
 		items = append(items, collect.G("agent_version", v))
 	}
 	if ip := s.a.address(); ip != "" {

@@ -5,6 +5,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/run"
 )
 
 // An Item is one value that a collector found. Endpoint, step and time are the
@@ -85,6 +87,37 @@ func (r Root) Path(elem ...string) string {
 		}
 	}
 	return filepath.Join(r.Dir, path)
+}
+
+// About names the file of the host, such as /proc/meminfo, that an error is about, and
+// keeps what is quoted of it short.
+func About(path string, err error) error {
+	const longest = 300
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	switch {
+	case len(text) > longest:
+		return fmt.Errorf("%s: %s…", path, strings.ToValidUTF8(text[:longest], "?"))
+	case strings.Contains(text, path):
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// Parse reads a file of the host, such as /proc/meminfo, by a function of a library. Some
+// take for granted that the kernel's files are well, and panic where they are not; that is
+// an error about the file as any other.
+func Parse[T any](path string, read func() (T, error)) (v T, err error) {
+	err = run.Recovered(func() (err error) {
+		v, err = read()
+		return err
+	})
+	if p, ok := errors.AsType[*run.PanicError](err); ok {
+		err = fmt.Errorf("it can not be read: %v", p.Value)
+	}
+	return v, About(path, err)
 }
 
 // File returns a file of the host that is read again and again.

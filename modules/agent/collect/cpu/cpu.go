@@ -70,7 +70,7 @@ func (c *Collector) sample() error {
 	}
 	now, err := parse(text, c.opts.PerCore)
 	if err != nil {
-		return fmt.Errorf("/proc/stat: %w", err)
+		return collect.About("/proc/stat", err)
 	}
 	c.at = time.Now()
 	c.prev, c.cur = c.cur, now
@@ -83,7 +83,7 @@ func (c *Collector) stat() (procfs.Stat, error) {
 	if err != nil {
 		return procfs.Stat{}, err
 	}
-	return fs.Stat()
+	return collect.Parse("/proc/stat", fs.Stat)
 }
 
 // Collect returns cpu.switches, host.cpucores and, from the second sample on, the

@@ -53,7 +53,7 @@ func (c *Collector) sample() error {
 	}
 	all, err := parse(text)
 	if err != nil {
-		return fmt.Errorf("/proc/diskstats: %w", err)
+		return collect.About("/proc/diskstats", err)
 	}
 	next := make(map[string]look, len(all))
 	now := c.now()
@@ -75,7 +75,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	}
 	all, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("/proc/diskstats: %w", err)
+		return nil, collect.About("/proc/diskstats", err)
 	}
 	var items []collect.Item
 	for _, d := range all {
