@@ -339,6 +339,32 @@ func writeRoot(t *testing.T, root string, n int) {
 	}
 }
 
+// captured returns what stock agents were seen to send.
+func captured(t *testing.T) (all []model.MetricValue) {
+	t.Helper()
+	for _, name := range []string{"update_builtin", "update_other", "update_ondemand"} {
+		b, err := os.ReadFile("testdata/agent-transfer/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls []struct {
+			Request struct{ Params [][]model.MetricValue }
+		}
+		if b[0] == '{' {
+			b = append(append([]byte{'['}, b...), ']')
+		}
+		if err := json.Unmarshal(b, &calls); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, c := range calls {
+			for _, items := range c.Request.Params {
+				all = append(all, items...)
+			}
+		}
+	}
+	return all
+}
+
 // Every metric that was captured from a stock agent is made, with its type and the
 // names of its tags, or is in notYet.
 func TestMetricsOfStock(t *testing.T) {
@@ -367,40 +393,21 @@ func TestMetricsOfStock(t *testing.T) {
 			}
 		}
 	}
-	captured, late := map[string]bool{}, map[string]bool{}
-	for _, name := range []string{"update_builtin", "update_other", "update_ondemand"} {
-		b, err := os.ReadFile("testdata/agent-transfer/" + name + ".json")
-		if err != nil {
-			t.Fatal(err)
+	sent, late := map[string]bool{}, map[string]bool{}
+	for _, it := range captured(t) {
+		if why, ok := notYet[it.Metric]; ok {
+			late[it.Metric+" ("+why+")"] = true
+			continue
 		}
-		var calls []struct {
-			Request struct{ Params [][]model.MetricValue }
-		}
-		if b[0] == '{' {
-			b = append(append([]byte{'['}, b...), ']')
-		}
-		if err := json.Unmarshal(b, &calls); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		for _, c := range calls {
-			for _, items := range c.Request.Params {
-				for _, it := range items {
-					if why, ok := notYet[it.Metric]; ok {
-						late[it.Metric+" ("+why+")"] = true
-						continue
-					}
-					captured[key(it.Metric, it.Type, it.Tags)] = true
-				}
-			}
-		}
+		sent[key(it.Metric, it.Type, it.Tags)] = true
 	}
-	if len(captured) < 100 {
-		t.Fatalf("only %d metrics were captured", len(captured))
+	if len(sent) < 100 {
+		t.Fatalf("only %d metrics were captured", len(sent))
 	}
-	for _, k := range slices.Sorted(maps.Keys(captured)) {
+	for _, k := range slices.Sorted(maps.Keys(sent)) {
 		if !made[k] {
 			t.Errorf("stock sends %s, we do not", k)
 		}
 	}
-	t.Logf("%d kinds of stock are made; not there yet: %s", len(captured), strings.Join(slices.Sorted(maps.Keys(late)), ", "))
+	t.Logf("%d kinds of stock are made; not there yet: %s", len(sent), strings.Join(slices.Sorted(maps.Keys(late)), ", "))
 }

@@ -15,6 +15,7 @@ import (
 	"falcon/modules/agent/collect/cpu"
 	"falcon/modules/agent/collect/df"
 	"falcon/modules/agent/collect/disk"
+	"falcon/modules/agent/collect/fakehost"
 	"falcon/modules/agent/collect/kernel"
 	"falcon/modules/agent/collect/load"
 	"falcon/modules/agent/collect/mem"
@@ -24,70 +25,6 @@ import (
 	"falcon/modules/agent/collect/sockstat"
 	"falcon/modules/agent/collect/uptime"
 )
-
-// A host is one of testdata/hosts: its files at two looks.
-type host struct {
-	name          string
-	first, second []file
-}
-
-type file struct{ path, text string }
-
-// hosts reads testdata/hosts. A file there is some words and then, below lines
-// "-- path --", files; "-- 2: path --" is one as it is at the second look, and
-// "-- dir path --" a folder where there should be a file.
-func hosts(t testing.TB) (all []host) {
-	t.Helper()
-	names, err := filepath.Glob("testdata/hosts/*.txtar")
-	if err != nil || len(names) == 0 {
-		t.Fatal("no hosts", err)
-	}
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := host{name: strings.TrimSuffix(filepath.Base(name), ".txtar")}
-		var at *[]file
-		for line := range strings.Lines(string(b)) {
-			head, ok := strings.CutPrefix(line, "-- ")
-			head, ok2 := strings.CutSuffix(head, " --\n")
-			if !ok || !ok2 {
-				if at != nil {
-					(*at)[len(*at)-1].text += line
-				}
-				continue
-			}
-			at = &h.first
-			if rest, ok := strings.CutPrefix(head, "2: "); ok {
-				at, head = &h.second, rest
-			}
-			*at = append(*at, file{path: head})
-		}
-		all = append(all, h)
-	}
-	return all
-}
-
-// write puts files below a folder.
-func write(t testing.TB, root string, files []file) {
-	t.Helper()
-	for _, f := range files {
-		dir, path := filepath.Dir(f.path), f.path
-		if p, ok := strings.CutPrefix(f.path, "dir "); ok {
-			dir, path = p, ""
-		}
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if path == "" {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(root, path), []byte(f.text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 type named struct {
 	name string
@@ -126,21 +63,21 @@ func look(ctx context.Context, root string, c collect.Collector) string {
 
 // What is made of hosts of several ages, a minute apart.
 func TestHosts(t *testing.T) {
-	for _, h := range hosts(t) {
-		t.Run(h.name, func(t *testing.T) {
+	for _, h := range fakehost.Read(t, "testdata/hosts") {
+		t.Run(h.Name, func(t *testing.T) {
 			root := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
 				all := everything(collect.At(root))
 				var b strings.Builder
-				write(t, root, h.first)
+				fakehost.Write(t, root, h.First)
 				for n := 1; n <= 2; n++ {
 					for _, c := range all {
 						fmt.Fprintf(&b, "# look %d, %s\n%s", n, c.name, look(t.Context(), root, c.c))
 					}
 					<-time.After(time.Minute)
-					write(t, root, h.second)
+					fakehost.Write(t, root, h.Second)
 				}
-				golden := filepath.Join("testdata/hosts", h.name+".golden")
+				golden := filepath.Join("testdata/hosts", h.Name+".golden")
 				if *update {
 					if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
 						t.Fatal(err)
@@ -223,9 +160,9 @@ func bad(t testing.TB, root string, which int, text string) string {
 // Whatever the kernel's files hold, nothing panics, and an error names the file.
 func TestBadFiles(t *testing.T) {
 	root := t.TempDir()
-	for _, h := range hosts(t) {
-		if h.name == "ubuntu22" {
-			write(t, root, h.first)
+	for _, h := range fakehost.Read(t, "testdata/hosts") {
+		if h.Name == "ubuntu22" {
+			fakehost.Write(t, root, h.First)
 		}
 	}
 	for which := range whose {
@@ -242,17 +179,17 @@ func TestBadFiles(t *testing.T) {
 
 func FuzzFiles(f *testing.F) {
 	root := f.TempDir()
-	var good []file
-	for _, h := range hosts(f) {
-		if h.name == "ubuntu22" {
-			good = h.first
-			write(f, root, good)
+	var good []fakehost.File
+	for _, h := range fakehost.Read(f, "testdata/hosts") {
+		if h.Name == "ubuntu22" {
+			good = h.First
+			fakehost.Write(f, root, good)
 		}
 	}
 	for which, w := range whose {
 		for _, g := range good {
-			if g.path == w.path {
-				f.Add(uint8(which), []byte(g.text))
+			if g.Path == w.path {
+				f.Add(uint8(which), []byte(g.Text))
 			}
 		}
 	}
