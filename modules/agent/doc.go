@@ -12,7 +12,7 @@
 // points go, and are counted. Names of transfers and hbs are resolved at each connect and
 // every five minutes.
 //
-// testdata/metrics.json lists what it sends; docs/metrics.md is made of it.
+// collect/testdata/metrics.json lists what it sends; docs/metrics.md is made of it.
 //
 // Each collector looks as often as its level of importance says
 // (metric_level_interval), under a deadline of its own; one that does not answer costs

@@ -23,7 +23,7 @@ import (
 	"falcon/modules/agent/collect/fakehost"
 )
 
-// A metric is a line of testdata/metrics.json: something that this agent may send.
+// A metric is a line of collect/testdata/metrics.json: something that this agent may send.
 type metric struct {
 	Metric   string   `json:"metric"`
 	Type     string   `json:"type"`
@@ -43,7 +43,7 @@ const asked = "asked for by hbs"
 
 func metricsList(t *testing.T) (all []metric, by map[string]metric) {
 	t.Helper()
-	b, err := os.ReadFile("testdata/metrics.json")
+	b, err := os.ReadFile("collect/testdata/metrics.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestMetricsList(t *testing.T) {
 		f, s := strings.SplitN(key, "|", 3), items[key]
 		m, ok := by[f[0]]
 		if !ok {
-			t.Errorf("%s of the collector %s is not in testdata/metrics.json", f[0], s.name)
+			t.Errorf("%s of the collector %s is not in collect/testdata/metrics.json", f[0], s.name)
 			continue
 		}
 		seen[f[0]] = true
@@ -160,12 +160,12 @@ func TestMetricsList(t *testing.T) {
 	}
 	for _, m := range all {
 		if m.When != asked && !seen[m.Metric] {
-			t.Errorf("%s is in testdata/metrics.json, and no collector makes it of any host", m.Metric)
+			t.Errorf("%s is in collect/testdata/metrics.json, and no collector makes it of any host", m.Metric)
 		}
 	}
 	for name := range DefaultConfig().Ignore {
 		if _, ok := by[name]; !ok {
-			t.Errorf("%s is left out by default, and is not in testdata/metrics.json", name)
+			t.Errorf("%s is left out by default, and is not in collect/testdata/metrics.json", name)
 		}
 	}
 	n := 0
@@ -173,7 +173,7 @@ func TestMetricsList(t *testing.T) {
 		n++
 		m, ok := by[it.Metric]
 		if !ok {
-			t.Errorf("stock sends %s, which is not in testdata/metrics.json", it.Metric)
+			t.Errorf("stock sends %s, which is not in collect/testdata/metrics.json", it.Metric)
 		} else if why := m.fits(it.Type, it.Tags); why != "" {
 			t.Errorf("stock sends another: %s", why)
 		} else if m.From != "stock" {
@@ -202,7 +202,7 @@ func TestMetricsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/metrics.md is not made of modules/agent/testdata/metrics.json: go test ./modules/agent -run TestMetricsPage -update")
+		t.Error("docs/metrics.md is not made of modules/agent/collect/testdata/metrics.json: go test ./modules/agent -run TestMetricsPage -update")
 	}
 }
 
@@ -214,7 +214,7 @@ func metricsPage(all []metric) string {
 Everything that an agent may send, by the name of the collector in its log and in ` + "`agent.collector.stuck`" + `. How often a level is looked at, ` + "`metric_level_interval`" + ` says: 10, 30, 60 and 120 s, or all of it each ` + "`transfer.interval`" + ` without that key. Who had a metric first:
 stock's agent, the fork's, a company that runs stock's and had to add it, or ours. What is marked *off* is left out while ` + "`ignore`" + ` is not in the configuration, as in stock's; the shipped agent.json sends it.
 
-This page is made of ` + "`modules/agent/testdata/metrics.json`" + `, which a test holds to the code.
+This page is made of ` + "`modules/agent/collect/testdata/metrics.json`" + `, which a test holds to the code.
 `)
 	off := DefaultConfig().Ignore
 	for i, m := range all {
