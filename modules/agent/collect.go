@@ -245,7 +245,7 @@ func (a *Agent) stuck() []collect.Item {
 	return items
 }
 
-// sample lets a collector that looks each second do so.
+// sample lets a collector that is sampled look.
 func (a *Agent) sample(s *slot) {
 	if smp, ok := s.c.(collect.Sampler); ok {
 		s.try(func() ([]collect.Item, error) { return nil, smp.Sample() }, func(_ []collect.Item, err error) {

@@ -150,15 +150,15 @@ func (f *File) Read() ([]byte, error) {
 		}
 		got, err := f.open.ReadAt(f.buf[n:], int64(n))
 		n += got
-		switch {
-		case err == io.EOF:
-			return f.buf[:n], nil
-		case err == nil && n > maxFile:
+		if n > maxFile {
 			err = fmt.Errorf("%s is larger than %d MiB", f.path, maxFile>>20)
-			fallthrough
-		case err != nil:
+		}
+		if err == io.EOF {
+			return f.buf[:n], nil
+		}
+		if err != nil {
 			_ = f.open.Close() // the next look opens it anew
-			f.open = nil
+			f.open, f.buf = nil, nil
 			return nil, err
 		}
 	}
