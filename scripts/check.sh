@@ -27,6 +27,7 @@ tidy() { go mod tidy -diff; }
 step "gofmt" formatted
 step "go vet" go vet ./...
 step "staticcheck" go tool staticcheck ./...
+step "agent on arm64" env CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/agent
 step "import rules" go test -count=1 ./common/archtest
 step "go.mod is tidy" tidy
 [ -x scripts/ui.sh ] && step "dist is what the page's sources build to" scripts/ui.sh check

@@ -31,6 +31,9 @@ type Admin struct {
 	// Reload reads the file again and applies it; nil when there is no file. The
 	// text says what happened, for example which keys wait for a restart.
 	Reload func() (string, error)
+	// Trusted says who may reload the configuration and profile, and then nobody else sees
+	// the configuration either; nil lets callers on this machine do the first two.
+	Trusted func(r *http.Request) bool
 	// Line ends the texts of /health, /version and /workdir with a line feed, as
 	// stock transfer does; stock agent and graph do not.
 	Line bool
@@ -38,7 +41,7 @@ type Admin struct {
 
 // Mux returns a mux with the pages every daemon has: /health, /version, /workdir,
 // /config, /config/reload, /counter/all, /statistics/all, /metrics and, for this
-// machine only, /debug/pprof/. The daemon adds its own.
+// machine or whom the daemon trusts only, /debug/pprof/. The daemon adds its own.
 func (a Admin) Mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	end := ""
@@ -63,16 +66,24 @@ func (a Admin) Mux() *http.ServeMux {
 	})
 	mux.HandleFunc("GET /version", text(Version()))
 	mux.HandleFunc("GET /workdir", text(workdir()))
-	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, a.Config()) })
-	mux.HandleFunc("/config/reload", LocalOnly(a.reload))
+	config := func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, a.Config()) }
+	guarded := LocalOnly
+	if a.Trusted != nil {
+		guarded = func(h http.HandlerFunc) http.HandlerFunc {
+			return only(a.Trusted, "no privilege: this page is for callers on this machine and those that are trusted", h)
+		}
+		config = guarded(config)
+	}
+	mux.HandleFunc("GET /config", config)
+	mux.HandleFunc("/config/reload", guarded(a.reload))
 	mux.Handle("GET /counter/all", a.Stats.ServeCounters(a.Wrapped))
 	mux.Handle("GET /statistics/all", a.Stats.ServeCounters(true))
 	mux.Handle("GET /metrics", a.Stats.Metrics())
-	mux.HandleFunc("/debug/pprof/", LocalOnly(pprof.Index))
-	mux.HandleFunc("/debug/pprof/cmdline", LocalOnly(pprof.Cmdline))
-	mux.HandleFunc("/debug/pprof/profile", LocalOnly(pprof.Profile))
-	mux.HandleFunc("/debug/pprof/symbol", LocalOnly(pprof.Symbol))
-	mux.HandleFunc("/debug/pprof/trace", LocalOnly(pprof.Trace))
+	mux.HandleFunc("/debug/pprof/", guarded(pprof.Index))
+	mux.HandleFunc("/debug/pprof/cmdline", guarded(pprof.Cmdline))
+	mux.HandleFunc("/debug/pprof/profile", guarded(pprof.Profile))
+	mux.HandleFunc("/debug/pprof/symbol", guarded(pprof.Symbol))
+	mux.HandleFunc("/debug/pprof/trace", guarded(pprof.Trace))
 	return mux
 }
 
@@ -92,9 +103,14 @@ func (a Admin) reload(w http.ResponseWriter, _ *http.Request) {
 // LocalOnly serves h to callers on this machine and answers everybody else with
 // 403.
 func LocalOnly(h http.HandlerFunc) http.HandlerFunc {
+	return only(IsLocal, "no privilege: this page is for callers on this machine", h)
+}
+
+// only serves h to whom may and answers everybody else with 403 and a reason.
+func only(may func(*http.Request) bool, reason string, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !IsLocal(r) {
-			plain(w, http.StatusForbidden, "no privilege: this page is for callers on this machine\n")
+		if !may(r) {
+			plain(w, http.StatusForbidden, reason+"\n")
 			return
 		}
 		h(w, r)

@@ -36,6 +36,15 @@ type Env[C any] struct {
 	Ready func()
 }
 
+// Once is what a daemon can do besides and then end: a flag of its own, stock's -check of
+// the agent for one.
+type Once[C any] struct {
+	Flag, Usage string
+	// Run has the configuration, and a log on standard error; what it returns is the exit
+	// status.
+	Run func(ctx context.Context, log *slog.Logger, cfg C, stdout io.Writer) int
+}
+
 // Main runs a daemon until SIGINT or SIGTERM and exits. run is its whole life: it
 // returns soon after its context ends, when everything accepted is handed on; it
 // has Base.Drain for that, and a second signal ends it at once.
@@ -44,8 +53,8 @@ type Env[C any] struct {
 func Main[C any, P interface {
 	*C
 	Config
-}](name string, defaults C, run func(ctx context.Context, env Env[C], cfg C) error) {
-	m := shell[C, P]{name: name, defaults: defaults, run: run, stdout: os.Stdout, stderr: os.Stderr}
+}](name string, defaults C, run func(ctx context.Context, env Env[C], cfg C) error, besides ...Once[C]) {
+	m := shell[C, P]{name: name, defaults: defaults, run: run, besides: besides, stdout: os.Stdout, stderr: os.Stderr}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // from then on a signal has its default effect
 	os.Exit(m.main(ctx, os.Args[1:]))
@@ -58,6 +67,7 @@ type shell[C any, P interface {
 	name           string
 	defaults       C
 	run            func(context.Context, Env[C], C) error
+	besides        []Once[C]
 	stdout, stderr io.Writer
 }
 
@@ -67,6 +77,10 @@ func (m *shell[C, P]) main(ctx context.Context, args []string) int {
 	file := flags.String("c", "", "configuration `file` (default: cfg.json if there is one)")
 	check := flags.Bool("t", false, "check the configuration, print it whole and exit")
 	version := flags.Bool("v", false, "print the version and exit")
+	asked := make([]*bool, len(m.besides))
+	for i, o := range m.besides {
+		asked[i] = flags.Bool(o.Flag, false, o.Usage)
+	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -109,6 +123,13 @@ func (m *shell[C, P]) main(ctx context.Context, args []string) int {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(cfg)
 		return 0
+	}
+
+	for i, o := range m.besides {
+		if *asked[i] {
+			log, _ := NewLogger(LogConfig{}, false, m.stderr) // without a file it can not fail
+			return o.Run(ctx, log.Logger, cfg, m.stdout)
+		}
 	}
 
 	base := P(&cfg).Common()

@@ -37,3 +37,11 @@ type BuiltinMetricResponse struct {
 	Checksum  string
 	Timestamp int64
 }
+
+// AgentServiceConfigRpcResponse answers the fork's Agent.SyncServiceNames: Code 0 with the
+// services that the agent has to measure, separated by commas; 1 for a request without a
+// hostname; 2 when nothing is to be measured.
+type AgentServiceConfigRpcResponse struct {
+	Code int    `json:"code"`
+	Args string `json:"args"`
+}

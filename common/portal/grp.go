@@ -85,14 +85,14 @@ func (db *DB) RenameGroup(ctx context.Context, id int64, name string) error {
 }
 
 // DeleteGroup removes a group with everything that is bound to it: hosts (which
-// stay), templates (which stay), plugin folders and aggregators.
+// stay), templates (which stay), plugin folders, services and aggregators.
 func (db *DB) DeleteGroup(ctx context.Context, id int64) error {
 	return db.Portal.Tx(ctx, func(tx *sqlx.Tx) error {
 		res, err := tx.ExecContext(ctx, "DELETE FROM grp WHERE id = ?", id)
 		if err := one(res, err); err != nil {
 			return err
 		}
-		for _, table := range []string{"grp_host", "grp_tpl", "grp_tpl_env", "plugin_dir", "cluster"} {
+		for _, table := range []string{"grp_host", "grp_tpl", "grp_tpl_env", "plugin_dir", "grp_svs", "cluster"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE grp_id = ?", id); err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ type RuleRows struct {
 	Expressions    []RuleExpression
 	Actions        []RuleAction
 	Plugins        []RulePlugin
+	Services       []RuleService `json:",omitempty"`
 	Envs           []RuleEnv
 	EnvTemplates   []RuleEnvPair
 	Disables       []RuleDisable
@@ -102,6 +103,12 @@ type RulePlugin struct {
 	Dir   string `db:"dir"`
 }
 
+// RuleService names a service of systemd that the agents of a group measure.
+type RuleService struct {
+	Group int    `db:"grp_id"`
+	Name  string `db:"svs_name"`
+}
+
 // RuleEnv says in which environment a host is.
 type RuleEnv struct {
 	Host string `db:"hostname"`
@@ -159,6 +166,7 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 		{&r.Expressions, "id, expression, func, op, right_value, max_step, priority, note, action_id FROM expression WHERE action_id > 0 AND pause = 0 ORDER BY id"},
 		{&r.Actions, "id, uic FROM action ORDER BY id"},
 		{&r.Plugins, "grp_id, dir FROM plugin_dir ORDER BY grp_id, dir"},
+		{&r.Services, "grp_id, svs_name FROM grp_svs ORDER BY grp_id, svs_name"},
 		{&r.Envs, "hostname, env FROM host_env WHERE env <> '' ORDER BY hostname"},
 		{&r.EnvTemplates, "grp_id, tpl_id, env FROM grp_tpl_env ORDER BY grp_id, tpl_id, env"},
 		{&r.Disables, fmt.Sprintf("id, type, host_id, tpl_id, strategy_id, grp_id, begin_ts, end_ts, reason, operator FROM alarm_disable"+

@@ -26,6 +26,7 @@ func TestRuleRows(t *testing.T) {
 			"INSERT INTO expression (id, expression, func, op, right_value, max_step, priority, note, action_id, pause) VALUES (7, 'each(metric=q a=b)', 'all(#1)', '>', '1', 3, 2, 'x', 6, 0), (8, 'each(metric=q a=b)', 'all(#1)', '>', '1', 3, 2, 'paused', 6, 1), (9, 'each(metric=q a=b)', 'all(#1)', '>', '1', 3, 2, 'nobody', 0, 0)",
 			"INSERT INTO action (id, uic) VALUES (6, 'ops,dba')",
 			"INSERT INTO plugin_dir (grp_id, dir) VALUES (3, 'sys/x')",
+			"INSERT INTO grp_svs (grp_id, svs_name) VALUES (3, 'nginx'), (3, 'crond')",
 		)
 		r := must[*RuleRows](t)(db.RuleRows(t.Context()))
 		if !slices.Equal(r.Hosts, []RuleHost{{1, "h1", 0, 0}, {2, "h2", 5, 7}}) {
@@ -34,7 +35,8 @@ func TestRuleRows(t *testing.T) {
 		if !slices.Equal(r.GroupHosts, []RulePair{{3, 1}, {3, 2}}) || !slices.Equal(r.GroupTemplates, []RulePair{{3, 4}}) || !slices.Equal(r.Groups, []RuleGroup{{3, "all"}}) {
 			t.Errorf("bindings %+v %+v %+v", r.Groups, r.GroupHosts, r.GroupTemplates)
 		}
-		if !slices.Equal(r.Templates, []RuleTemplate{{4, "base", 0, 6, "root"}}) || !slices.Equal(r.Actions, []RuleAction{{6, "ops,dba"}}) || !slices.Equal(r.Plugins, []RulePlugin{{3, "sys/x"}}) {
+		if !slices.Equal(r.Templates, []RuleTemplate{{4, "base", 0, 6, "root"}}) || !slices.Equal(r.Actions, []RuleAction{{6, "ops,dba"}}) || !slices.Equal(r.Plugins, []RulePlugin{{3, "sys/x"}}) ||
+			!slices.Equal(r.Services, []RuleService{{3, "crond"}, {3, "nginx"}}) {
 			t.Errorf("templates %+v, actions %+v, plugins %+v", r.Templates, r.Actions, r.Plugins)
 		}
 		if !slices.Equal(r.Strategies, []RuleStrategy{{5, "cpu.idle", "a=b", 3, 1, "all(#3)", "<", "5", "n", "08:00", "20:00", 4, "", ""}}) {

@@ -102,6 +102,7 @@ var (
 	ForkHostTemplates  = ForkSet{"HostTemplateIdsLock", "host_template", "host_template_<host>_"}
 	ForkStrategies     = ForkSet{"StrategiesLock", "strategies", "strategies_<host>_"}
 	ForkExpressions    = ForkSet{"ExpressionCacheLock", "expressions", "expressions"}
+	ForkServices       = ForkSet{"HostServiceIdsLockKey", "host_Service", "host_Service"}
 )
 
 // Part is the list of events of one part of all event ids: written by the alarm that

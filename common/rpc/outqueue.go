@@ -86,6 +86,8 @@ func (q *outqueue) drain() {
 			q.mu.Lock()
 		}
 	}
+	// An idle process is not to be woken by a deadline that nothing waits for.
+	_ = q.conn.SetWriteDeadline(time.Time{})
 	lost := q.messages
 	if q.err != nil {
 		q.pending, q.messages = nil, 0

@@ -21,7 +21,7 @@ import (
 	"falcon/common/run"
 	"falcon/common/stat"
 	"falcon/common/stream"
-	"falcon/modules/agent/collect"
+	"falcon/modules/agent/collect/service"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -37,8 +37,8 @@ type Deps struct {
 	// HTTP is an open listener; nil makes Run listen as configured, and lets /exit end
 	// it.
 	HTTP net.Listener
-	// Root is where the host's files are found; empty means "/", or where
-	// FALCON_ROOTFS (or stock's NUX_ROOTFS) says.
+	// Root is where the host's files are found; empty means "/", or where the
+	// environment says (see hostRoot).
 	Root string
 	// Reload reads the configuration file again; nil when there is none.
 	Reload func() (Config, error)
@@ -59,12 +59,15 @@ type Agent struct {
 	log      *slog.Logger
 	now      func() time.Time
 	endpoint string
+	version  string
+	renaming *renaming
 	slots    []*slot
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
 	stocks   []*rpc.Client
 	host     *host
+	services *service.Collector
 
 	trustable atomic.Pointer[[]string] // addresses of callers that hbs trusts
 	alone     bool                     // the process is this agent's; set before it serves
@@ -86,26 +89,20 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{})}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, version: agentVersion(), left: make(chan struct{})}
 	if a.now == nil {
 		a.now = time.Now
 	}
 	a.roads = newRoads(deps)
 	var err error
-	if a.endpoint, err = endpoint(&cfg, os.Getenv); err != nil {
+	if a.endpoint, err = Endpoint(cfg); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	root := deps.Root
-	for _, env := range []string{"FALCON_ROOTFS", "NUX_ROOTFS"} {
-		if root == "" {
-			root = os.Getenv(env)
-		}
-	}
-	if root == "" {
-		root = "/"
-	}
-	a.slots = a.collectors(&cfg, collect.Root(root))
-	a.host = newHost(&cfg, collect.Root(root), a.endpoint, a.now, a.slots)
+	a.renaming = newRenaming(os.Hostname)
+	root := hostRoot(deps.Root, os.Getenv)
+	a.services = service.New(root, cfg.AppBaseDir)
+	a.slots = a.collectors(&cfg, root)
+	a.host = newHost(&cfg, root, a.endpoint, a.now, a.slots)
 	if err := a.connect(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -272,7 +269,7 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 		g.Go("collect", a.look)
 	}
 	if a.cfg.Heartbeat.Enabled {
-		g.Go("heartbeat", a.heartbeats)
+		g.Go("hbs", a.talk)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

@@ -21,6 +21,7 @@ import (
 	"falcon/modules/agent/collect/cpu"
 	"falcon/modules/agent/collect/df"
 	"falcon/modules/agent/collect/disk"
+	"falcon/modules/agent/collect/gpu"
 	"falcon/modules/agent/collect/kernel"
 	"falcon/modules/agent/collect/load"
 	"falcon/modules/agent/collect/mem"
@@ -50,9 +51,11 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("coredump", 2, coredump.New(root)),
 		newSlot("netstat", 2, netstat.New(root)),
 		newSlot("ss", 2, sockstat.New(root)),
+		newSlot("service", 2, a.services),
 		newSlot("df", 3, df.New(root, cfg.Collector.MountPoint)),
 		newSlot("uptime", 3, uptime.New(root)),
 		newSlot("ntp", 3, ntp.New(cfg.NTP.Servers)),
+		newSlot("gpu", 4, gpu.New()),
 	}
 }
 
@@ -62,12 +65,16 @@ type self struct{ a *Agent }
 
 func (s self) Collect(context.Context) ([]collect.Item, error) {
 	items := []collect.Item{collect.G("agent.alive", 1)}
-	if v, ok := versionNumber(agentVersion()); ok {
+	if v, ok := versionNumber(s.a.version); ok {
 		items = append(items, collect.G("agent_version", v))
 	}
 	if ip := s.a.address(); ip != "" {
 		items = append(items, collect.G("host.ip", ipNumber(ip), "ip", ip))
 	}
+	if name, news := s.a.renaming.look(); news {
+		s.a.log.Warn("the kernel's name of this host has changed; what is reported keeps its name", "was", s.a.renaming.first, "is", name, "endpoint", s.a.endpoint)
+	}
+	items = append(items, s.a.renaming.items()...)
 	return append(items, s.a.stuck()...), nil
 }
 
@@ -132,10 +139,7 @@ func (s *slot) try(do func() ([]collect.Item, error), done func([]collect.Item, 
 // ask lets the collector of a slot look once, after its sample of this second, and
 // sends on what it finds within its deadline, as of now.
 func (a *Agent) ask(ctx context.Context, s *slot, now time.Time, step time.Duration) {
-	limit := a.cfg.Collector.Timeout.D()
-	if slow, ok := s.c.(collect.Slow); ok {
-		limit = max(limit, slow.Deadline())
-	}
+	limit := a.limit(s)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	var once sync.Once // either the answer counts or its absence
 	stop := context.AfterFunc(ctx, func() {
@@ -143,14 +147,7 @@ func (a *Agent) ask(ctx context.Context, s *slot, now time.Time, step time.Durat
 			once.Do(func() { a.collectorLate(s, fmt.Errorf("no answer within %v", limit)) })
 		}
 	})
-	asked := s.try(func() ([]collect.Item, error) {
-		if smp, ok := s.c.(collect.Sampler); ok {
-			if err := smp.Sample(); err != nil {
-				return nil, err
-			}
-		}
-		return s.c.Collect(ctx)
-	}, func(items []collect.Item, err error) {
+	asked := s.try(func() ([]collect.Item, error) { return s.sampled(ctx) }, func(items []collect.Item, err error) {
 		stop()
 		once.Do(func() {
 			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -166,6 +163,25 @@ func (a *Agent) ask(ctx context.Context, s *slot, now time.Time, step time.Durat
 		cancel()
 		a.collectorLate(s, errBusy)
 	}
+}
+
+// limit is how long the collector of a slot may take.
+func (a *Agent) limit(s *slot) time.Duration {
+	limit := a.cfg.Collector.Timeout.D()
+	if slow, ok := s.c.(collect.Slow); ok {
+		limit = max(limit, slow.Deadline())
+	}
+	return limit
+}
+
+// sampled takes the sample of this second, if there is one, and looks.
+func (s *slot) sampled(ctx context.Context) ([]collect.Item, error) {
+	if smp, ok := s.c.(collect.Sampler); ok {
+		if err := smp.Sample(); err != nil {
+			return nil, err
+		}
+	}
+	return s.c.Collect(ctx)
 }
 
 var errBusy = errors.New("still busy with an earlier round")
@@ -229,7 +245,7 @@ func (a *Agent) stuck() []collect.Item {
 	return items
 }
 
-// sample lets a collector that looks each second do so.
+// sample lets a collector that is sampled look.
 func (a *Agent) sample(s *slot) {
 	if smp, ok := s.c.(collect.Sampler); ok {
 		s.try(func() ([]collect.Item, error) { return nil, smp.Sample() }, func(_ []collect.Item, err error) {
@@ -278,34 +294,49 @@ func (t *tier) due(now time.Time, endpoint string) bool {
 	return true
 }
 
-// look is the life of the collecting side: a sample each second, and a round of each
-// tier once in its interval. The first round comes after the second sample, a second
-// after start.
+// sampleBefore is how long before a round those that want to are sampled: their values are
+// of that time.
+const sampleBefore = time.Second
+
+// maxPause bounds for how long nobody looks at the clock, which may be set.
+const maxPause = 10 * time.Second
+
+// look is the life of the collecting side: a round of each tier once in its interval, and
+// a sample a second before it. The first round comes a second after start. Between them
+// nothing is done: an idle process costs by how often it is woken.
 func (a *Agent) look(ctx context.Context) error {
 	tiers := a.tiers()
 	for _, s := range a.slots {
 		a.sample(s)
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	pause := sampleBefore
+	for run.Sleep(ctx, pause) {
 		now := a.now()
+		pause = maxPause
 		for _, t := range tiers {
 			due := t.due(now, a.endpoint)
 			for _, s := range t.slots {
-				if due {
+				switch {
+				case due:
 					a.ask(ctx, s, now, t.every)
-				} else {
+				case t.next.Sub(now) <= sampleBefore:
 					a.sample(s)
 				}
 			}
+			pause = min(pause, t.pause(now))
 		}
 	}
+	return nil
+}
+
+// pause returns how long nothing is to be done: until the sample before the next round, or
+// that round.
+func (t *tier) pause(now time.Time) time.Duration {
+	wait := t.next.Sub(now)
+	if wait > sampleBefore {
+		wait -= sampleBefore
+	}
+	return max(wait, time.Millisecond)
 }
 
 // collected sends on what was found, as of now.

@@ -96,7 +96,7 @@ func (a *Agent) runCommand(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "no privilege")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCommand))
+	body, err := readBody(w, r, maxCommand)
 	switch {
 	case err != nil:
 		http.Error(w, "read the body: "+err.Error(), http.StatusBadRequest)

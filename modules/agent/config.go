@@ -20,8 +20,11 @@ type Config struct {
 	// hostname.go for where it then comes from.
 	Hostname string `json:"hostname"`
 	// HostnameFile is read when Hostname and FALCON_ENDPOINT are empty: a line
-	// HOSTNAME=x, or the bare name.
+	// HOSTNAME=x, or the bare name. One that is not there or has no name is passed over.
 	HostnameFile string `json:"hostname_file"`
+	// HostnameRule is "" or "ip-n", which makes a name such as n3-021-225 of the address
+	// 10.3.21.225 when the kernel's is not of that form.
+	HostnameRule string `json:"hostname_rule"`
 	// IP is the address that is reported; empty takes the one that leads to hbs.
 	IP string `json:"ip"`
 
@@ -46,7 +49,8 @@ type Config struct {
 	// NICTypeTag adds the tag nictype to net.if.*: 1g, 10g, 2x10g for a bond of two, …
 	// It makes other series of them.
 	NICTypeTag bool `json:"nic_type_tag"`
-	// The fork's keys.
+	// The fork's keys. In AppBaseDir the file service_pids says which processes each
+	// measured service has; empty writes none.
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`
 	PerCore     bool   `json:"cpu_per_core_collect"`
@@ -167,6 +171,9 @@ func (c *Config) Validate() error {
 	}
 	if i := c.Transfer.Interval.D(); i < time.Second || i%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("transfer.interval: %v is not a whole number of seconds, at least 1", i))
+	}
+	if c.HostnameRule != "" && c.HostnameRule != ruleIPN {
+		errs = append(errs, fmt.Errorf("hostname_rule: %q is unknown, use %q or leave it out", c.HostnameRule, ruleIPN))
 	}
 	errs = append(errs, c.checkLevels())
 	if c.PerCorePad < 0 || c.PerCorePad > 4 {

@@ -12,6 +12,8 @@
 // points go, and are counted. Names of transfers and hbs are resolved at each connect and
 // every five minutes.
 //
+// collect/testdata/metrics.json lists what it sends; docs/metrics.md is made of it.
+//
 // Each collector looks as often as its level of importance says
 // (metric_level_interval), under a deadline of its own; one that does not answer costs
 // its own points only, and agent.collector.stuck tells of it.
@@ -21,13 +23,12 @@
 // the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
-// noticed, and learns from it which callers to trust.
+// noticed, and learns from it which callers to trust and which services to measure.
 //
 // The pages below /proc, /page and /system show the host as stock's do. What changes
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
 // Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, and the fork's service
-// metrics.
+// urls and directories on demand, upgrades).
 package agent

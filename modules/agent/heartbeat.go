@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -13,9 +12,8 @@ import (
 	"falcon/common/run"
 )
 
-// heartbeats reports this host to hbs at once and then each Heartbeat.Interval, to
-// the first address that answers.
-func (a *Agent) heartbeats(ctx context.Context) error {
+// talk is what this host says to hbs and asks of it, over one connection to each.
+func (a *Agent) talk(ctx context.Context) error {
 	secure, err := a.cfg.Heartbeat.TLS.Config("heartbeat")
 	if err != nil {
 		return err
@@ -28,6 +26,15 @@ func (a *Agent) heartbeats(ctx context.Context) error {
 		defer c.Close()
 		clients = append(clients, c)
 	}
+	g := run.New(ctx)
+	g.Go("heartbeat", func(ctx context.Context) error { return a.heartbeats(ctx, clients) })
+	g.Go("services", func(ctx context.Context) error { return a.followServices(ctx, clients) })
+	return g.Wait()
+}
+
+// heartbeats reports this host to hbs at once and then each Heartbeat.Interval, to
+// the first address that answers.
+func (a *Agent) heartbeats(ctx context.Context, clients []*rpc.Client) error {
 	var was error
 	for {
 		err := a.report(ctx, clients)
@@ -108,17 +115,11 @@ func (a *Agent) ip(hbs string) string {
 	if a.cfg.IP != "" {
 		return a.cfg.IP
 	}
-	// No packet is sent: the system only looks up the way.
-	c, err := net.Dial("udp", hbs)
+	ip, err := localIP(hbs)
 	if err != nil {
-		return ""
+		return "" // the next report tries again
 	}
-	defer c.Close()
-	host, _, err := net.SplitHostPort(c.LocalAddr().String())
-	if err != nil {
-		return ""
-	}
-	return host
+	return ip.String()
 }
 
 // agentVersion fits stock's column of 16 characters.

@@ -1,45 +1,117 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
 	"os"
+	"regexp"
 	"strings"
+	"sync/atomic"
+	"time"
+
+	"falcon/modules/agent/collect"
 )
 
-// Endpoint returns the name under which an agent with cfg reports.
-func Endpoint(cfg Config) (string, error) { return endpoint(&cfg, os.Getenv) }
+// ruleIPN is the hostname_rule of the fork: a name of the kernel that has not the form
+// n3-021-225 is replaced by one made of the address, here 10.3.21.225.
+const ruleIPN = "ip-n"
 
-// endpoint finds the name under which this host reports (contract ingest 3.3):
-// the configuration, the variable FALCON_ENDPOINT, the file HostnameFile, and last
-// the name the kernel has. It is asked once, so that a host that is renamed by a
-// slip of the finger keeps its series.
-func endpoint(cfg *Config, getenv func(string) string) (string, error) {
-	if cfg.Hostname != "" {
-		return cfg.Hostname, nil
+// Endpoint returns the name under which an agent with cfg reports.
+func Endpoint(cfg Config) (string, error) {
+	return naming{&cfg, os.Getenv, os.Hostname, localIP}.endpoint()
+}
+
+// naming is what the name of this host comes from.
+type naming struct {
+	cfg    *Config
+	getenv func(string) string
+	kernel func() (string, error)
+	// local returns the address from which this host reaches a peer.
+	local func(peer string) (netip.Addr, error)
+}
+
+// endpoint finds the name under which this host reports (contract ingest 3.3): the
+// configuration, the variable FALCON_ENDPOINT, the file HostnameFile when it has one, and
+// last the name that the kernel has, by the rule HostnameRule. It is asked once, so that a
+// host that is renamed by a slip of the finger keeps its series.
+func (n naming) endpoint() (string, error) {
+	if n.cfg.Hostname != "" {
+		return n.cfg.Hostname, nil
 	}
-	if name := getenv("FALCON_ENDPOINT"); name != "" {
+	if name := n.getenv("FALCON_ENDPOINT"); name != "" {
 		return name, nil
 	}
-	if cfg.HostnameFile != "" {
-		b, err := os.ReadFile(cfg.HostnameFile)
-		if err != nil {
+	if file := n.cfg.HostnameFile; file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			// Another name than yesterday's would be worse than none.
 			return "", fmt.Errorf("hostname_file: %w", err)
 		}
-		name := parseHostnameFile(string(b))
-		if name == "" {
-			return "", fmt.Errorf("hostname_file: %s holds no name: write HOSTNAME=name or the bare name", cfg.HostnameFile)
+		if name := parseHostnameFile(string(b)); name != "" {
+			return name, nil
 		}
-		return name, nil
 	}
-	name, err := os.Hostname()
+	name, err := n.kernel()
 	if err != nil {
 		return "", fmt.Errorf("hostname is not set in the configuration, and the kernel does not tell it: %w", err)
 	}
-	return name, nil
+	if n.cfg.HostnameRule != ruleIPN || strings.HasPrefix(name, "n") && strings.Count(name, "-") == 2 {
+		return name, nil
+	}
+	ip, err := n.ipv4()
+	if err != nil {
+		return "", fmt.Errorf(`hostname_rule %q makes the name of the address: %w; set "ip" or "hostname"`, ruleIPN, err)
+	}
+	b := ip.As4()
+	return fmt.Sprintf("n%d-%03d-%03d", b[1], b[2], b[3]), nil
 }
 
-// parseHostnameFile reads /etc/sysconfig/network (HOSTNAME=x) or /etc/hostname (the
-// bare name).
+// ipv4 returns the address of this host among others.
+func (n naming) ipv4() (netip.Addr, error) {
+	if n.cfg.IP != "" {
+		ip, err := netip.ParseAddr(n.cfg.IP)
+		if err == nil && !ip.Unmap().Is4() {
+			err = fmt.Errorf("ip: %s is not of IPv4", n.cfg.IP)
+		}
+		return ip.Unmap(), err
+	}
+	var errs []error
+	for _, peer := range append(n.cfg.Heartbeat.addrs(), n.cfg.Transfer.Addrs...) {
+		ip, err := n.local(peer)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case !ip.Is4() || ip.IsLoopback():
+			errs = append(errs, fmt.Errorf("%s leads to %s", ip, peer))
+		default:
+			return ip, nil
+		}
+	}
+	return netip.Addr{}, errors.Join(append(errs, errors.New("no address of IPv4 leads to hbs or a transfer"))...)
+}
+
+// localIP asks the system from which of its addresses a peer is reached. No packet is sent.
+func localIP(peer string) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second) // names are resolved
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "udp", peer)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	at, err := netip.ParseAddrPort(c.LocalAddr().String())
+	return at.Addr().Unmap().WithZone(""), err
+}
+
+// bareName is what a file that holds nothing but the name may hold.
+var bareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// parseHostnameFile reads /etc/sysconfig/network (HOSTNAME=x) or /etc/hostname (the bare
+// name); "" when neither is there.
 func parseHostnameFile(text string) string {
 	bare := ""
 	for line := range strings.Lines(text) {
@@ -48,12 +120,69 @@ func parseHostnameFile(text string) string {
 			continue
 		}
 		k, v, assigned := strings.Cut(line, "=")
-		switch {
+		switch k, _ = strings.CutPrefix(strings.TrimSpace(k), "export "); {
 		case assigned && strings.TrimSpace(k) == "HOSTNAME":
 			return strings.Trim(strings.TrimSpace(v), `"'`)
-		case !assigned && bare == "":
+		case assigned || bare != "" || !bareName.MatchString(line):
+			bare = "=" // it is no file of a bare name
+		default:
 			bare = line
 		}
 	}
+	if bare == "=" {
+		return ""
+	}
 	return bare
+}
+
+// A renaming notices that the kernel's name of this host is another one than at start.
+// What is reported keeps its name; that of the kernel is told once.
+type renaming struct {
+	kernel  func() (string, error)
+	first   string
+	changed atomic.Pointer[string] // the new name; nil as long as there never was one
+}
+
+func newRenaming(kernel func() (string, error)) *renaming {
+	first, _ := kernel() // without a name there is none to lose
+	return &renaming{kernel: kernel, first: first}
+}
+
+// look returns the kernel's name when that is news.
+func (r *renaming) look() (name string, news bool) {
+	name, err := r.kernel()
+	if err != nil {
+		return "", false
+	}
+	was := r.first
+	if p := r.changed.Load(); p != nil {
+		was = *p
+	}
+	if name == was {
+		return "", false
+	}
+	r.changed.Store(&name)
+	return name, true
+}
+
+// items returns agent.hostname.changed once the name has changed: 1 while it differs.
+func (r *renaming) items() []collect.Item {
+	p := r.changed.Load()
+	if p == nil {
+		return nil
+	}
+	v := 0.0
+	if *p != r.first {
+		v = 1
+	}
+	return []collect.Item{collect.G("agent.hostname.changed", v)}
+}
+
+// note says in words that the name differs; "" while it does not.
+func (r *renaming) note(endpoint string) string {
+	p := r.changed.Load()
+	if p == nil || *p == r.first {
+		return ""
+	}
+	return fmt.Sprintf("the kernel's name of this host is %q and was %q at start; this agent reports as %q until it is restarted", *p, r.first, endpoint)
 }

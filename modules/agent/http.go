@@ -7,18 +7,23 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"falcon/common/daemon"
 	"falcon/common/model"
 )
 
-// maxBody bounds the body of a push.
-const maxBody = 64 << 20
+const (
+	// maxBody bounds the body of a push.
+	maxBody = 64 << 20
+	// bodyTimeout bounds how long it may take to arrive.
+	bodyTimeout = time.Minute
+)
 
 // handler returns the pages of contract ingest 3.10.
 func (a *Agent) handler() http.Handler {
 	mux := daemon.Admin{
-		Stats: a.stats, Config: func() any { return a.cfg }, Reload: a.reload(),
+		Stats: a.stats, Config: func() any { return a.cfg }, Reload: a.reload(), Notes: a.notes, Trusted: a.trusted,
 	}.Mux()
 	mux.HandleFunc("POST /v1/push", a.push)
 	mux.HandleFunc("GET /ips", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.trustedIPs(), nil) })
@@ -27,11 +32,19 @@ func (a *Agent) handler() http.Handler {
 	return mux
 }
 
+// notes says what is to be known of this host and keeps no point back.
+func (a *Agent) notes() []string {
+	if n := a.renaming.note(a.endpoint); n != "" {
+		return []string{n}
+	}
+	return nil
+}
+
 // push takes a JSON array of items. "success" means queued, and that they are with the
 // spool if there is one; with ?wait=1 it means that a transfer has acknowledged them, and
 // 503 that none has while the caller waited. With ?verbose=1 the answer is pushAnswer.
 func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r, maxBody)
 	_, large := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case large:
@@ -79,6 +92,20 @@ func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 		taken()
 	case <-r.Context().Done(): // the caller has gone; the points stay queued
 	}
+}
+
+// readBody reads a body of so many bytes at most within bodyTimeout: who stops in the
+// middle of one holds nothing up for ever.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none to set
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err == nil {
+		// Its sender may wait for longer. After an error the server still reads on for a
+		// while: the deadline stays.
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	return body, err
 }
 
 // A pushAnswer says what became of a push; it is in stock's envelope.

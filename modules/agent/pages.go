@@ -24,7 +24,7 @@ type host struct {
 	root     collect.Root
 	endpoint string
 	now      func() time.Time
-	cpu      *cpu.Collector  // the one that is sampled each second
+	cpu      *cpu.Collector  // the one that is collected from
 	disk     *disk.Collector // the same
 	df       *df.Collector   // of the pages alone
 	timeout  time.Duration
@@ -138,7 +138,10 @@ func (h *host) shares() (cpu.Shares, error) {
 	if h.cpu == nil {
 		return cpu.Shares{}, errNotPrepared
 	}
-	s, ok := h.cpu.Shares()
+	s, ok, err := h.cpu.Now()
+	if err != nil {
+		return s, err
+	}
 	if !ok {
 		return s, errNotPrepared
 	}
@@ -314,12 +317,13 @@ func (h *host) diskioPage(context.Context) (any, error) {
 	}
 	whole := func(v float64) string { return fmt.Sprintf("%.0f", v) }
 	part := func(v float64) string { return fmt.Sprintf("%.2f", v) }
-	for _, d := range h.disk.Rates() {
+	all, err := h.disk.Rates()
+	for _, d := range all {
 		rows = append(rows, []string{
 			d.Device, whole(d.ReadsMerged), whole(d.WritesMerged), whole(d.Reads), whole(d.Writes),
 			part(d.ReadSectors / 2), part(d.WriteSectors / 2), // kB
 			part(d.RequestSectors), part(d.QueueLength), part(d.Await), part(d.ServiceTime), part(d.Util) + "%",
 		})
 	}
-	return rows, nil
+	return rows, err
 }

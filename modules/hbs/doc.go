@@ -4,7 +4,7 @@
 //
 //	portal ── rows ──> compile ──> rule book ──> judge    HbsNew.Book, or stock's Hbs.GetStrategies
 //	agent  ── Agent.ReportStatus ──> table host, agent_heartbeat in Redis
-//	agent  <── Agent.BuiltinMetrics, Agent.MinePlugins
+//	agent  <── Agent.BuiltinMetrics, Agent.MinePlugins, Agent.SyncServiceNames
 //	agent_heartbeat ── each minute ──> transfer: agent.heartbeat.alive
 //
 // Ports: RPC 6030, admin HTTP 6031.

@@ -110,6 +110,15 @@ var forkTables = []forkTable{
 		}
 		return texts(m)
 	}, readExpressions},
+	{redisx.ForkServices, func(rows *portal.RuleRows, res *compile.Result) map[string]string {
+		m := map[string]string{}
+		for _, h := range rows.Hosts {
+			if names := res.Services(h.Name); len(names) > 0 {
+				m[h.Name] = strings.Join(names, ",")
+			}
+		}
+		return m
+	}, nil}, // by host it does not say which group names a service; the database does
 }
 
 // RuleRows reads the database, publishes the tables whose locks it gets, and takes the

@@ -52,6 +52,7 @@ func everything() *memory {
 	)
 	m.rows.Expressions = []portal.RuleExpression{{ID: 5, Expression: "each(metric=qps srv=web ^idc=test)", Func: "avg(#3)", Op: ">=", RightValue: "1e6", MaxStep: 2, Priority: 1, Note: "busy", Action: 9}}
 	m.rows.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/ntp"}, {Group: 1, Dir: "net"}}
+	m.rows.Services = []portal.RuleService{{Group: 1, Name: "nginx"}, {Group: 1, Name: "crond"}}
 	return m
 }
 
@@ -75,7 +76,7 @@ func TestForkTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := f.taken.Get(); n != int64(len(forkTables)-1) {
+	if n := f.taken.Get(); n != int64(len(forkTables)-2) { // two are for the fork alone
 		t.Errorf("%d tables were taken, %v", n, f.unreadable)
 	}
 	got := compile.Compile(rows, now)
@@ -91,13 +92,13 @@ func TestForkTables(t *testing.T) {
 		"StrategiesLock": "string", "TemplateCacheLock": "string", "HostTemplateIdsLock": "string", "GroupTemplatesLock": "string", "HostGroupsMapLock": "string",
 		"HostMapLock": "string", "MonitoredHostsLock": "string", "ExpressionCacheLock": "string", "GroupPluginsLock": "string",
 		"strategies": "string", "tpl": "string", "template": "string", "host_template": "string", "expressions": "string", "host": "string",
-		"monitored_host": "string", "group": "string", "plugin": "string",
+		"monitored_host": "string", "group": "string", "plugin": "string", "HostServiceIdsLockKey": "string", "host_Service": "string",
 	} {
 		if got, err := redisx.String(pool.Do(t.Context(), "TYPE", key)); err != nil || got != kind {
 			t.Errorf("%s is a %s, %v", key, got, err)
 		}
 		ttl, err := redisx.Int64(pool.Do(t.Context(), "TTL", key))
-		if lock := strings.HasSuffix(key, "Lock"); err != nil || lock != (ttl > 50 && ttl <= 55) {
+		if lock := strings.Contains(key, "Lock"); err != nil || lock != (ttl > 50 && ttl <= 55) {
 			t.Errorf("%s lasts %d s, %v", key, ttl, err)
 		}
 	}
@@ -106,7 +107,7 @@ func TestForkTables(t *testing.T) {
 		field, value string
 	}{
 		{redisx.ForkHosts, "h1", "2"}, {redisx.ForkMonitored, "1", "h0"}, {redisx.ForkMonitored, "3", ""}, {redisx.ForkHostGroups, "2", "1"},
-		{redisx.ForkGroupTemplates, "1", "1|||2"}, {redisx.ForkHostTemplates, "3", "1|||2"}, {redisx.ForkPlugins, "1", "sys/ntp|||net"},
+		{redisx.ForkGroupTemplates, "1", "1|||2"}, {redisx.ForkHostTemplates, "3", "1|||2"}, {redisx.ForkPlugins, "1", "sys/ntp|||net"}, {redisx.ForkServices, "h1", "crond,nginx"},
 		{redisx.ForkTemplates, "2", `{"id":2,"name":"child","parentId":1,"actionId":7,"creator":"ann"}`},
 		{redisx.ForkExpressions, "5", `{"id":5,"metric":"qps","tags":{"^idc":"test","srv":"web"},"func":"avg(#3)","operator":"\u003e=","rightValue":1000000,"maxStep":2,"priority":1,"note":"busy","actionId":9}`},
 		{redisx.ForkStrategies, "3", ""}, {redisx.ForkStrategies, "4", ""}, // which the fork does not know

@@ -17,6 +17,7 @@ func (h *HBS) register(s *rpc.Server) {
 	quick(s, "Agent.MinePlugins", h.minePlugins)
 	quick(s, "Agent.BuiltinMetrics", h.builtinMetrics)
 	quick(s, "Agent.TrustableIps", h.trustableIps)
+	quick(s, "Agent.SyncServiceNames", h.syncServiceNames)
 	rpc.Handle(s, "Hbs.GetStrategies", h.getStrategies)
 	rpc.Handle(s, "Hbs.GetStringStrategies", h.getStringStrategies)
 	rpc.Handle(s, "Hbs.GetExpressions", h.getExpressions)
@@ -80,6 +81,23 @@ func (h *HBS) builtinMetrics(_ context.Context, _ *rpc.Conn, r *model.AgentHeart
 func (h *HBS) trustableIps(context.Context, *rpc.Conn, *model.NullRpcRequest) (*string, error) {
 	ips := strings.Join(h.cfg.Trustable, ",")
 	return &ips, nil
+}
+
+// syncServiceNames tells an agent which services it has to measure, in the fork's codes: 1
+// without a name, 2 when there is nothing to measure.
+func (h *HBS) syncServiceNames(_ context.Context, _ *rpc.Conn, r *model.AgentReportRequest) (*model.AgentServiceConfigRpcResponse, error) {
+	if r.Hostname == "" {
+		return &model.AgentServiceConfigRpcResponse{Code: 1}, nil
+	}
+	e, err := h.keeper.get()
+	if err != nil {
+		return nil, err
+	}
+	names := e.Services(r.Hostname)
+	if len(names) == 0 {
+		return &model.AgentServiceConfigRpcResponse{Code: 2}, nil
+	}
+	return &model.AgentServiceConfigRpcResponse{Args: strings.Join(names, ",")}, nil
 }
 
 // getStrategies hands all rules to a stock judge.

@@ -260,6 +260,7 @@ func TestOneReadsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := fleet(3)
 		m.rows.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/ntp"}}
+		m.rows.Services = []portal.RuleService{{Group: 1, Name: "nginx"}}
 		s := share(t, 3, m)
 		time.Sleep(5 * time.Second)
 		lead := s.leader()
@@ -274,6 +275,9 @@ func TestOneReadsForAll(t *testing.T) {
 			}
 			if dirs := e.Plugins("h2"); len(dirs) != 1 {
 				t.Errorf("hbs %d has the plugins %v", i, dirs)
+			}
+			if names := e.Services("h2"); len(names) != 1 {
+				t.Errorf("hbs %d has the services %v", i, names)
 			}
 		}
 		s.reads()

@@ -97,6 +97,10 @@ func TestCaptured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if name == "unknown_method" {
+				// It is about the method of the fork that stock lacks and ours has.
+				say, hear = bytes.ReplaceAll(say, []byte("SyncService"), []byte("SyncNoSuch")), bytes.ReplaceAll(hear, []byte("SyncService"), []byte("SyncNoSuch"))
+			}
 			want := replies(t, bytes.NewReader(hear), -1)
 			c, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -216,9 +220,28 @@ func TestNotReady(t *testing.T) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
-	for _, method := range []string{"Agent.BuiltinMetrics", "Agent.MinePlugins"} {
+	for _, method := range []string{"Agent.BuiltinMetrics", "Agent.MinePlugins", "Agent.SyncServiceNames"} {
 		if err := c.Call(t.Context(), method, &model.AgentHeartbeatRequest{Hostname: "h0"}, &struct{}{}); err == nil || !strings.Contains(err.Error(), "not ready") {
 			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+// What an agent of the fork asks, in every codec.
+func TestServiceNames(t *testing.T) {
+	m := captured()
+	m.rows.Services = []portal.RuleService{{Group: 1, Name: "nginx"}, {Group: 1, Name: "crond"}}
+	_, addr := serving(t, m, nil)
+	for _, codec := range []rpc.Codec{rpc.JSON, rpc.Gob, rpc.GoRPC, rpc.Msgpack} {
+		c := rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: codec})
+		defer c.Close()
+		for host, want := range map[string]model.AgentServiceConfigRpcResponse{
+			"it-agent": {Code: 0, Args: "crond,nginx"}, "it-h1": {Code: 2}, "nobody": {Code: 2}, "": {Code: 1},
+		} {
+			var got model.AgentServiceConfigRpcResponse
+			if err := c.Call(t.Context(), "Agent.SyncServiceNames", &model.AgentReportRequest{Hostname: host}, &got); err != nil || got != want {
+				t.Errorf("%v: host %q has %+v, %v; want %+v", codec, host, got, err, want)
+			}
 		}
 	}
 }

@@ -89,6 +89,9 @@ func agentIdle(ctx context.Context, b *bench) (rss, cpu float64, err error) {
 	if arrived.Load() == 0 {
 		err = errors.Join(err, errors.New("the agent has sent nothing"))
 	}
+	if rss == 0 {
+		err = errors.Join(err, errors.New("the agent has ended before its time"))
+	}
 	return rss, cpu / idleOver.Minutes(), errors.Join(err, p.kill(), stop())
 }
 

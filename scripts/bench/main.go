@@ -93,13 +93,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	b := &bench{bin: abs, series: *series}
 	failed := false
 	for _, f := range figures() {
 		wanted := func(filter string) bool { return strings.Contains(f.name, filter) }
 		if flag.NArg() > 0 && !slices.ContainsFunc(flag.Args(), wanted) {
 			continue
 		}
-		if err := run(f, &bench{bin: abs, series: *series}); err != nil {
+		if err := run(f, b); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", f.name, err)
 			failed = true
 		}

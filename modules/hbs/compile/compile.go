@@ -126,6 +126,7 @@ type compiler struct {
 	leaves     map[leafOf]*model.Strategy
 	hosts      map[string]*portal.RuleHost
 	plugins    map[int][]string // group to its folders
+	services   map[int][]string // group to its services
 	bad        []Bad
 	next       time.Time
 
@@ -141,7 +142,7 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 		rows: rows, now: now, templates: map[int]*portal.RuleTemplate{}, owned: map[int][]*rule{}, groups: map[int][]int{}, bound: map[int][]bound{},
 		byID: map[int]*rule{}, envs: make(map[string]string, len(rows.Envs)), hidden: map[int]bool{},
 		chains: map[int][]int{}, effective: map[int][]*rule{}, leaves: map[leafOf]*model.Strategy{},
-		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)), plugins: map[int][]string{}, collected: map[string]*Builtin{},
+		hosts: make(map[string]*portal.RuleHost, len(rows.Hosts)), plugins: map[int][]string{}, services: map[int][]string{}, collected: map[string]*Builtin{},
 	}
 	for i := range rows.Templates {
 		c.templates[rows.Templates[i].ID] = &rows.Templates[i]
@@ -166,6 +167,9 @@ func newCompiler(rows *portal.RuleRows, now time.Time) *compiler {
 	c.combine()
 	for _, p := range rows.Plugins {
 		c.plugins[p.Group] = append(c.plugins[p.Group], p.Dir)
+	}
+	for _, s := range rows.Services {
+		c.services[s.Group] = append(c.services[s.Group], s.Name)
 	}
 	for _, p := range rows.GroupHosts {
 		c.groups[p.Other] = append(c.groups[p.Other], p.Group)

@@ -290,6 +290,7 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	add(r, 113, 4, "du.bs", "path=/tmp", "1")
 	add(r, 114, 2, "url.check.health", "", "1") // names nothing to look at
 	r.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/b"}, {Group: 1, Dir: "sys/a"}, {Group: 2, Dir: "sys/a"}}
+	r.Services = []portal.RuleService{{Group: 1, Name: "nginx"}, {Group: 1, Name: "crond"}, {Group: 2, Name: "crond"}}
 	res := Compile(r, noon)
 	var got []string
 	for _, m := range res.Builtin("h2").Metrics {
@@ -301,7 +302,10 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	if got := res.Plugins("h2"); !slices.Equal(got, []string{"sys/a", "sys/b"}) {
 		t.Errorf("plugins %q", got)
 	}
-	if b := res.Builtin("nobody"); len(b.Metrics) != 0 || b.Checksum != "" || res.Plugins("nobody") != nil {
+	if got := res.Services("h2"); !slices.Equal(got, []string{"crond", "nginx"}) {
+		t.Errorf("services %q", got)
+	}
+	if b := res.Builtin("nobody"); res.Services("nobody") != nil || len(b.Metrics) != 0 || b.Checksum != "" || res.Plugins("nobody") != nil {
 		t.Error("an unknown host has something to do")
 	}
 }

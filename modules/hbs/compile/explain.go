@@ -175,18 +175,23 @@ func (c *compiler) overridden(r *rule, chain []int) []Overridden {
 }
 
 // Plugins returns the folders of plugins that the groups of a host bind, sorted.
-func (r *Result) Plugins(host string) []string {
-	c := r.c
+func (r *Result) Plugins(host string) []string { return r.c.ofGroups(host, r.c.plugins) }
+
+// Services returns the services that the groups of a host have measured, sorted.
+func (r *Result) Services(host string) []string { return r.c.ofGroups(host, r.c.services) }
+
+// ofGroups returns what the groups of a host name, each once, sorted.
+func (c *compiler) ofGroups(host string, by map[int][]string) []string {
 	h := c.hosts[host]
 	if h == nil {
 		return nil
 	}
-	var dirs []string
+	var all []string
 	for _, g := range c.groups[h.ID] {
-		dirs = append(dirs, c.plugins[g]...)
+		all = append(all, by[g]...)
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // onDemand are the metrics that an agent collects only where a strategy wants them.

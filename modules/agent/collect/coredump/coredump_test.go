@@ -52,7 +52,7 @@ func TestPlace(t *testing.T) {
 // A core is told once: by the look after it appeared, or after it replaced an older one
 // of the same name.
 func TestNewCores(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	at := time.Unix(1_700_000_000, 0)
 	write := func(file, text string) {
 		t.Helper()

@@ -21,7 +21,7 @@ func look(t *testing.T, root collect.Root, line string) {
 }
 
 func TestSharesOfTheLastSecond(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	c := New(root, Options{})
 	look(t, root, "cpu 100 0 100 800 0 0 0 0 0 0")
 	if err := c.Sample(); err != nil {
@@ -53,7 +53,7 @@ func TestSharesOfTheLastSecond(t *testing.T) {
 
 // A counter of the kernel may go back a little; a share never leaves 0 to 100.
 func TestACounterThatGoesBack(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	c := New(root, Options{})
 	for _, line := range []string{"cpu 100 0 0 900 50 0 0 0 0 0", "cpu 110 0 0 990 40 0 0 0 0 0"} {
 		look(t, root, line)
@@ -75,7 +75,7 @@ func TestACounterThatGoesBack(t *testing.T) {
 // Each processor has its own shares, under a name with two digits; one that was offline
 // at either sample has none, and comes with the next.
 func TestPerCore(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	c := New(root, Options{PerCore: true, Pad: 2})
 	at := func(lines ...string) (percore map[string]float64, cores float64) {
 		t.Helper()

@@ -265,14 +265,18 @@ func (c *Collector) table() ([]*procfs.MountInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := proc.GetProcMounts(1)
+	all, err := collect.Parse("/proc/1/mountinfo", func() ([]*procfs.MountInfo, error) { return proc.GetProcMounts(1) })
 	if err != nil {
-		all, err = proc.GetMounts()
+		own, err2 := collect.Parse("/proc/self/mountinfo", proc.GetMounts)
+		if err2 != nil {
+			return nil, errors.Join(err, err2)
+		}
+		all = own
 	}
 	for _, m := range all {
 		m.MountPoint = unescape.Replace(m.MountPoint)
 	}
-	return all, err
+	return all, nil
 }
 
 var (

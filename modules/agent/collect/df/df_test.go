@@ -14,7 +14,7 @@ import (
 	"falcon/modules/agent/collect"
 )
 
-const root = collect.Root("../testdata/root")
+var root = collect.At("../testdata/root")
 
 func points(t *testing.T, c *Collector) (out []string) {
 	t.Helper()
@@ -122,7 +122,7 @@ func TestAHangingMount(t *testing.T) {
 // What /etc/fstab wants writable and is not is told; what it wants read-only, what is not
 // mounted and what it does not name is nobody's trouble.
 func TestReadOnlyMounts(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	for file, text := range map[string]string{
 		"proc/1/mountinfo": `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 23 22 254:1 / /data rw,relatime - ext4 /dev/vdb ro,errors=remount-ro

@@ -3,13 +3,14 @@
 package disk
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/procfs/blockdevice"
 
 	"falcon/modules/agent/collect"
 )
@@ -19,67 +20,120 @@ const sectorSize = 512
 
 // Collector keeps the last two looks at /proc/diskstats.
 type Collector struct {
-	root collect.Root
+	file *collect.File
 	now  func() time.Time
 
 	mu sync.Mutex // Rates is asked at any moment
 	// Of the last look and the one before; a device that is gone falls out.
 	cur, prev map[string]look
+	at        time.Time // of the last look
 }
 
 type look struct {
 	at time.Time
-	blockdevice.IOStats
+	counts
 }
 
 // New returns a collector; a device gives gauges from its second sample on.
-func New(root collect.Root) *Collector { return &Collector{root: root, now: time.Now} }
+func New(root collect.Root) *Collector {
+	return &Collector{file: root.File("proc/diskstats"), now: time.Now}
+}
 
 // Sample looks at /proc/diskstats.
 func (c *Collector) Sample() error {
-	stats, err := c.read()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sample()
+}
+
+func (c *Collector) sample() error {
+	text, err := c.file.Read()
 	if err != nil {
 		return err
 	}
-	next := make(map[string]look, len(stats))
-	for _, d := range stats {
-		next[d.DeviceName] = look{c.now(), d.IOStats}
+	all, err := parse(text)
+	if err != nil {
+		return collect.About("/proc/diskstats", err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	next := make(map[string]look, len(all))
+	now := c.now()
+	for _, d := range all {
+		next[d.name] = look{now, d}
+	}
+	c.at = now
 	c.prev, c.cur = c.cur, next
 	return nil
 }
 
-func (c *Collector) read() ([]blockdevice.Diskstats, error) {
-	fs, err := blockdevice.NewFS(c.root.Path("proc"), c.root.Path("sys"))
-	if err != nil {
-		return nil, err
-	}
-	return fs.ProcDiskstats()
-}
-
 // Collect returns the values of each disk that was ever read from.
 func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
-	stats, err := c.read()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text, err := c.file.Read()
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	all, err := parse(text)
+	if err != nil {
+		return nil, collect.About("/proc/diskstats", err)
+	}
 	var items []collect.Item
-	for _, d := range stats {
-		if !isDisk(d.DeviceName) || d.ReadIOs == 0 {
+	for _, d := range all {
+		if d.reads == 0 {
 			continue
 		}
 		items = append(items, counters(d)...)
-		cur, ok1 := c.cur[d.DeviceName]
-		prev, ok2 := c.prev[d.DeviceName]
+		cur, ok1 := c.cur[d.name]
+		prev, ok2 := c.prev[d.name]
 		if ok1 && ok2 {
-			items = append(items, gauges(d.DeviceName, prev, cur)...)
+			items = append(items, gauges(d.name, prev, cur)...)
 		}
 	}
 	return items, nil
+}
+
+// counts are the kernel's counters of a disk since boot; times in ms.
+type counts struct {
+	name                                        string
+	reads, readsMerged, readSectors, readMS     uint64
+	writes, writesMerged, writeSectors, writeMS uint64
+	inProgress, busyMS, weightedMS              uint64
+}
+
+// parse reads the lines of disks: major, minor, name, and eleven counters. Columns of
+// newer kernels stand behind them.
+func parse(text []byte) (all []counts, err error) {
+	for line := range bytes.Lines(text) {
+		var d counts
+		columns := [...]*uint64{
+			&d.reads, &d.readsMerged, &d.readSectors, &d.readMS, &d.writes, &d.writesMerged, &d.writeSectors, &d.writeMS,
+			&d.inProgress, &d.busyMS, &d.weightedMS,
+		}
+		i := 0 // the word
+		for word := range bytes.FieldsSeq(line) {
+			switch {
+			case i == 2 && !isDisk(string(word)):
+				i = -1
+			case i == 2:
+				d.name = string(word)
+			case i > 2:
+				if *columns[i-3], err = strconv.ParseUint(string(word), 10, 64); err != nil {
+					return nil, fmt.Errorf("%s: %w", d.name, err)
+				}
+			}
+			if i++; i == 0 || i == 3+len(columns) {
+				break
+			}
+		}
+		switch i {
+		case 0: // none that is looked at, or an empty line
+		case 3 + len(columns):
+			all = append(all, d)
+		default:
+			return nil, fmt.Errorf("%q has %d columns, want 14 at least", bytes.TrimSpace(line), i)
+		}
+	}
+	return all, nil
 }
 
 // isDisk picks whole disks, and NVMe with its partitions, as stock does.
@@ -98,22 +152,22 @@ func isDisk(name string) bool {
 	return false
 }
 
-func counters(d blockdevice.Diskstats) []collect.Item {
+func counters(d counts) []collect.Item {
 	counter := func(metric string, v uint64) collect.Item {
-		return collect.C(metric, float64(v), "device", d.DeviceName)
+		return collect.C(metric, float64(v), "device", d.name)
 	}
 	return []collect.Item{
-		counter("disk.io.read_requests", d.ReadIOs),
-		counter("disk.io.read_merged", d.ReadMerges),
-		counter("disk.io.read_sectors", d.ReadSectors),
-		counter("disk.io.msec_read", d.ReadTicks),
-		counter("disk.io.write_requests", d.WriteIOs),
-		counter("disk.io.write_merged", d.WriteMerges),
-		counter("disk.io.write_sectors", d.WriteSectors),
-		counter("disk.io.msec_write", d.WriteTicks),
-		counter("disk.io.ios_in_progress", d.IOsInProgress),
-		counter("disk.io.msec_total", d.IOsTotalTicks),
-		counter("disk.io.msec_weighted_total", d.WeightedIOTicks),
+		counter("disk.io.read_requests", d.reads),
+		counter("disk.io.read_merged", d.readsMerged),
+		counter("disk.io.read_sectors", d.readSectors),
+		counter("disk.io.msec_read", d.readMS),
+		counter("disk.io.write_requests", d.writes),
+		counter("disk.io.write_merged", d.writesMerged),
+		counter("disk.io.write_sectors", d.writeSectors),
+		counter("disk.io.msec_write", d.writeMS),
+		counter("disk.io.ios_in_progress", d.inProgress),
+		counter("disk.io.msec_total", d.busyMS),
+		counter("disk.io.msec_weighted_total", d.weightedMS),
 	}
 }
 
@@ -131,7 +185,7 @@ func gauges(name string, prev, cur look) []collect.Item {
 	}
 }
 
-// Rates are what a device did over the last second.
+// Rates are what a device did between two looks, a second apart.
 type Rates struct {
 	Device                                    string
 	ReadsMerged, WritesMerged, Reads, Writes  float64
@@ -141,22 +195,30 @@ type Rates struct {
 	Util                                      float64 // percent
 }
 
-// Rates returns what each disk that was ever read from did over the last second, by
-// name. It may be called at any time.
-func (c *Collector) Rates() (all []Rates) {
+// Rates returns what each disk that was ever read from does in a second, by name: of the
+// last one when it is called each second, else of the time since the last look.
+func (c *Collector) Rates() (all []Rates, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.now().Sub(c.at) >= time.Second {
+		err = c.sample()
+	}
 	for name, cur := range c.cur {
 		prev, ok := c.prev[name]
-		if !ok || !isDisk(name) || cur.ReadIOs == 0 {
+		if !ok || cur.reads == 0 {
 			continue
 		}
 		r := between(prev, cur)
 		r.Device = name
+		if seconds := cur.at.Sub(prev.at).Seconds(); seconds > 0 {
+			for _, v := range []*float64{&r.ReadsMerged, &r.WritesMerged, &r.Reads, &r.Writes, &r.ReadSectors, &r.WriteSectors, &r.QueueLength} {
+				*v /= seconds
+			}
+		}
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b Rates) int { return strings.Compare(a.Device, b.Device) })
-	return all
+	return all, err
 }
 
 func between(prev, cur look) Rates {
@@ -170,15 +232,15 @@ func between(prev, cur look) Rates {
 		return float64(cur - prev)
 	}
 	r := Rates{
-		ReadsMerged: delta(cur.ReadMerges, prev.ReadMerges), WritesMerged: delta(cur.WriteMerges, prev.WriteMerges),
-		Reads: delta(cur.ReadIOs, prev.ReadIOs), Writes: delta(cur.WriteIOs, prev.WriteIOs),
-		ReadSectors: delta(cur.ReadSectors, prev.ReadSectors), WriteSectors: delta(cur.WriteSectors, prev.WriteSectors),
-		QueueLength: delta(cur.WeightedIOTicks, prev.WeightedIOTicks) / 1000,
+		ReadsMerged: delta(cur.readsMerged, prev.readsMerged), WritesMerged: delta(cur.writesMerged, prev.writesMerged),
+		Reads: delta(cur.reads, prev.reads), Writes: delta(cur.writes, prev.writes),
+		ReadSectors: delta(cur.readSectors, prev.readSectors), WriteSectors: delta(cur.writeSectors, prev.writeSectors),
+		QueueLength: delta(cur.weightedMS, prev.weightedMS) / 1000,
 	}
-	busy := delta(cur.IOsTotalTicks, prev.IOsTotalTicks)
+	busy := delta(cur.busyMS, prev.busyMS)
 	if ios := r.Reads + r.Writes; ios > 0 {
 		r.RequestSectors = (r.ReadSectors + r.WriteSectors) / ios
-		r.Await = (delta(cur.ReadTicks, prev.ReadTicks) + delta(cur.WriteTicks, prev.WriteTicks)) / ios
+		r.Await = (delta(cur.readMS, prev.readMS) + delta(cur.writeMS, prev.writeMS)) / ios
 		r.ServiceTime = busy / ios
 	}
 	if ms > 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestGaugesOfTheLastSecond(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	for _, dir := range []string{"proc", "sys"} {
 		if err := os.Mkdir(root.Path(dir), 0o755); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := fs.LoadAvg()
+	l, err := collect.Parse("/proc/loadavg", fs.LoadAvg)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 		collect.G("load.5min", l.Load5),
 		collect.G("load.15min", l.Load15),
 	}
-	s, err := fs.Stat()
+	s, err := collect.Parse("/proc/stat", fs.Stat)
 	if err != nil {
 		return items, err
 	}

@@ -23,7 +23,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := fs.Meminfo()
+	m, err := collect.Parse("/proc/meminfo", fs.Meminfo)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	devs, err := fs.NetDev()
+	devs, err := collect.Parse("/proc/net/dev", fs.NetDev)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type host struct {
 }
 
 func newHost(t *testing.T, opts Options) *host {
-	h := &host{t: t, root: collect.Root(t.TempDir()), now: time.Unix(1000, 0), addrs: map[string][]string{}}
+	h := &host{t: t, root: collect.At(t.TempDir()), now: time.Unix(1000, 0), addrs: map[string][]string{}}
 	h.c = New(h.root, opts)
 	h.c.now = func() time.Time { return h.now }
 	h.c.addrs = func() (map[string][]string, error) { return h.addrs, nil }

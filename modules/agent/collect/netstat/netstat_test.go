@@ -11,7 +11,7 @@ import (
 // The rate is of the segments since the last look; there is none at the first look and
 // after the counters began anew.
 func TestFastRetransRate(t *testing.T) {
-	root := collect.Root(t.TempDir())
+	root := collect.At(t.TempDir())
 	if err := os.MkdirAll(root.Path("proc/net"), 0o755); err != nil {
 		t.Fatal(err)
 	}

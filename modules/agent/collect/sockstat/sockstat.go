@@ -29,7 +29,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	v4, err := fsys.NetSockstat()
+	v4, err := collect.Parse("/proc/net/sockstat", fsys.NetSockstat)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (c *Collector) Collect(context.Context) ([]collect.Item, error) {
 		return nil, errors.New("/proc/net/sockstat has no complete TCP line")
 	}
 	hashed := tcp.InUse
-	v6, err := fsys.NetSockstat6()
+	v6, err := collect.Parse("/proc/net/sockstat6", fsys.NetSockstat6)
 	switch {
 	case err == nil:
 		if p := protocol(v6, "TCP6"); p != nil {
@@ -93,7 +93,8 @@ func (c *Collector) established() (float64, error) {
 			continue
 		}
 		if at < len(fields) {
-			return strconv.ParseFloat(fields[at], 64)
+			v, err := strconv.ParseFloat(fields[at], 64)
+			return v, collect.About("/proc/net/snmp", err)
 		}
 	}
 	return 0, fmt.Errorf("/proc/net/snmp has no Tcp CurrEstab")
