@@ -46,8 +46,9 @@ var homes = []struct {
 
 // mayDial lists the files outside httpx that may make an http.Client, and why.
 var mayDial = map[string]string{
-	"scripts/bench/api.go":         "a measured call must not be tried again",
-	"modules/alarm/sender/http.go": "a message's tries are counted in its notice",
+	"scripts/bench/api.go":             "a measured call must not be tried again",
+	"modules/alarm/sender/http.go":     "a message's tries are counted in its notice",
+	"modules/agent/collect/url/url.go": "a page that a rule watches is asked once, and the first answer is the value",
 }
 
 // forbidden says why from may not import to, or "".

@@ -60,6 +60,7 @@ type Agent struct {
 	now      func() time.Time
 	endpoint string
 	slots    []*slot
+	demand   *demand
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
@@ -175,6 +176,7 @@ func (a *Agent) count() {
 	s.GaugeFunc("QueueLen", "queue_points", "Points not acknowledged yet.", func() float64 { return float64(a.out.waiting()) })
 	s.GaugeFunc("SeriesCnt", "series", "Series this agent has points of.", func() float64 { return float64(a.series.size()) })
 	a.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused here, by reason.")
+	a.demand.refused = s.Reasons("BuiltinInvalidCnt", "refused_on_demand_total", "Metrics that hbs asks for and that can not be collected, at each change of its list; by reason.")
 	a.collectErrors = s.Reasons("CollectErrorCnt", "collect_errors_total", "Rounds in which a collector failed; the label is its name.")
 }
 

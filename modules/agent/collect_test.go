@@ -306,14 +306,6 @@ func TestWhatIsSent(t *testing.T) {
 	})
 }
 
-// notYet are the metrics of a stock agent that this one does not make.
-var notYet = map[string]string{
-	"net.port.listen":  "asked for by hbs",
-	"proc.num":         "asked for by hbs",
-	"du.bs":            "asked for by hbs",
-	"url.check.health": "asked for by hbs",
-}
-
 // writeRoot writes the files of a host with one disk, one eth0 and one mount, with
 // the counters of a current kernel, as they are at the n-th look.
 func writeRoot(t *testing.T, root string, n int) {
@@ -339,7 +331,7 @@ func writeRoot(t *testing.T, root string, n int) {
 }
 
 // Every metric that was captured from a stock agent is made, with its type and the
-// names of its tags, or is in notYet.
+// names of its tags.
 func TestMetricsOfStock(t *testing.T) {
 	cfg := testConfig("t:1")
 	cfg.Collector.IfacePrefix = []string{"eth"}
@@ -352,9 +344,11 @@ func TestMetricsOfStock(t *testing.T) {
 	key := func(metric, typ, tags string) string {
 		return metric + "|" + typ + "|" + strings.Join(slices.Sorted(maps.Keys(model.ParseTags(tags))), ",")
 	}
+	a.demand.apply(&captured(t, "builtinmetrics_new").Result)
 	made := map[string]bool{}
 	for n := range 2 {
 		writeRoot(t, root, n)
+		writeAsked(t, root)
 		sampled(t, a)
 		for _, sl := range a.slots {
 			items, err := sl.c.Collect(t.Context())
@@ -366,7 +360,7 @@ func TestMetricsOfStock(t *testing.T) {
 			}
 		}
 	}
-	captured, late := map[string]bool{}, map[string]bool{}
+	stocks := map[string]bool{}
 	for _, name := range []string{"update_builtin", "update_other", "update_ondemand"} {
 		b, err := os.ReadFile("testdata/agent-transfer/" + name + ".json")
 		if err != nil {
@@ -384,22 +378,17 @@ func TestMetricsOfStock(t *testing.T) {
 		for _, c := range calls {
 			for _, items := range c.Request.Params {
 				for _, it := range items {
-					if why, ok := notYet[it.Metric]; ok {
-						late[it.Metric+" ("+why+")"] = true
-						continue
-					}
-					captured[key(it.Metric, it.Type, it.Tags)] = true
+					stocks[key(it.Metric, it.Type, it.Tags)] = true
 				}
 			}
 		}
 	}
-	if len(captured) < 100 {
-		t.Fatalf("only %d metrics were captured", len(captured))
+	if len(stocks) < 100 {
+		t.Fatalf("only %d metrics were captured", len(stocks))
 	}
-	for _, k := range slices.Sorted(maps.Keys(captured)) {
+	for _, k := range slices.Sorted(maps.Keys(stocks)) {
 		if !made[k] {
 			t.Errorf("stock sends %s, we do not", k)
 		}
 	}
-	t.Logf("%d kinds of stock are made; not there yet: %s", len(captured), strings.Join(slices.Sorted(maps.Keys(late)), ", "))
 }

@@ -86,6 +86,9 @@ type Collector struct {
 	MountPoint []string `json:"mountPoint"`
 	// Timeout is how long one collector may take.
 	Timeout conf.Duration `json:"timeout"`
+	// URLGet lets url.check.health ask by GET where a page does not know HEAD. Stock does
+	// not: such a page is not healthy.
+	URLGet bool `json:"urlGet"`
 }
 
 // Queue is where points wait for a transfer.

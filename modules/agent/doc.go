@@ -21,13 +21,13 @@
 // the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
-// noticed, and learns from it which callers to trust.
+// noticed, and learns from it which callers to trust and what rules want to know beyond
+// what is always looked at: ports, processes and their cores, folders, pages
+// (ondemand.go).
 //
 // The pages below /proc, /page and /system show the host as stock's do. What changes
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
-// Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, and the fork's service
-// metrics.
+// Not there yet: plugins, upgrades, GPU metrics, and the fork's service metrics.
 package agent

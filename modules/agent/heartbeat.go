@@ -72,6 +72,7 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 		if err == nil {
 			a.beats.Add(1)
 			a.askTrusted(ctx, c)
+			a.askDemand(ctx, c)
 			return nil
 		}
 		errs = append(errs, fmt.Sprintf("%s: %v", c.Addr(), err))
