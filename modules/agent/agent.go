@@ -22,6 +22,7 @@ import (
 	"falcon/common/stat"
 	"falcon/common/stream"
 	"falcon/modules/agent/collect"
+	"falcon/modules/agent/plugin"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -61,6 +62,7 @@ type Agent struct {
 	endpoint string
 	slots    []*slot
 	demand   *demand
+	plugins  *plugin.Runner
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
@@ -111,6 +113,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.count()
+	a.plugins = a.newPlugins()
 	return a, nil
 }
 
@@ -275,6 +278,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if a.cfg.Heartbeat.Enabled {
 		g.Go("heartbeat", a.heartbeats)
+	}
+	if a.cfg.Plugin.Enabled {
+		g.Go("plugins", a.plugins.Run)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

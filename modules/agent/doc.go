@@ -3,7 +3,8 @@
 //
 //	/proc, /sys ── collectors ──┐
 //	                            ├─> spool, or memory ── stream ──> a transfer
-//	POST /v1/push ──────────────┘    kept until acked      JSON-RPC to a stock one
+//	POST /v1/push ──────────────┤    kept until acked      JSON-RPC to a stock one
+//	plugins that hbs binds ─────┘
 //
 // Ports: HTTP 1988.
 //
@@ -23,11 +24,11 @@
 // It reports to an hbs each minute, so that the portal knows the host and silence is
 // noticed, and learns from it which callers to trust and what rules want to know beyond
 // what is always looked at: ports, processes and their cores, folders, pages
-// (ondemand.go).
+// (ondemand.go), and plugins, programs of the operator that make items (plugin).
 //
 // The pages below /proc, /page and /system show the host as stock's do. What changes
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
-// Not there yet: plugins, upgrades, GPU metrics, and the fork's service metrics.
+// Not there yet: upgrades, GPU metrics, and the fork's service metrics.
 package agent

@@ -59,14 +59,15 @@ func (h *capturedHBS) BuiltinMetrics(q *json.RawMessage, r *model.BuiltinMetricR
 	return nil
 }
 
-func serveStockHBS(t *testing.T, h any) (addr string, stop func()) {
+// serveStock serves the methods of a stock daemon until the test ends.
+func serveStock(t *testing.T, name string, methods any) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := netrpc.NewServer()
-	if err := s.RegisterName("Agent", h); err != nil {
+	if err := s.RegisterName(name, methods); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -81,15 +82,15 @@ func serveStockHBS(t *testing.T, h any) (addr string, stop func()) {
 			wg.Go(func() { s.ServeCodec(jsonrpc.NewServerCodec(c)) })
 		}
 	})
-	return ln.Addr().String(), func() { cancel(); ln.Close(); wg.Wait() }
+	t.Cleanup(func() { cancel(); ln.Close(); wg.Wait() })
+	return ln.Addr().String()
 }
 
 // The conversation with a stock hbs, word for word: first the checksum "nil", then the
 // one of the list.
 func TestBuiltinMetricsConversation(t *testing.T) {
 	h := &capturedHBS{t: t}
-	addr, stop := serveStockHBS(t, h)
-	defer stop()
+	addr := serveStock(t, "Agent", h)
 	cfg := DefaultConfig()
 	cfg.Hostname, cfg.HTTP.Enabled, cfg.Transfer.Enabled = "it-agent", false, false
 	cfg.Heartbeat = Heartbeat{Enabled: true, Addr: addr, Interval: conf.Seconds(time.Second), Timeout: conf.Millis(time.Second)}

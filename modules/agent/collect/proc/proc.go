@@ -114,26 +114,20 @@ func (c *Collector) process(pid string, buf *bytes.Buffer) (cmdline []byte, name
 	if c.slurp(buf, pid, "cmdline") != nil {
 		return nil, "", false
 	}
-	cmdline = buf.Bytes()
-	n := 0
-	for _, b := range cmdline {
+	n, whole := 0, buf.Len() // of the command line without its NULs, and with them
+	for _, b := range buf.Bytes() {
 		if b != 0 {
-			cmdline[n] = b
+			buf.Bytes()[n] = b
 			n++
 		}
 	}
-	if cmdline = cmdline[:n]; n == 0 {
-		return nil, "", false
-	}
-	before := buf.Len()
-	if c.slurp(buf, pid, "status") != nil {
+	if n == 0 || c.slurp(buf, pid, "status") != nil {
 		return nil, "", false
 	}
 	all := buf.Bytes()
-	cmdline = all[:n]
-	for line := range bytes.Lines(all[before:]) {
+	for line := range bytes.Lines(all[whole:]) {
 		if v, found := bytes.CutPrefix(line, []byte("Name:")); found {
-			return cmdline, string(bytes.TrimSpace(v)), true
+			return all[:n], string(bytes.TrimSpace(v)), true
 		}
 	}
 	return nil, "", false
