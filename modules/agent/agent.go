@@ -23,6 +23,7 @@ import (
 	"falcon/common/stream"
 	"falcon/modules/agent/collect"
 	"falcon/modules/agent/plugin"
+	"falcon/modules/agent/scrape"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -63,6 +64,7 @@ type Agent struct {
 	slots    []*slot
 	demand   *demand
 	plugins  *plugin.Runner
+	scraper  *scrape.Scraper
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
@@ -114,6 +116,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	}
 	a.count()
 	a.plugins = a.newPlugins()
+	if a.scraper, err = scrape.New(cfg.Scrape, scrape.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
 	return a, nil
 }
 
@@ -281,6 +286,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if a.cfg.Plugin.Enabled {
 		g.Go("plugins", a.plugins.Run)
+	}
+	if len(a.cfg.Scrape) > 0 {
+		g.Go("scrape", a.scraper.Run)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/modules/agent/scrape"
 )
 
 // Config is the configuration of an agent. Keys of stock and its fork keep their
@@ -36,6 +37,8 @@ type Config struct {
 	Queue  Queue           `json:"queue"`
 	Spool  Spool           `json:"spool"`
 	NTP    NTP             `json:"ntp"`
+	// Scrape are exporters of Prometheus whose metrics become points of this host.
+	Scrape []scrape.Target `json:"scrape"`
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
@@ -188,6 +191,11 @@ func (c *Config) Validate() error {
 	}
 	if c.Spool.MaxSize < 1 {
 		errs = append(errs, errors.New(`spool.maxSize: a spool holds at least one MB; leave "dir" empty to have none`))
+	}
+	for i := range c.Scrape {
+		if err := c.Scrape[i].Check(); err != nil {
+			errs = append(errs, fmt.Errorf("scrape[%d].%w", i, err))
+		}
 	}
 	if c.Plugin.Enabled && (c.Plugin.Dir == "" || c.Plugin.Logs == "") {
 		errs = append(errs, errors.New(`plugin.dir and plugin.logs: name a folder for each, such as "./plugin" and "./logs", or set plugin.enabled to false`))

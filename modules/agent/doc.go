@@ -4,7 +4,8 @@
 //	/proc, /sys ── collectors ──┐
 //	                            ├─> spool, or memory ── stream ──> a transfer
 //	POST /v1/push ──────────────┤    kept until acked      JSON-RPC to a stock one
-//	plugins that hbs binds ─────┘
+//	plugins that hbs binds ─────┤
+//	exporters of Prometheus ────┘
 //
 // Ports: HTTP 1988.
 //
