@@ -22,6 +22,7 @@ import (
 	"falcon/common/stat"
 	"falcon/common/stream"
 	"falcon/modules/agent/collect"
+	"falcon/modules/agent/ping"
 	"falcon/modules/agent/plugin"
 	"falcon/modules/agent/scrape"
 )
@@ -65,6 +66,8 @@ type Agent struct {
 	demand   *demand
 	plugins  *plugin.Runner
 	scraper  *scrape.Scraper
+	pinger   *ping.Pinger
+	pingAsk  time.Time // when hbs is asked for hosts again; the heartbeats' alone
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
@@ -117,6 +120,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	a.count()
 	a.plugins = a.newPlugins()
 	if a.scraper, err = scrape.New(cfg.Scrape, scrape.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if a.pinger, err = ping.New(cfg.Ping, ping.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	return a, nil
@@ -289,6 +295,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if len(a.cfg.Scrape) > 0 {
 		g.Go("scrape", a.scraper.Run)
+	}
+	if a.cfg.Ping.Enabled {
+		g.Go("ping", a.pinger.Run)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/modules/agent/ping"
 	"falcon/modules/agent/scrape"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	NTP    NTP             `json:"ntp"`
 	// Scrape are exporters of Prometheus whose metrics become points of this host.
 	Scrape []scrape.Target `json:"scrape"`
+	// Ping makes this host a ping node.
+	Ping ping.Config `json:"ping"`
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
@@ -160,6 +163,7 @@ func DefaultConfig() Config {
 		Heartbeat:  Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		PerCorePad: 2,
 		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs", MaxOutput: 4},
+		Ping:       ping.DefaultConfig(),
 	}
 }
 
@@ -191,6 +195,10 @@ func (c *Config) Validate() error {
 	}
 	if c.Spool.MaxSize < 1 {
 		errs = append(errs, errors.New(`spool.maxSize: a spool holds at least one MB; leave "dir" empty to have none`))
+	}
+	errs = append(errs, c.Ping.Validate())
+	if c.Ping.Enabled && c.Ping.HBS && !c.Heartbeat.Enabled {
+		errs = append(errs, errors.New("ping.hbs: hbs is asked with the heartbeats, and heartbeat.enabled is false"))
 	}
 	for i := range c.Scrape {
 		if err := c.Scrape[i].Check(); err != nil {

@@ -5,7 +5,8 @@
 //	                            ├─> spool, or memory ── stream ──> a transfer
 //	POST /v1/push ──────────────┤    kept until acked      JSON-RPC to a stock one
 //	plugins that hbs binds ─────┤
-//	exporters of Prometheus ────┘
+//	exporters of Prometheus ────┤
+//	fping, on a ping node ──────┘
 //
 // Ports: HTTP 1988.
 //

@@ -75,6 +75,7 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 			a.askTrusted(ctx, c)
 			a.askDemand(ctx, c)
 			a.askPlugins(ctx, c)
+			a.askHosts(ctx, c)
 			return nil
 		}
 		errs = append(errs, fmt.Sprintf("%s: %v", c.Addr(), err))
