@@ -70,7 +70,7 @@ func (c *Config) Validate() error {
 	}
 	var errs []error
 	idc := func(key, name string) {
-		if !isName.MatchString(name) {
+		if !isName(name) {
 			errs = append(errs, fmt.Errorf("ping.%s: %q is no name of a data centre, write letters and digits", key, name))
 		}
 	}
@@ -122,8 +122,13 @@ func (c *Config) took() time.Duration {
 // A Target is who is asked, and as which endpoint the answer is sent.
 type Target struct{ Endpoint, Address string }
 
-// isName is what may be handed to fping, and stand in a tag.
-var isName = regexp.MustCompile(`^[A-Za-z0-9:_][A-Za-z0-9_.:%-]{0,252}$`)
+// isName reports whether s may be handed to fping, and stand in a tag.
+func isName(s string) bool { return len(s) <= maxName && nameForm.MatchString(s) }
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9:_][A-Za-z0-9_.:%-]*$`)
+
+// maxName is how long the name of a host may be.
+const maxName = 253
 
 // parse reads a name or endpoint=address.
 func parse(s string) (Target, error) {
@@ -131,7 +136,7 @@ func parse(s string) (Target, error) {
 	if !ok {
 		address = endpoint
 	}
-	if !isName.MatchString(endpoint) || !isName.MatchString(address) {
+	if !isName(endpoint) || !isName(address) {
 		return Target{}, fmt.Errorf("%q is neither a host nor endpoint=address", s)
 	}
 	return Target{endpoint, address}, nil
@@ -197,7 +202,7 @@ func (p *Pinger) Hosts(names []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, n := range names {
-		if !isName.MatchString(n) {
+		if !isName(n) {
 			p.lost.Add(ReasonName, 1)
 			continue
 		}

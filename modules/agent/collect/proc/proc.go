@@ -145,12 +145,13 @@ func (c *Collector) slurp(buf *bytes.Buffer, pid, file string) error {
 
 // Dumps tells which processes dumped core.
 type Dumps struct {
-	watch *coredump.Watcher
+	root  collect.Root
+	watch *coredump.Watcher // nil while nobody asks
 	wants collect.Wants[want]
 }
 
 // NewDumps returns a collector.
-func NewDumps(root collect.Root) *Dumps { return &Dumps{watch: coredump.Watch(root)} }
+func NewDumps(root collect.Root) *Dumps { return &Dumps{root: root} }
 
 // Want takes tags with name=X.
 func (d *Dumps) Want(tags []string) []collect.Unwanted {
@@ -164,14 +165,20 @@ func (d *Dumps) Want(tags []string) []collect.Unwanted {
 }
 
 // Collect returns proc.coredump for each rule, with the rule's tags as they are: 1 when
-// a core of a process of that name has appeared since the last call, else 0; an error
+// a core of a process of that name has appeared since the last call, else 0, as from the
+// first call on that somebody asks; an error
 // where the kernel puts cores into no folder that can be watched.
 func (d *Dumps) Collect(context.Context) ([]collect.Item, error) {
 	wants := d.wants.Get()
-	processes, watched, err := d.watch.New() // also while nobody asks: what is old then is not news later
-	switch {
-	case len(wants) == 0:
+	if len(wants) == 0 {
+		d.watch = nil // what appears from now on is old when somebody asks again
 		return nil, nil
+	}
+	if d.watch == nil {
+		d.watch = coredump.Watch(d.root)
+	}
+	processes, watched, err := d.watch.New()
+	switch {
 	case err != nil:
 		return nil, err
 	case !watched:

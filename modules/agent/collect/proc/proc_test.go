@@ -143,4 +143,9 @@ func TestDumps(t *testing.T) {
 	if items, err := d.Collect(t.Context()); err != nil || items != nil {
 		t.Errorf("with nothing wanted: %v, %v", items, err)
 	}
+	write(t, root, "cores/nginx-4", "")
+	d.Want([]string{"name=nginx", "name=very-long-name-of-all,x=y"})
+	wants("a core of the time when nobody asked", 0, 0)
+	write(t, root, "cores/nginx-5", "")
+	wants("a core since", 1, 0)
 }
