@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -196,12 +197,13 @@ func script(t *testing.T, text string) string {
 // A loss in part; and fpings that fail: what they printed counts, what they did not is
 // told once, and none of them holds a round up.
 func TestTroubles(t *testing.T) {
+	child := "1000." + strconv.Itoa(os.Getpid()) + "55"
 	for _, c := range []struct{ name, text, items, logged string }{
 		{"some packets are lost", "cat >/dev/null; echo 'a : 1 - 2 -' >&2; echo 'b : - - - -' >&2; exit 1",
 			"a icmp.ping.alive{src_idc=x} GAUGE 1 2 @1700000000\na icmp.ping.loss{src_idc=x} GAUGE 50 2 @1700000000\na icmp.ping.msec{src_idc=x} GAUGE 1.5 2 @1700000000\nb icmp.ping.alive{src_idc=x} GAUGE 0 2 @1700000000\nb icmp.ping.loss{src_idc=x} GAUGE 100 2 @1700000000", ""},
 		{"it refuses", "echo 'fping: these options are too risky' >&2; exit 3", "", "exit status 3: fping: these options are too risky"},
 		{"it fails half way", "echo 'a : 1 1 1 1' >&2; exit 4", "a icmp.ping.alive{src_idc=x} GAUGE 1 2 @1700000000\na icmp.ping.loss{src_idc=x} GAUGE 0 2 @1700000000\na icmp.ping.msec{src_idc=x} GAUGE 1 2 @1700000000", "exit status 4"},
-		{"it hangs", "echo 'a : 1 1 1 1' >&2; sleep 1000 & sleep 1000", "a icmp.ping.alive{src_idc=x} GAUGE 1 2 @1700000000\na icmp.ping.loss{src_idc=x} GAUGE 0 2 @1700000000\na icmp.ping.msec{src_idc=x} GAUGE 1 2 @1700000000", "1 of 2 hosts were asked before the round was over"},
+		{"it hangs", "echo 'a : 1 1 1 1' >&2; sleep " + child + " & sleep " + child, "a icmp.ping.alive{src_idc=x} GAUGE 1 2 @1700000000\na icmp.ping.loss{src_idc=x} GAUGE 0 2 @1700000000\na icmp.ping.msec{src_idc=x} GAUGE 1 2 @1700000000", "1 of 2 hosts were asked before the round was over"},
 		{"it writes without an end", "yes >&2", "", "0 of 2 hosts were asked before the round was over"},
 	} {
 		cfg := DefaultConfig()
@@ -219,6 +221,15 @@ func TestTroubles(t *testing.T) {
 			t.Errorf("%s: logged %s, want %q once", c.name, s, c.logged)
 		}
 	}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		left, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range left {
+			if b, err := os.ReadFile(file); err == nil && bytes.Contains(b, []byte(child)) {
+				return fmt.Errorf("%s is left of an fping that was killed", file)
+			}
+		}
+		return err
+	})
 	cfg := DefaultConfig()
 	cfg.IDC, cfg.Targets, cfg.Fping = "x", []string{"a"}, "no-such-fping"
 	n := newNode(t, cfg)

@@ -78,6 +78,7 @@ func TestFilter(t *testing.T) {
 		{Target{Allow: []string{"a", "b.*"}}, "a b b_total", 2, 0},
 		{Target{Deny: []string{"a"}}, "ab b b_total c", 1, 0},
 		{Target{Allow: []string{"a|b"}, Deny: []string{"b"}}, "a", 4, 0},
+		{Target{Deny: []string{"(?i)A", "B"}}, "ab b b_total c", 1, 0}, // the flags of one are its own
 		{Target{Limit: 2}, "a ab", 0, 3},
 		{Target{Limit: 2, Deny: []string{"a"}}, "ab b", 1, 2},
 	} {
