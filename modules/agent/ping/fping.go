@@ -94,7 +94,7 @@ func (c *Config) fping(ctx context.Context, addresses []string) (map[string]Answ
 	case ctx.Err() != nil:
 		return answers, ctx.Err()
 	case errors.Is(err, syscall.EPERM):
-		return nil, fmt.Errorf("%s: %w; its file has a capability that this agent may not hand on, see the page on operations", c.Fping, err)
+		return nil, fmt.Errorf("%s: %w; its file has a capability that is out of reach; give the unit CapabilityBoundingSet=CAP_NET_RAW", c.Fping, err)
 	case len(answers) == 0 && text != "":
 		return nil, fmt.Errorf("%s: %w: %s", c.Fping, err, text[:min(len(text), 300)])
 	default:

@@ -182,7 +182,7 @@ func (d *Dumps) Collect(context.Context) ([]collect.Item, error) {
 	case err != nil:
 		return nil, err
 	case !watched:
-		return nil, errors.New("proc.coredump: kernel.core_pattern names no folder that can be watched; see the page on operations")
+		return nil, errors.New("proc.coredump: kernel.core_pattern names no folder that can be watched; write one such as /var/cores/core-%e-%p")
 	}
 	dumped := map[string]bool{}
 	for _, p := range processes {
