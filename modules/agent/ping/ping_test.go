@@ -147,7 +147,7 @@ func TestRound(t *testing.T) {
 		t.Skipf("fping can not ask 127.0.0.1 here: %v", err)
 	}
 	cfg := DefaultConfig()
-	cfg.IDC, cfg.Count, cfg.Timeout, cfg.HBS = "bj1", 2, conf.Duration(200*time.Millisecond), true
+	cfg.IDC, cfg.Count, cfg.Timeout, cfg.HBS = "bj1", 2, conf.Duration(time.Second), true
 	cfg.Targets = []string{"127.0.0.1", "web-1=127.0.0.2", "dead=0.0.0.1", "127.0.0.1"}
 	cfg.Nodes = map[string][]string{"bj1": {"127.0.0.9"}, "sh1": {"far=127.0.0.3", "gone=0.0.0.1"}}
 	n := newNode(t, cfg)

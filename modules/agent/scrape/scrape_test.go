@@ -187,9 +187,9 @@ func TestOnce(t *testing.T) {
 		"/none": "it answers 404 Not Found", "/hangs": "no answer within 200ms",
 	} {
 		var logged bytes.Buffer
-		s, k := newScraper(t, slog.New(slog.NewTextHandler(&logged, nil)), Target{URL: srv.URL + path, Job: "j", Timeout: conf.Duration(200 * time.Millisecond), Endpoint: "db-1"})
-		if path == "/huge" {
-			s.targets[0].Timeout = conf.Duration(30 * time.Second)
+		s, k := newScraper(t, slog.New(slog.NewTextHandler(&logged, nil)), Target{URL: srv.URL + path, Job: "j", Timeout: conf.Duration(30 * time.Second), Endpoint: "db-1"})
+		if path == "/hangs" {
+			s.targets[0].Timeout = conf.Duration(200 * time.Millisecond)
 		}
 		s.once(t.Context(), s.targets[0])
 		s.once(t.Context(), s.targets[0])

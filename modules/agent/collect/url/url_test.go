@@ -86,8 +86,14 @@ func TestHealth(t *testing.T) {
 			want[s.URL+"/get"] = 1
 		}
 		var tags []string
+		within := func(u string) string {
+			if strings.HasSuffix(u, "/hangs") {
+				return "1"
+			}
+			return "30"
+		}
 		for u := range want {
-			tags = append(tags, "url="+u+",timeout=1")
+			tags = append(tags, "url="+u+",timeout="+within(u))
 		}
 		if refused := c.Want(tags); refused != nil {
 			t.Fatal(refused)
@@ -98,7 +104,7 @@ func TestHealth(t *testing.T) {
 		}
 		for _, it := range items {
 			_, u, _ := strings.Cut(it.Tags, "url=")
-			if v, ok := want[u]; !ok || it != (collect.Item{Metric: "url.check.health", Type: "GAUGE", Tags: "src=h1,timeout=1,url=" + u, Value: v}) {
+			if v, ok := want[u]; !ok || it != (collect.Item{Metric: "url.check.health", Type: "GAUGE", Tags: "src=h1,timeout=" + within(u) + ",url=" + u, Value: v}) {
 				t.Errorf("with get %v: %v, want %v", get, it, v)
 			}
 		}
