@@ -158,6 +158,10 @@ func TestUnitsSay(t *testing.T) {
 			t.Errorf("sysusers.conf makes no user %s", user)
 		}
 		want := map[string]string{"Restart": "always", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "StartLimitIntervalSec": "0"}
+		if name == "falcon-agent" {
+			want["CapabilityBoundingSet"] = "CAP_NET_RAW" // plugins start ping, the role ping fping
+			want["AmbientCapabilities"] = ""
+		}
 		if name != "falcon" {
 			want["Type"], want["PartOf"], want["WantedBy"] = "notify", "falcon.target", "falcon.target"
 			if setting(unit, "WatchdogSec") == "" {

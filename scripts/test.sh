@@ -23,7 +23,7 @@ else
 	exit 1
 fi
 
-# need PROGRAM PACKAGE installs what the tests of deploy/ ask, without starting it as a
+# need PROGRAM PACKAGE installs what the tests of deploy/ and of the agent ask, without starting it as a
 # service of this machine. Those that can not be had make their tests skip.
 need() {
 	local policy=/usr/sbin/policy-rc.d made=
@@ -44,6 +44,8 @@ need() {
 }
 need systemd-analyze systemd
 need nginx nginx-light
+need prometheus-node-exporter prometheus-node-exporter
+need fping fping
 
 # The race detector needs a C compiler.
 race=(-race)

@@ -34,6 +34,8 @@ var homes = []struct {
 	{"github.com/prometheus/procfs", []string{"modules/agent/collect", "modules/agent/collect/"}, "only collectors read /proc"},
 	{"github.com/beevik/ntp", []string{"modules/agent/collect/ntp"}, "one collector asks time servers"},
 	{"github.com/prometheus/client_golang", []string{"common/stat"}, "stat shows every counter"},
+	{"github.com/prometheus/common", []string{"modules/agent/scrape"}, "one place reads what exporters answer"},
+	{"github.com/prometheus/client_model", []string{"modules/agent/scrape", "common/stat"}, "one place reads what exporters answer, stat shows counters"},
 	{"github.com/twmb/murmur3", []string{"common/ring"}, "placement is the ring's"},
 	{"github.com/tailscale/hujson", []string{"common/conf"}, "conf reads configuration"},
 	{"gopkg.in/natefinch/lumberjack.v2", []string{"common/daemon"}, "the shell owns the log"},
@@ -46,8 +48,10 @@ var homes = []struct {
 
 // mayDial lists the files outside httpx that may make an http.Client, and why.
 var mayDial = map[string]string{
-	"scripts/bench/api.go":         "a measured call must not be tried again",
-	"modules/alarm/sender/http.go": "a message's tries are counted in its notice",
+	"scripts/bench/api.go":             "a measured call must not be tried again",
+	"modules/alarm/sender/http.go":     "a message's tries are counted in its notice",
+	"modules/agent/collect/url/url.go": "a page that a rule watches is asked once, and the first answer is the value",
+	"modules/agent/scrape/scrape.go":   "an exporter that fails is up 0 for this moment, and asked at its next",
 }
 
 // forbidden says why from may not import to, or "".

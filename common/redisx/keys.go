@@ -75,6 +75,10 @@ const (
 // hbs that has HBSLock. It goes twenty minutes after it was last in force.
 func HBSRules(version string) string { return HBSBook + ":" + version }
 
+// PingNode is the lock of the ping node that asks the hosts of a data centre; its others
+// stand by.
+func PingNode(idc string) string { return "{falcon:ping}:node:" + idc }
+
 // Aggregators is the lock of the poly_metric that works the rows of cluster with ids
 // from first to last, as its configuration has them (-1 is open): several that share
 // the rows by ranges of ids have a lock for each range.

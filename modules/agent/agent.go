@@ -22,6 +22,9 @@ import (
 	"falcon/common/stat"
 	"falcon/common/stream"
 	"falcon/modules/agent/collect/service"
+	"falcon/modules/agent/ping"
+	"falcon/modules/agent/plugin"
+	"falcon/modules/agent/scrape"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -62,6 +65,11 @@ type Agent struct {
 	version  string
 	renaming *renaming
 	slots    []*slot
+	demand   *demand
+	plugins  *plugin.Runner
+	scraper  *scrape.Scraper
+	pinger   *ping.Pinger
+	pingAsk  time.Time // when hbs is asked for hosts again; the heartbeats' alone
 	series   *seriesMap
 	out      *outbox
 	roads    *roads
@@ -107,6 +115,13 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.count()
+	a.plugins = a.newPlugins()
+	if a.scraper, err = scrape.New(cfg.Scrape, scrape.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if a.pinger, err = ping.New(cfg.Ping, ping.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
 	return a, nil
 }
 
@@ -172,6 +187,7 @@ func (a *Agent) count() {
 	s.GaugeFunc("QueueLen", "queue_points", "Points not acknowledged yet.", func() float64 { return float64(a.out.waiting()) })
 	s.GaugeFunc("SeriesCnt", "series", "Series this agent has points of.", func() float64 { return float64(a.series.size()) })
 	a.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused here, by reason.")
+	a.demand.refused = s.Reasons("BuiltinInvalidCnt", "refused_on_demand_total", "Metrics that hbs asks for and that can not be collected, at each change of its list; by reason.")
 	a.collectErrors = s.Reasons("CollectErrorCnt", "collect_errors_total", "Rounds in which a collector failed; the label is its name.")
 }
 
@@ -270,6 +286,15 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if a.cfg.Heartbeat.Enabled {
 		g.Go("hbs", a.talk)
+	}
+	if a.cfg.Plugin.Enabled {
+		g.Go("plugins", a.plugins.Run)
+	}
+	if len(a.cfg.Scrape) > 0 {
+		g.Go("scrape", a.scraper.Run)
+	}
+	if a.cfg.Ping.Enabled {
+		g.Go("ping", a.pinger.Run)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

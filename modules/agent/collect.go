@@ -40,7 +40,8 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		// Rules wait for its silence: it is not left to the default of level 4.
 		self.atMost = time.Minute
 	}
-	return []*slot{
+	a.demand = newDemand(root, a.endpoint, cfg, a.log)
+	return append([]*slot{
 		self,
 		newSlot("cpu", 1, cpu.New(root, cpu.Options{PerCore: cfg.PerCore, Pad: cfg.PerCorePad})),
 		newSlot("mem", 2, mem.New(root)),
@@ -56,7 +57,7 @@ func (a *Agent) collectors(cfg *Config, root collect.Root) []*slot {
 		newSlot("uptime", 3, uptime.New(root)),
 		newSlot("ntp", 3, ntp.New(cfg.NTP.Servers)),
 		newSlot("gpu", 4, gpu.New()),
-	}
+	}, a.demand.slots()...)
 }
 
 // self tells of the agent: that it is there, of which version, under which address of

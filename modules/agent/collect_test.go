@@ -307,14 +307,6 @@ func TestWhatIsSent(t *testing.T) {
 	})
 }
 
-// notYet are the metrics of a stock agent that this one does not make.
-var notYet = map[string]string{
-	"net.port.listen":  "asked for by hbs",
-	"proc.num":         "asked for by hbs",
-	"du.bs":            "asked for by hbs",
-	"url.check.health": "asked for by hbs",
-}
-
 // writeRoot writes the files of a host with one disk, one eth0 and one mount, with
 // the counters of a current kernel, as they are at the n-th look.
 func writeRoot(t *testing.T, root string, n int) {
@@ -339,8 +331,8 @@ func writeRoot(t *testing.T, root string, n int) {
 	}
 }
 
-// captured returns what stock agents were seen to send.
-func captured(t *testing.T) (all []model.MetricValue) {
+// pushedByStock returns what stock agents were seen to send.
+func pushedByStock(t *testing.T) (all []model.MetricValue) {
 	t.Helper()
 	for _, name := range []string{"update_builtin", "update_other", "update_ondemand"} {
 		b, err := os.ReadFile("testdata/agent-transfer/" + name + ".json")
@@ -366,7 +358,7 @@ func captured(t *testing.T) (all []model.MetricValue) {
 }
 
 // Every metric that was captured from a stock agent is made, with its type and the
-// names of its tags, or is in notYet.
+// names of its tags.
 func TestMetricsOfStock(t *testing.T) {
 	cfg := testConfig("t:1")
 	cfg.Collector.IfacePrefix = []string{"eth"}
@@ -379,9 +371,11 @@ func TestMetricsOfStock(t *testing.T) {
 	key := func(metric, typ, tags string) string {
 		return metric + "|" + typ + "|" + strings.Join(slices.Sorted(maps.Keys(model.ParseTags(tags))), ",")
 	}
+	a.demand.apply(&captured(t, "builtinmetrics_new").Result)
 	made := map[string]bool{}
 	for n := range 2 {
 		writeRoot(t, root, n)
+		writeAsked(t, root)
 		sampled(t, a)
 		for _, sl := range a.slots {
 			items, err := sl.c.Collect(t.Context())
@@ -393,21 +387,16 @@ func TestMetricsOfStock(t *testing.T) {
 			}
 		}
 	}
-	sent, late := map[string]bool{}, map[string]bool{}
-	for _, it := range captured(t) {
-		if why, ok := notYet[it.Metric]; ok {
-			late[it.Metric+" ("+why+")"] = true
-			continue
-		}
-		sent[key(it.Metric, it.Type, it.Tags)] = true
+	stocks := map[string]bool{}
+	for _, it := range pushedByStock(t) {
+		stocks[key(it.Metric, it.Type, it.Tags)] = true
 	}
-	if len(sent) < 100 {
-		t.Fatalf("only %d metrics were captured", len(sent))
+	if len(stocks) < 100 {
+		t.Fatalf("only %d metrics were captured", len(stocks))
 	}
-	for _, k := range slices.Sorted(maps.Keys(sent)) {
+	for _, k := range slices.Sorted(maps.Keys(stocks)) {
 		if !made[k] {
 			t.Errorf("stock sends %s, we do not", k)
 		}
 	}
-	t.Logf("%d kinds of stock are made; not there yet: %s", len(sent), strings.Join(slices.Sorted(maps.Keys(late)), ", "))
 }

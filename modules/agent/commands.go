@@ -82,7 +82,7 @@ func (a *Agent) commands(mux *http.ServeMux) {
 	mux.HandleFunc("GET /plugin/update", guarded(func(w http.ResponseWriter, r *http.Request) { a.git(w, r, a.pull) }))
 	mux.HandleFunc("GET /plugin/reset", guarded(func(w http.ResponseWriter, r *http.Request) { a.git(w, r, a.reset) }))
 	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{}, nil) // none is scheduled
+		answer(w, a.plugins.States(), nil)
 	})
 }
 
@@ -183,12 +183,18 @@ func (a *Agent) git(w http.ResponseWriter, r *http.Request, do func(ctx context.
 		_, _ = io.WriteString(w, err.Error())
 		return
 	}
+	a.plugins.Rescan()
 	_, _ = io.WriteString(w, "success")
+}
+
+// ownGit keeps git from taking the repository of a folder above for one that has none.
+func ownGit(args ...string) []string {
+	return append([]string{"--git-dir=.git", "--work-tree=."}, args...)
 }
 
 func (a *Agent) pull(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); err == nil {
-		if _, err := command(ctx, dir, "git", "pull"); err != nil {
+		if _, err := command(ctx, dir, "git", ownGit("pull")...); err != nil {
 			return fmt.Errorf("git pull in dir:%s fail. error: %w", dir, err)
 		}
 		return nil
@@ -210,7 +216,7 @@ func (a *Agent) reset(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return nil // as in stock: there is nothing to reset
 	}
-	if _, err := command(ctx, dir, "git", "reset", "--hard"); err != nil {
+	if _, err := command(ctx, dir, "git", ownGit("reset", "--hard")...); err != nil {
 		return fmt.Errorf("git reset --hard in dir:%s fail. error: %w", dir, err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/modules/agent/ping"
+	"falcon/modules/agent/scrape"
 )
 
 // Config is the configuration of an agent. Keys of stock and its fork keep their
@@ -39,6 +41,10 @@ type Config struct {
 	Queue  Queue           `json:"queue"`
 	Spool  Spool           `json:"spool"`
 	NTP    NTP             `json:"ntp"`
+	// Scrape are exporters of Prometheus whose metrics become points of this host.
+	Scrape []scrape.Target `json:"scrape"`
+	// Ping makes this host a ping node.
+	Ping ping.Config `json:"ping"`
 
 	Heartbeat Heartbeat `json:"heartbeat"`
 	Plugin    Plugin    `json:"plugin"`
@@ -90,6 +96,9 @@ type Collector struct {
 	MountPoint []string `json:"mountPoint"`
 	// Timeout is how long one collector may take.
 	Timeout conf.Duration `json:"timeout"`
+	// URLGet lets url.check.health ask by GET where a page does not know HEAD. Stock does
+	// not: such a page is not healthy.
+	URLGet bool `json:"urlGet"`
 }
 
 // Queue is where points wait for a transfer.
@@ -125,12 +134,17 @@ type Heartbeat struct {
 	TLS      daemon.ClientTLS `json:"tls"`
 }
 
-// Plugin has stock's keys; there are no plugins yet.
+// Plugin says where the programs are that hbs binds to this host.
 type Plugin struct {
-	Enabled bool   `json:"enabled"`
-	Dir     string `json:"dir"`
-	Git     string `json:"git"`
-	Logs    string `json:"logs"`
+	Enabled bool `json:"enabled"`
+	// Dir is their folder; nothing outside of it is run.
+	Dir string `json:"dir"`
+	// Git is the repository that /plugin/update clones into Dir.
+	Git string `json:"git"`
+	// Logs is where their standard error goes, a file for each.
+	Logs string `json:"logs"`
+	// MaxOutput is what one run may print, in MB; one that prints more is killed.
+	MaxOutput int `json:"maxOutput"`
 }
 
 // DefaultConfig returns the configuration of an agent whose file is empty.
@@ -152,7 +166,8 @@ func DefaultConfig() Config {
 		Spool:      Spool{MaxSize: 256},
 		Heartbeat:  Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		PerCorePad: 2,
-		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs"},
+		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs", MaxOutput: 4},
+		Ping:       ping.DefaultConfig(),
 	}
 }
 
@@ -187,6 +202,21 @@ func (c *Config) Validate() error {
 	}
 	if c.Spool.MaxSize < 1 {
 		errs = append(errs, errors.New(`spool.maxSize: a spool holds at least one MB; leave "dir" empty to have none`))
+	}
+	errs = append(errs, c.Ping.Validate())
+	if c.Ping.Enabled && c.Ping.HBS && !c.Heartbeat.Enabled {
+		errs = append(errs, errors.New("ping.hbs: hbs is asked with the heartbeats, and heartbeat.enabled is false"))
+	}
+	for i := range c.Scrape {
+		if err := c.Scrape[i].Check(); err != nil {
+			errs = append(errs, fmt.Errorf("scrape[%d].%w", i, err))
+		}
+	}
+	if c.Plugin.Enabled && (c.Plugin.Dir == "" || c.Plugin.Logs == "") {
+		errs = append(errs, errors.New(`plugin.dir and plugin.logs: name a folder for each, such as "./plugin" and "./logs", or set plugin.enabled to false`))
+	}
+	if c.Plugin.Enabled && c.Plugin.MaxOutput < 1 || c.Plugin.MaxOutput > 1024 {
+		errs = append(errs, fmt.Errorf("plugin.maxOutput: %d is not between 1 and 1024 MB", c.Plugin.MaxOutput))
 	}
 	if c.Heartbeat.Enabled {
 		if len(c.Heartbeat.addrs()) == 0 {
@@ -241,7 +271,6 @@ func (c *Config) unserved() (out []string) {
 		on   bool
 		what string
 	}{
-		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
 		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
 	} {
 		if s.on {

@@ -3,7 +3,10 @@
 //
 //	/proc, /sys ── collectors ──┐
 //	                            ├─> spool, or memory ── stream ──> a transfer
-//	POST /v1/push ──────────────┘    kept until acked      JSON-RPC to a stock one
+//	POST /v1/push ──────────────┤    kept until acked      JSON-RPC to a stock one
+//	plugins that hbs binds ─────┤
+//	exporters of Prometheus ────┤
+//	fping, on a ping node ──────┘
 //
 // Ports: HTTP 1988.
 //
@@ -23,12 +26,14 @@
 // the acknowledgement.
 //
 // It reports to an hbs each minute, so that the portal knows the host and silence is
-// noticed, and learns from it which callers to trust and which services to measure.
+// noticed, and learns from it which callers to trust, which services to measure, and what
+// rules want to know beyond what is always looked at: ports, processes and their cores,
+// folders, pages (ondemand.go), and plugins, programs of the operator that make items
+// (plugin).
 //
 // The pages below /proc, /page and /system show the host as stock's do. What changes
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
-// Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades).
+// Not there yet: upgrades.
 package agent

@@ -69,8 +69,9 @@ const (
 // report sends one heartbeat.
 func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 	var errs []string
+	version := a.pluginVersion(ctx)
 	for _, c := range clients {
-		req := model.AgentReportRequest{Hostname: a.endpoint, IP: a.ip(c.Addr()), AgentVersion: agentVersion(), PluginVersion: "plugin not enabled"}
+		req := model.AgentReportRequest{Hostname: a.endpoint, IP: a.ip(c.Addr()), AgentVersion: agentVersion(), PluginVersion: version}
 		var reply model.SimpleRpcResponse
 		err := c.Call(ctx, "Agent.ReportStatus", &req, &reply)
 		if err == nil && reply.Code != 0 {
@@ -79,6 +80,9 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 		if err == nil {
 			a.beats.Add(1)
 			a.askTrusted(ctx, c)
+			a.askDemand(ctx, c)
+			a.askPlugins(ctx, c)
+			a.askHosts(ctx, c)
 			return nil
 		}
 		errs = append(errs, fmt.Sprintf("%s: %v", c.Addr(), err))

@@ -169,7 +169,7 @@ func TestMetricsList(t *testing.T) {
 		}
 	}
 	n := 0
-	for _, it := range captured(t) {
+	for _, it := range pushedByStock(t) {
 		n++
 		m, ok := by[it.Metric]
 		if !ok {

@@ -288,7 +288,7 @@ func TestPluginFolder(t *testing.T) {
 	}
 	git("init", "-q")
 	commit("one")
-	_, ask := visitor(t, func(c *Config) { c.Plugin = Plugin{Enabled: true, Dir: dir, Git: origin} })
+	_, ask := visitor(t, func(c *Config) { c.Plugin.Enabled, c.Plugin.Dir, c.Plugin.Git = true, dir, origin })
 	holds := func(want string) {
 		t.Helper()
 		if got := string(read(t, filepath.Join(dir, "60_a.sh"))); got != want {

@@ -153,8 +153,14 @@ func onAnyPort(t testing.TB, dir string) string {
 // up starts the whole fleet in one process and returns its addresses once it serves.
 func up(t testing.TB, dir string) (p *testkit.Process, at map[string]string) {
 	t.Helper()
+	return upWith(t, dir, onAnyPort(t, dir))
+}
+
+// upWith is up with a configuration.
+func upWith(t testing.TB, dir, config string) (p *testkit.Process, at map[string]string) {
+	t.Helper()
 	_ = os.Remove(filepath.Join(dir, "data", endpointsFile)) // of an earlier run
-	p = testkit.Start(t, dir, testkit.Program(t, "falcon"), "up", "--data", "data", "--config", onAnyPort(t, dir))
+	p = testkit.Start(t, dir, testkit.Program(t, "falcon"), "up", "--data", "data", "--config", config)
 	testkit.Eventually(t, 20*time.Second, func() (err error) {
 		if at, err = Endpoints(filepath.Join(dir, "data")); err != nil {
 			return err

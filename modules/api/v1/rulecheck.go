@@ -90,12 +90,21 @@ func (p *problems) steps(maxStep *int, priority int) (warnings []string) {
 	return warnings
 }
 
+// asks says what the tags of metrics that agents collect only on demand have to name.
+var asks = map[string]string{
+	"net.port.listen":  "which port, write port=80",
+	"proc.num":         "which processes, write name=crond, cmdline=/usr/sbin/crond or both",
+	"proc.coredump":    "which processes, write name=crond",
+	"du.bs":            "which folder, write path=/var/log",
+	"url.check.health": "which page and its seconds, write url=http://127.0.0.1:8080/health,timeout=3",
+}
+
 // tags checks the tags of a strategy: k=v,k=v with ^ before a key that excludes.
 func (p *problems) tags(metric, text string) {
 	plain := strings.ReplaceAll(text, " ", "")
 	if plain == "" {
-		if metric == "net.port.listen" {
-			p.add("tags", "net.port.listen needs to know which port, write port=80")
+		if write := asks[metric]; write != "" {
+			p.add("tags", "%s needs to know %s", metric, write)
 		}
 		return
 	}

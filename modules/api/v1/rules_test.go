@@ -322,6 +322,7 @@ func TestStrategiesAreChecked(t *testing.T) {
 		{[]any{"tags", "a=b,"}, "tags", `"" in the tags is not of the form key=value; pairs have commas between them`},
 		{[]any{"metric", "net.port.listen"}, "tags", "net.port.listen needs to know which port, write port=80"},
 		{[]any{"metric", "net.port.listen", "tags", "port=80"}, "", ""},
+		{[]any{"metric", "proc.coredump"}, "tags", "proc.coredump needs to know which processes, write name=crond"},
 		{[]any{"func", "all(3)"}, "func", `function "all(3)": all is written all(#3)`},
 		{[]any{"func", "some(#3)"}, "func", `function "some(#3)": "some" is unknown, use one of all, max, min, sum, avg, diff, pdiff, lookup, stddev, kdiff, kpdiff`},
 		{[]any{"func", "all(#121)"}, "func", `function "all(#121)" looks at 121 points, 1 to 120 are possible`},

@@ -289,6 +289,7 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	add(r, 112, 2, "proc.num", "name=cron,^user=root", "1")
 	add(r, 113, 4, "du.bs", "path=/tmp", "1")
 	add(r, 114, 2, "url.check.health", "", "1") // names nothing to look at
+	add(r, 115, 1, "proc.coredump", "name=nginx", "0")
 	r.Plugins = []portal.RulePlugin{{Group: 1, Dir: "sys/b"}, {Group: 1, Dir: "sys/a"}, {Group: 2, Dir: "sys/a"}}
 	r.Services = []portal.RuleService{{Group: 1, Name: "nginx"}, {Group: 1, Name: "crond"}, {Group: 2, Name: "crond"}}
 	res := Compile(r, noon)
@@ -296,7 +297,7 @@ func TestBuiltinAndPlugins(t *testing.T) {
 	for _, m := range res.Builtin("h2").Metrics {
 		got = append(got, m.Metric+" "+m.Tags)
 	}
-	if want := []string{"net.port.listen port=22", "proc.num name=cron"}; !slices.Equal(got, want) {
+	if want := []string{"net.port.listen port=22", "proc.coredump name=nginx", "proc.num name=cron"}; !slices.Equal(got, want) {
 		t.Errorf("on demand %q, want %q", got, want)
 	}
 	if got := res.Plugins("h2"); !slices.Equal(got, []string{"sys/a", "sys/b"}) {

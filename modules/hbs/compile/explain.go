@@ -194,8 +194,9 @@ func (c *compiler) ofGroups(host string, by map[int][]string) []string {
 	return slices.Compact(all)
 }
 
-// onDemand are the metrics that an agent collects only where a strategy wants them.
-var onDemand = []string{"net.port.listen", "proc.num", "du.bs", "url.check.health"}
+// onDemand are the metrics that an agent collects only where a strategy wants them. A
+// stock agent passes over proc.coredump, which it does not know.
+var onDemand = []string{"net.port.listen", "proc.num", "du.bs", "url.check.health", "proc.coredump"}
 
 // Builtin is what an agent has to collect on demand.
 type Builtin struct {
