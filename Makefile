@@ -4,6 +4,9 @@
 
 VERSION ?= 0.1.0
 LDFLAGS := -s -w -X falcon/common/daemon.version=$(VERSION)
+# The agent does without ugorji's code for each type of slice and map: a third of its size,
+# and it decodes little.
+AGENT := -tags codec.notfastpath
 DAEMONS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
 
 # ARGS is handed to falcon: make run ARGS="--listen 0.0.0.0"
@@ -13,8 +16,9 @@ run: build
 build:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon ./cmd/falcon
-	@for d in $(DAEMONS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
-	@for a in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$a go build -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-linux-$$a ./cmd/agent || exit 1; done
+	@for d in $(filter-out agent,$(DAEMONS)); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
+	@CGO_ENABLED=0 go build $(AGENT) -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-agent ./cmd/agent
+	@for a in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$a go build $(AGENT) -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-linux-$$a ./cmd/agent || exit 1; done
 
 # Everything, as CI runs it: unit, race, import rules, real MariaDB, end to end, browser.
 test: build

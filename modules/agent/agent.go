@@ -253,7 +253,7 @@ func (a *Agent) openSpool() error {
 	}
 	st := sp.Stats()
 	a.out.taken.Add(int(st.Held)) // what an earlier life has left
-	a.out.disk = &store{spool: sp}
+	a.out.disk = &store{spool: sp, dirty: make(chan struct{}, 1)}
 	if st.Held > 0 {
 		a.log.Info("points of an earlier start are in the spool; they are sent first", "n", st.Held)
 	}

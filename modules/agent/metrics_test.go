@@ -13,7 +13,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,8 @@ type metric struct {
 	Tags     []string `json:"tags"`
 	Optional []string `json:"optional_tags"` // tags that not each of its series has
 	Source   string   `json:"source"`
-	// Collector is the name of its slot; empty for what is asked for by hbs.
+	// Collector is the name of its slot, or of its package when it has an interval of its
+	// own and no level; empty for what is asked for by hbs.
 	Collector string `json:"collector"`
 	Level     int    `json:"level"`
 	From      string `json:"from"` // who had it first: stock, fork, company or ours
@@ -40,6 +43,10 @@ type metric struct {
 
 // asked is When of the metrics that an agent makes only where a rule wants them.
 const asked = "asked for by hbs"
+
+// apart are the packages whose metrics have an interval of their own, and what their
+// names look like in the code.
+var apart = map[string]*regexp.Regexp{"ping": regexp.MustCompile(`item\("([^"]+)"`), "scrape": regexp.MustCompile(`own\("([^"]+)"`)}
 
 func metricsList(t *testing.T) (all []metric, by map[string]metric) {
 	t.Helper()
@@ -58,7 +65,7 @@ func metricsList(t *testing.T) (all []metric, by map[string]metric) {
 			t.Errorf("%s is in the list twice", m.Metric)
 		}
 		by[m.Metric] = m
-		if m.Unit == "" || m.Source == "" || m.Level < 1 || m.Level > 4 || !slices.Contains([]string{"stock", "fork", "company", "ours"}, m.From) || (m.Collector == "") != (m.When == asked) {
+		if m.Unit == "" || m.Source == "" || (m.Level < 1 || m.Level > 4) != (apart[m.Collector] != nil) || !slices.Contains([]string{"stock", "fork", "company", "ours"}, m.From) || (m.Collector == "") != (m.When == asked) {
 			t.Errorf("%s lacks something: %+v", m.Metric, m)
 		}
 	}
@@ -158,6 +165,22 @@ func TestMetricsList(t *testing.T) {
 			t.Errorf("%s is of the collector %s, level %d; in the list of %s, level %d", f[0], s.name, s.level, m.Collector, m.Level)
 		}
 	}
+	for name, in := range apart {
+		files, err := filepath.Glob(filepath.Join(name, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, m := range in.FindAllStringSubmatch(string(read(t, file)), -1) {
+				if seen[m[1]] = true; by[m[1]].Collector != name {
+					t.Errorf("%s of %s is not in collect/testdata/metrics.json", m[1], file)
+				}
+			}
+		}
+	}
 	for _, m := range all {
 		if m.When != asked && !seen[m.Metric] {
 			t.Errorf("%s is in collect/testdata/metrics.json, and no collector makes it of any host", m.Metric)
@@ -239,7 +262,11 @@ This page is made of ` + "`modules/agent/collect/testdata/metrics.json`" + `, wh
 		if off[m.Metric] {
 			when += "; *off*"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %d | %s | %s | %s |\n", m.Metric, m.Type, m.Unit, strings.Join(tags, " "), m.Level, m.From, m.Source, when)
+		level := "its own interval"
+		if m.Level > 0 {
+			level = strconv.Itoa(m.Level)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n", m.Metric, m.Type, m.Unit, strings.Join(tags, " "), level, m.From, m.Source, when)
 	}
 	return b.String()
 }

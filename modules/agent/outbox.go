@@ -394,21 +394,25 @@ func (o *outbox) endDrain() {
 	}
 }
 
-// sync lets the spool survive a power failure, each second, until ctx ends.
+// sync lets the spool survive a power failure, a second after it was written to, until
+// ctx ends. An agent that has nothing to write is not woken.
 func (o *outbox) sync(ctx context.Context) error {
-	synced := int64(0)
-	return run.Every(ctx, time.Second, func(context.Context) {
+	for {
+		select {
+		case <-o.disk.dirty:
+		case <-ctx.Done():
+			return nil
+		}
+		if !run.Sleep(ctx, time.Second) {
+			return nil // closing it syncs it
+		}
 		o.mu.Lock()
 		sp := o.disk.spool
 		o.mu.Unlock()
-		st := sp.Stats()
-		if did := st.In + st.Out + st.Dropped; did != synced {
-			synced = did
-			if err := sp.Sync(); err != nil {
-				o.log.Error("spool not synced: a power failure may take its newest points", "err", err)
-			}
+		if err := sp.Sync(); err != nil {
+			o.log.Error("spool not synced: a power failure may take its newest points", "err", err)
 		}
-	})
+	}
 }
 
 // metricValues turns points into the items that a stock transfer takes.

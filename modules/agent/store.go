@@ -10,7 +10,8 @@ import (
 // lock guards it.
 type store struct {
 	spool   *spool.Spool
-	failing bool // the last append did not succeed
+	failing bool          // the last append did not succeed
+	dirty   chan struct{} // the spool was written to
 
 	enc     stream.Encoder
 	record  []byte
@@ -37,6 +38,7 @@ func (st *store) append(points []point, series func(stream.Handle) *model.Series
 	}
 	st.record = st.enc.Encode(st.record[:0], st.points, series)
 	err = st.spool.Append(st.record, len(points))
+	st.wrote()
 	now := st.spool.Stats()
 	dropped = int(now.Dropped - st.dropped)
 	st.dropped = now.Dropped
@@ -45,6 +47,13 @@ func (st *store) append(points []point, series func(stream.Handle) *model.Series
 		st.waiters = append(st.waiters, waiter{now.Start + now.In, done})
 	}
 	return dropped, gone, err
+}
+
+func (st *store) wrote() {
+	select {
+	case st.dirty <- struct{}{}:
+	default:
+	}
 }
 
 // passed takes out who waits for points that the spool no longer holds.
@@ -121,6 +130,7 @@ func (st *store) appendTo(points []stream.Point, known *seriesMap, at int) []str
 // who waited for them.
 func (st *store) commit(rec spool.Record) (int, []func(error), error) {
 	n, err := st.spool.Commit(rec)
+	st.wrote()
 	return int(n), st.passed(st.spool.Stats()), err
 }
 
