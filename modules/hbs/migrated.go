@@ -31,6 +31,13 @@ func (m *migrated) SaveHosts(ctx context.Context, reports []portal.HostReport, j
 	return m.db.SaveHosts(ctx, reports, join, only)
 }
 
+func (m *migrated) SaveHostAgents(ctx context.Context, agents []portal.HostAgent) error {
+	if err := m.migrate(ctx); err != nil {
+		return err
+	}
+	return m.db.SaveHostAgents(ctx, agents)
+}
+
 func (m *migrated) migrate(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -35,6 +35,8 @@ type rulePortal struct{ rows *portal.RuleRows }
 
 func (p rulePortal) RuleRows(context.Context) (*portal.RuleRows, error) { return p.rows, nil }
 
+func (p rulePortal) SaveHostAgents(context.Context, []portal.HostAgent) error { return nil }
+
 func (p rulePortal) SaveHosts(context.Context, []portal.HostReport, string, bool) ([]string, error) {
 	return nil, nil
 }
