@@ -4,7 +4,8 @@
 
 VERSION ?= 0.1.0
 LDFLAGS := -s -w -X falcon/common/daemon.version=$(VERSION)
-DAEMONS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
+PROGRAMS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
+DAEMONS := $(filter-out agent-guard,$(PROGRAMS)) # the guard comes with the agent
 
 # ARGS is handed to falcon: make run ARGS="--listen 0.0.0.0"
 run: build
@@ -13,7 +14,7 @@ run: build
 build:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon ./cmd/falcon
-	@for d in $(DAEMONS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
+	@for d in $(PROGRAMS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
 
 # Everything, as CI runs it: unit, race, import rules, real MariaDB, end to end, browser.
 test: build

@@ -22,6 +22,7 @@ import (
 	"falcon/common/stat"
 	"falcon/common/stream"
 	"falcon/modules/agent/collect"
+	"falcon/modules/agent/upgrade"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -40,6 +41,8 @@ type Deps struct {
 	// Root is where the host's files are found; empty means "/", or where
 	// FALCON_ROOTFS (or stock's NUX_ROOTFS) says.
 	Root string
+	// File is the path of the configuration file; empty when there is none.
+	File string
 	// Reload reads the configuration file again; nil when there is none.
 	Reload func() (Config, error)
 	// Ready is called once the agent serves; may be nil.
@@ -68,9 +71,15 @@ type Agent struct {
 
 	trustable atomic.Pointer[[]string] // addresses of callers that hbs trusts
 	alone     bool                     // the process is this agent's; set before it serves
-	left      chan struct{}            // closed by /exit
+	left      chan struct{}            // closed by /exit, and when an upgrade is in place
 	leaving   sync.Once
 	gitting   sync.Mutex
+
+	up            *upgrade.Upgrader // nil in a larger process
+	again         atomic.Bool       // the agent ends to be started again
+	beatNow       chan struct{}     // holds one wish to report
+	machine, boot string
+	declined      bool // touched by heartbeats only
 
 	stats                       *stat.Set
 	collectedPoints, pushPoints *stat.Counter
@@ -86,7 +95,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{})}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, left: make(chan struct{}), beatNow: make(chan struct{}, 1)}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -105,6 +114,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		root = "/"
 	}
 	a.slots = a.collectors(&cfg, collect.Root(root))
+	a.machine, a.boot = machineID(collect.Root(root)), bootID(collect.Root(root))
 	a.host = newHost(&cfg, collect.Root(root), a.endpoint, a.now, a.slots)
 	if err := a.connect(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -187,6 +197,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		var err error
 		if ln, err = daemon.Listen("http.listen", a.cfg.HTTP.Listen); err != nil {
 			return err
+		}
+	}
+	if a.alone {
+		var err error
+		if a.up, err = a.upgrader(); err != nil {
+			return fmt.Errorf("agent: %w", err)
 		}
 	}
 	if err := a.openSpool(); err != nil {
@@ -273,6 +289,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	}
 	if a.cfg.Heartbeat.Enabled {
 		g.Go("heartbeat", a.heartbeats)
+	}
+	if a.up != nil {
+		g.Go("upgrade", a.upgrades)
 	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {

@@ -50,6 +50,8 @@ type Config struct {
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`
 	PerCore     bool   `json:"cpu_per_core_collect"`
+	// Upgrade says how, when SelfUpgrade is on.
+	Upgrade Upgrade `json:"upgrade"`
 	// PerCorePad is how many digits the tag core of percore.* has at least: 2 makes
 	// core01, 0 the fork's core1.
 	PerCorePad int `json:"percore_pad"`
@@ -148,6 +150,7 @@ func DefaultConfig() Config {
 		Spool:      Spool{MaxSize: 256},
 		Heartbeat:  Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		PerCorePad: 2,
+		Upgrade:    defaultUpgrade(),
 		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs"},
 	}
 }
@@ -168,7 +171,7 @@ func (c *Config) Validate() error {
 	if i := c.Transfer.Interval.D(); i < time.Second || i%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("transfer.interval: %v is not a whole number of seconds, at least 1", i))
 	}
-	errs = append(errs, c.checkLevels())
+	errs = append(errs, c.checkLevels(), c.Upgrade.validate())
 	if c.PerCorePad < 0 || c.PerCorePad > 4 {
 		errs = append(errs, fmt.Errorf("percore_pad: %d is not between 0 and 4 digits", c.PerCorePad))
 	}
@@ -235,7 +238,6 @@ func (c *Config) unserved() (out []string) {
 		what string
 	}{
 		{c.Plugin.Enabled, "plugin.enabled: this release runs no plugins"},
-		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
 	} {
 		if s.on {
 			out = append(out, s.what)

@@ -10,7 +10,6 @@ import (
 	"falcon/common/daemon"
 	"falcon/common/model"
 	"falcon/common/rpc"
-	"falcon/common/run"
 )
 
 // heartbeats reports this host to hbs at once and then each Heartbeat.Interval, to
@@ -46,7 +45,7 @@ func (a *Agent) heartbeats(ctx context.Context) error {
 		if was = err; err != nil {
 			pause = min(pause, heartbeatRetry)
 		}
-		if !run.Sleep(ctx, pause) {
+		if !a.pause(ctx, pause) {
 			return nil
 		}
 	}
@@ -64,13 +63,15 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 	var errs []string
 	for _, c := range clients {
 		req := model.AgentReportRequest{Hostname: a.endpoint, IP: a.ip(c.Addr()), AgentVersion: agentVersion(), PluginVersion: "plugin not enabled"}
-		var reply model.SimpleRpcResponse
+		a.about(&req)
+		var reply model.AgentUpgradeRpcResponse
 		err := c.Call(ctx, "Agent.ReportStatus", &req, &reply)
 		if err == nil && reply.Code != 0 {
 			err = fmt.Errorf("it answers code %d", reply.Code)
 		}
 		if err == nil {
 			a.beats.Add(1)
+			a.ordered(&reply)
 			a.askTrusted(ctx, c)
 			return nil
 		}

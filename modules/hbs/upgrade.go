@@ -237,7 +237,7 @@ func (u *upgrades) quick(r *model.AgentReportRequest) bool {
 	if why := u.leftOut(&s.Args, r); why != "" {
 		return told == wave.Left+why
 	}
-	if r.InUpgrading || r.UpgradeError != "" && told == wave.Ordered {
+	if r.InUpgrading || r.UpgradeError != "" && under(told) {
 		return false
 	}
 	return s.wave.State != wave.Running || told == "" && s.wave.Ordered >= s.wave.Limit && r.UpgradeError == ""
@@ -279,7 +279,7 @@ func (u *upgrades) heard(ctx context.Context, r *model.AgentReportRequest) *mode
 	case r.InUpgrading:
 		note(wave.Upgrading, "", wave.Ordered)
 		return nil
-	case r.UpgradeError != "" && told == wave.Ordered:
+	case r.UpgradeError != "" && under(told):
 		note(wave.Failed, clipText(r.UpgradeError), wave.Failed)
 		return nil
 	case s.wave.State != wave.Running:
@@ -302,6 +302,10 @@ func (u *upgrades) heard(ctx context.Context, r *model.AgentReportRequest) *mode
 	args.Waves = nil
 	return &args
 }
+
+// under says whether what went wrong at a host is about this order: it was told, or had
+// come to the version and was rolled back.
+func under(told string) bool { return told == wave.Ordered || told == wave.Done }
 
 // tell remembers what is known of a host.
 func (u *upgrades) tell(id, host, what string) {

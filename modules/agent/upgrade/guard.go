@@ -1,0 +1,53 @@
+package upgrade
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Trial says how a new agent proves itself.
+type Trial struct {
+	// Starts is how often it may be started before it has a heartbeat taken.
+	Starts int
+	// Within is how long it may take for that, from the swap on.
+	Within time.Duration
+}
+
+// DefaultTrial is what the guard and the agent go by.
+func DefaultTrial() Trial { return Trial{Starts: 3, Within: 5 * time.Minute} }
+
+// Guard is run before each start of an agent whose program is in the folder dir: it
+// finishes a swap that was interrupted, counts the starts since, and puts the old files
+// back when there were too many or it took too long. It returns what it did in words;
+// empty for nothing.
+func Guard(dir string, t Trial, now time.Time) (string, error) {
+	s, err := load(dir)
+	if err != nil {
+		return "", err
+	}
+	switch s.Phase {
+	case phaseSwap:
+		if err := s.finishSwap(dir, now); err != nil {
+			return "", fmt.Errorf("finish the upgrade to %s: %w", s.To, err)
+		}
+	case phaseTrial:
+	default:
+		return "", nil
+	}
+	why := ""
+	switch took := now.Sub(time.Unix(s.At, 0)); {
+	case s.Starts >= t.Starts:
+		why = fmt.Sprintf("no heartbeat was taken in %d starts", s.Starts)
+	case took > t.Within:
+		why = fmt.Sprintf("no heartbeat was taken within %v", t.Within)
+	}
+	if why == "" {
+		s.Starts++
+		return fmt.Sprintf("%s is on trial, start %d of %d", s.To, s.Starts, t.Starts), s.save(dir)
+	}
+	to := s.To
+	if err := s.rollBack(dir, why, now); err != nil {
+		return "", fmt.Errorf("roll back from %s: %w", to, err)
+	}
+	return s.Error, nil
+}
