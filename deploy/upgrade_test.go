@@ -110,7 +110,7 @@ func newUpgradeWorld(t *testing.T) *upgradeWorld {
 	cfg, err := json.Marshal(map[string]any{
 		"listen": w.rpc, "http": map[string]any{"enabled": true, "listen": w.hbs}, "db_dir": filepath.Join(dir, "portal"),
 		"redis": map[string]any{"enabled": true, "addr": w.redis.Addr()}, "liveness": map[string]any{"enabled": false}, "agent_update_queue_length": 20,
-		"upgrade": map[string]any{"waves": []int{100}, "soak": "2s", "timeout": "2m", "tries": 3, "backoff": "2s"},
+		"upgrade": map[string]any{"waves": []int{100}, "soak": "10s", "timeout": "2m", "tries": 3, "backoff": "2s"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -97,6 +97,7 @@ type upgrades struct {
 
 	mu   sync.Mutex
 	id   string            // of the order that told is about
+	lost string            // as standing has it
 	told map[string]string // what was last written of a host by this hbs: state, and the reason of one that is left
 }
 
@@ -104,6 +105,7 @@ type upgrades struct {
 type standing struct {
 	order
 	wave wave.Wave
+	lost string // how many hosts the leader has given up
 }
 
 func newUpgrades(cfg *Config, pool *redisx.Pool, s *stat.Set, log *slog.Logger, now func() time.Time) *upgrades {
@@ -164,6 +166,11 @@ func (u *upgrades) follow(ctx context.Context) error {
 		if u.id != s.ID {
 			u.id, u.told = s.ID, map[string]string{}
 		}
+		// A host that was given up in silence and reports again is news.
+		if u.lost != s.lost {
+			u.lost = s.lost
+			maps.DeleteFunc(u.told, func(_, what string) bool { return what == wave.Done })
+		}
 		u.mu.Unlock()
 	}
 	return nil
@@ -185,6 +192,7 @@ func (u *upgrades) read(ctx context.Context) (*standing, error) {
 	if m["id"] != s.ID { // between the two writes of a new order
 		return nil, nil
 	}
+	s.lost = m["lost"]
 	if s.wave, err = wave.Parse(m); err != nil {
 		return nil, fmt.Errorf("%s: %w", redisx.UpgradeWave, err)
 	}
@@ -341,6 +349,11 @@ func (u *upgrades) advance(ctx context.Context) error {
 			return err
 		}
 		u.ended.Add(h.State, 1)
+	}
+	if len(lost) > 0 {
+		if _, err := u.pool.Do(ctx, "HINCRBY", redisx.UpgradeWave, "lost", len(lost)); err != nil {
+			return err
+		}
 	}
 	if next.State == s.wave.State && next.Step == s.wave.Step && next.Limit == s.wave.Limit && next.Fleet == s.wave.Fleet {
 		return nil
