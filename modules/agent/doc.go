@@ -27,7 +27,11 @@
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
+// With self_upgrade it replaces its own program and configuration when hbs orders it, and
+// falcon-agent-guard puts the old ones back when the new ones are no good; see package
+// upgrade.
+//
 // Not there yet: what hbs may ask for (plugins, ports, processes,
-// urls and directories on demand, upgrades), GPU metrics, and the fork's service
+// urls and directories on demand), GPU metrics, and the fork's service
 // metrics.
 package agent

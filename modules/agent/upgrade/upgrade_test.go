@@ -410,6 +410,20 @@ func TestStopInTheMiddle(t *testing.T) {
 	}
 }
 
+// A server that takes its time does not hold an agent for longer than upgrade.timeout.
+func TestTimeout(t *testing.T) {
+	p := newPlace(t)
+	p.files["bin_7.1"] = program("7.1")
+	u := p.upgrader("7.0")
+	u.loads.rate, u.o.Timeout = 1000, 200*time.Millisecond
+	if done, err := u.perform(t.Context(), p.order("7.1")); done || err == nil || !strings.Contains(err.Error(), "longer than upgrade.timeout") {
+		t.Errorf("%v, %v", done, err)
+	}
+	if busy, why := u.Report(); busy || !strings.Contains(why, "longer than upgrade.timeout") {
+		t.Errorf("%v, %q", busy, why)
+	}
+}
+
 // Where the folder is somebody else's there is no upgrade, in words.
 func TestUnable(t *testing.T) {
 	if os.Getuid() == 0 {
