@@ -7,10 +7,19 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/portal"
 )
 
 // claimFor is for how long a name that two machines claimed in turns counts as such.
 const claimFor = 10 * time.Minute
+
+// claimLook is how often it is looked for machines that report to another hbs; fresh how
+// long ago the last report here may be for that.
+const claimLook, fresh = 5 * time.Minute, 2 * time.Minute
+
+// elsewhereFor is for how long what was found at another hbs counts: the two write the
+// row in turns, and each finds the other's but every few looks.
+const elsewhereFor = 6 * claimLook
 
 // maxClaims bounds how many machines are remembered for a name.
 const maxClaims = 4
@@ -42,6 +51,24 @@ type claims struct {
 	all   []claim
 	other string    // the machine that takes turns with the first
 	until time.Time // when that is forgotten
+
+	suspect claim // heard of at another hbs at the last look
+}
+
+// elsewhere notes that another hbs hears another machine under this name, when it was so
+// at the last look, too: one that was started again meanwhile, and reports elsewhere now,
+// is silent here by then.
+func (c *claims) elsewhere(a *portal.HostAgent, now time.Time) {
+	there := claim{machine: a.MachineID, boot: a.BootID}
+	if len(c.all) == 0 || now.Sub(c.all[0].last) > fresh || there.machine == "" && there.boot == "" || there.same(c.all[0]) {
+		c.suspect = claim{}
+		return
+	}
+	if c.suspect != there {
+		c.suspect = there
+		return
+	}
+	c.other, c.until = fmt.Sprintf("machine %s, boot %s, at another hbs", cmp.Or(there.machine, "?"), cmp.Or(there.boot, "?")), now.Add(elsewhereFor)
 }
 
 // heard notes a report and returns the other machine that claims the name, if there is

@@ -1,8 +1,10 @@
 package hbs
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"falcon/common/model"
@@ -47,6 +49,53 @@ func TestClaims(t *testing.T) {
 			if got != "" {
 				t.Errorf("after twelve minutes alone the other is %q", got)
 			}
+		})
+	}
+}
+
+// Two machines with one name report to two hbs that share the table: both find out. A
+// host that is started again and then reports to the other one is no such case.
+func TestClaimsAtSeveralHBS(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		restart bool // the machine of the first hbs moves to the second, as another boot
+		twice   bool
+	}{{"two machines", false, true}, {"one machine that moves", true, false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := fleet(0)
+				var all []*heartbeats
+				ctx, cancel := context.WithCancel(context.Background())
+				var ended []chan error
+				for range 2 {
+					h := newBeats(m, &beatMemory{times: map[string]int64{}})
+					done := make(chan error, 1)
+					go func() { done <- h.run(ctx) }()
+					all, ended = append(all, h), append(ended, done)
+				}
+				for minute := range 30 {
+					if !tc.restart || minute < 12 {
+						all[0].take(&model.AgentReportRequest{Hostname: "h", MachineID: "ma", BootID: "b1", IP: "10.0.0.1"})
+					}
+					if !tc.restart {
+						all[1].take(&model.AgentReportRequest{Hostname: "h", MachineID: "mb", BootID: "b9", IP: "10.0.0.2"})
+					} else if minute >= 12 {
+						all[1].take(&model.AgentReportRequest{Hostname: "h", MachineID: "ma", BootID: "b2", IP: "10.0.0.1"})
+					}
+					time.Sleep(time.Minute)
+				}
+				for i, h := range all {
+					if got := h.claimedTwice()["h"]; (got != "") != tc.twice {
+						t.Errorf("hbs %d says %q, want something: %v", i, got, tc.twice)
+					}
+				}
+				cancel()
+				for _, done := range ended {
+					if err := <-done; err != nil {
+						t.Error(err)
+					}
+				}
+			})
 		})
 	}
 }

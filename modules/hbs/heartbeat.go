@@ -17,6 +17,7 @@ import (
 type Hosts interface {
 	SaveHosts(ctx context.Context, reports []portal.HostReport, join string, only bool) (added []string, err error)
 	SaveHostAgents(ctx context.Context, agents []portal.HostAgent) error
+	HostAgents(ctx context.Context, names []string) (map[string]portal.HostAgent, error)
 }
 
 // Beats keeps the times of heartbeats; see redis.go.
@@ -97,10 +98,14 @@ func (h *heartbeats) take(req *model.AgentReportRequest) {
 func (h *heartbeats) run(ctx context.Context) error {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
+	look := time.NewTicker(claimLook)
+	defer look.Stop()
 	for {
 		select {
 		case <-tick.C:
 			h.save(ctx)
+		case <-look.C:
+			h.compare(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
@@ -185,6 +190,37 @@ func (h *heartbeats) names() []string {
 	names := slices.AppendSeq(make([]string, 0, len(h.known)), maps.Keys(h.known))
 	slices.Sort(names)
 	return names
+}
+
+// compare looks whether another hbs has written another machine for a name that reports
+// here. The next report of the host writes what comes of it.
+func (h *heartbeats) compare(ctx context.Context) {
+	h.mu.Lock()
+	var names []string
+	for name, b := range h.known {
+		if b.agent.MachineID != "" || b.agent.BootID != "" {
+			names = append(names, name)
+		}
+	}
+	h.mu.Unlock()
+	if len(names) == 0 {
+		return
+	}
+	rows, err := h.hosts.HostAgents(ctx, names)
+	if err != nil {
+		if ctx.Err() == nil {
+			h.log.Debug("it is not looked for machines with one name", "err", err)
+		}
+		return
+	}
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, row := range rows {
+		if b := h.known[name]; b != nil {
+			b.claims.elsewhere(&row, now)
+		}
+	}
 }
 
 // versions returns the version of each agent that has reported within the last day.

@@ -70,6 +70,18 @@ func (m *memory) SaveHostAgents(_ context.Context, agents []portal.HostAgent) er
 	return m.err
 }
 
+func (m *memory) HostAgents(_ context.Context, names []string) (map[string]portal.HostAgent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := map[string]portal.HostAgent{}
+	for _, a := range m.agents { // the last one counts
+		if slices.Contains(names, a.Hostname) {
+			rows[a.Hostname] = a
+		}
+	}
+	return rows, m.err
+}
+
 func (m *memory) change(fn func(*memory)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

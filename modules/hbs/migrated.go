@@ -38,6 +38,13 @@ func (m *migrated) SaveHostAgents(ctx context.Context, agents []portal.HostAgent
 	return m.db.SaveHostAgents(ctx, agents)
 }
 
+func (m *migrated) HostAgents(ctx context.Context, names []string) (map[string]portal.HostAgent, error) {
+	if err := m.migrate(ctx); err != nil {
+		return nil, err
+	}
+	return m.db.HostAgents(ctx, names)
+}
+
 func (m *migrated) migrate(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
