@@ -74,12 +74,12 @@ func TestClaimsAtSeveralHBS(t *testing.T) {
 					all, ended = append(all, h), append(ended, done)
 				}
 				for minute := range 30 {
-					if !tc.restart || minute < 12 {
+					if !tc.restart || minute < 14 {
 						all[0].take(&model.AgentReportRequest{Hostname: "h", MachineID: "ma", BootID: "b1", IP: "10.0.0.1"})
 					}
 					if !tc.restart {
 						all[1].take(&model.AgentReportRequest{Hostname: "h", MachineID: "mb", BootID: "b9", IP: "10.0.0.2"})
-					} else if minute >= 12 {
+					} else if minute >= 14 {
 						all[1].take(&model.AgentReportRequest{Hostname: "h", MachineID: "ma", BootID: "b2", IP: "10.0.0.1"})
 					}
 					time.Sleep(time.Minute)
