@@ -15,6 +15,7 @@ build:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon ./cmd/falcon
 	@for d in $(PROGRAMS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
+	@for a in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$a go build -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-linux-$$a ./cmd/agent || exit 1; done
 
 # Everything, as CI runs it: unit, race, import rules, real MariaDB, end to end, browser.
 test: build

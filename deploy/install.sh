@@ -80,6 +80,10 @@ for d in "$@"; do
 done
 install -m 644 deploy/systemd/sysusers.conf "$lib/sysusers.d/falcon.conf"
 install -m 644 deploy/systemd/tmpfiles.conf "$lib/tmpfiles.d/falcon.conf"
+if [ -d "$bin/download" ]; then # what hosts fetch that join
+	install -d "$root/usr/share/falcon/download"
+	install -m 755 "$bin"/download/* "$root/usr/share/falcon/download/"
+fi
 [ ! -e deploy/nginx/falcon.conf ] || install -m 644 deploy/nginx/*.conf "$root/usr/share/falcon/nginx/"
 
 if [ -z "$root" ] && command -v systemctl >/dev/null; then

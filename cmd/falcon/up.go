@@ -56,6 +56,9 @@ func greet(c *cli, cfg fleet.Config, s fleet.Started) {
 			`[{"endpoint":"demo","metric":"hello","timestamp":'$(date +%%s)',"step":60,"value":1,"counterType":"GAUGE","tags":"a=b"}]`+
 			"' %s\n", s.Push)
 	}
+	if s.Join != "" {
+		fmt.Fprintf(c.stdout, "\nMake another Linux host report here; on it:\n\n  %s\n", s.Join)
+	}
 	fmt.Fprintf(c.stdout, "\nCtrl-C stops it. %s\n", time.Now().Format(time.DateTime))
 }
 

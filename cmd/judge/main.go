@@ -53,11 +53,12 @@ func unionConfig(cfg judge.Config) plusjudge.Config {
 	c := plusjudge.DefaultConfig()
 	c.Base, c.LogLevel, c.HTTP, c.RPC, c.StateFile, c.MaxFutureSec = cfg.Base, cfg.LogLevel, cfg.HTTP, cfg.RPC, cfg.StateFile, cfg.MaxFutureSec
 	c.HBS.Servers, c.HBS.Timeout = cfg.HBS.Servers, cfg.HBS.Timeout
-	c.Alarm = plusjudge.Alarm{
-		Enabled: cfg.Alarm.Enabled, MinInterval: cfg.Alarm.MinInterval, QueuePattern: cfg.Alarm.QueuePattern, Redis: cfg.Alarm.Redis,
-	}
+	c.Alarm = cfg.Alarm.Config
 	if cfg.Data != judge.DefaultConfig().Data {
 		c.Data = cfg.Data
+	}
+	if cfg.Turning != judge.DefaultConfig().Turning {
+		c.Turning = cfg.Turning
 	}
 	if cfg.RecoverMode != "" {
 		c.RecoverMode = cfg.RecoverMode

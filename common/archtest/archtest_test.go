@@ -162,6 +162,37 @@ func TestOnlyHTTPXMakesClients(t *testing.T) {
 	}
 }
 
+// mayPush lists the packages that may push an event once, and why nobody else does: an
+// event that stands in no journal is lost with a kill, and one that is not asked for again
+// with a Redis that forgets.
+var mayPush = []string{"common/outbox", "common/redisx"}
+
+func TestOnlyTheOutboxPushesEvents(t *testing.T) {
+	found := 0
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, root)
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok || sel.Sel.Name != "PushOnce" && sel.Sel.Name != "EventSeen" {
+					return true
+				}
+				if found++; !slices.Contains(mayPush, from) {
+					t.Errorf("%s/%s uses %s: events go out through common/outbox, which has them in a journal and pushes again what Redis forgot", from, name, sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+	if found == 0 {
+		t.Error("nobody pushes events: the rule looks for names that are gone")
+	}
+}
+
 // Each rule is shown to bite.
 func TestForbidden(t *testing.T) {
 	for _, tc := range []struct{ from, to, why string }{

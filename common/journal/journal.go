@@ -30,6 +30,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 var (
@@ -64,6 +65,8 @@ type Journal struct {
 	// that were cut off its end.
 	Damaged int
 	Torn    int64
+	// Written is when the last run wrote last; the zero time when there was none.
+	Written time.Time
 }
 
 // Open hands what is in dir to replay, the newest snapshot and the records since in
@@ -191,6 +194,11 @@ func (j *Journal) resume(n int, replay func([]byte) error) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(fmt.Errorf("journal: %w", err), f.Close())
+	}
+	j.Written = info.ModTime()
 	good, size, err := j.scan(f, replay)
 	if err == nil && good < int64(len(magic)) {
 		_, err = f.WriteAt(magic, 0)

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"falcon/common/run"
@@ -13,7 +17,8 @@ import (
 
 // A lock's value is "<expiry>:<host>-<process>:<token>", the expiry in Unix seconds as
 // its holder saw it when it last renewed: GET tells a person who has it and until when.
-// What makes it somebody's is all behind the first colon.
+// What makes it somebody's is all behind the first colon. The token of a fenced lock ends
+// with "@" and the home of the process.
 var (
 	takeFenced = newScript(2, `
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
@@ -38,6 +43,21 @@ var instance = func() string {
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }()
+
+// home says where process ids mean the same processes as here: the boot of a kernel and
+// the namespace of processes in it. Two hosts may have one name, and containers of one
+// host, too. It is empty where that can not be known.
+var home = sync.OnceValue(func() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	ns, err := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + "/" + strings.Trim(ns, "pid:[]")
+})
 
 // A Lock is held until its time to live has passed since it was taken or renewed.
 type Lock struct {
@@ -72,14 +92,53 @@ func (p *Pool) TryLock(ctx context.Context, key string, ttl time.Duration) (*Loc
 // nil when somebody else holds it. A script that writes for the holder compares the
 // generation, so that one that was held up beyond its lock can not write over its
 // successor. After Redis lost its memory generations go on from the clock.
+//
+// A lock whose holder was a process of this machine that is gone is not waited for.
 func (p *Pool) TryFenced(ctx context.Context, key, generation string, ttl time.Duration) (*Lock, error) {
 	l := p.newLock(key, ttl)
-	var err error
-	l.Generation, err = Int64(p.run(ctx, takeFenced, key, generation, l.value(), ttl.Milliseconds(), time.Now().UnixMicro()))
-	if err != nil || l.Generation == 0 {
-		return nil, err
+	if home() != "" {
+		l.mine += "@" + home()
 	}
-	return l, nil
+	for range 2 {
+		var err error
+		l.Generation, err = Int64(p.run(ctx, takeFenced, key, generation, l.value(), ttl.Milliseconds(), time.Now().UnixMicro()))
+		if err != nil {
+			return nil, err
+		}
+		if l.Generation != 0 {
+			return l, nil
+		}
+		if free, err := p.orphaned(ctx, key); err != nil || !free {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// orphaned frees a lock whose holder is known to be dead, and says whether it was.
+func (p *Pool) orphaned(ctx context.Context, key string) (bool, error) {
+	value, err := String(p.Do(ctx, "GET", key))
+	if err != nil {
+		if errors.Is(err, Nil) { // it is free by now
+			return true, nil
+		}
+		return false, err
+	}
+	_, mine, _ := strings.Cut(value, ":")
+	if !dead(mine) {
+		return false, nil
+	}
+	n, err := Int64(p.run(ctx, releaseLock, key, ":"+mine))
+	return n == 1, err
+}
+
+// dead says whether a lock is one of a process of this machine that does not run any more.
+// One whose number another process has by now is taken for alive.
+func dead(mine string) bool {
+	who, token, _ := strings.Cut(mine, ":")
+	_, at, _ := strings.Cut(token, "@")
+	process, err := strconv.Atoi(who[strings.LastIndexByte(who, '-')+1:])
+	return at != "" && at == home() && err == nil && process > 0 && errors.Is(syscall.Kill(process, 0), syscall.ESRCH)
 }
 
 // Renew makes the lock last its time to live from now; false when it is lost.
@@ -99,24 +158,25 @@ func (l *Lock) Release(ctx context.Context) error {
 // fn fails while it leads; fn may return nil to step down for one ttl, in which whoever
 // waits gets it.
 func (p *Pool) Lead(ctx context.Context, key string, ttl time.Duration, fn func(context.Context) error) error {
-	return lead(ctx, ttl, func() (*Lock, error) { return p.TryLock(ctx, key, ttl) }, func(ctx context.Context, _ *Lock) error { return fn(ctx) })
+	return lead(ctx, ttl, ttl/3, func() (*Lock, error) { return p.TryLock(ctx, key, ttl) }, func(ctx context.Context, _ *Lock) error { return fn(ctx) })
 }
 
-// LeadFenced is Lead with the generation of TryFenced for fn.
+// LeadFenced is Lead with the generation of TryFenced for fn. The lock is looked at each
+// second.
 func (p *Pool) LeadFenced(ctx context.Context, key, generation string, ttl time.Duration, fn func(ctx context.Context, generation int64) error) error {
-	return lead(ctx, ttl, func() (*Lock, error) { return p.TryFenced(ctx, key, generation, ttl) }, func(ctx context.Context, l *Lock) error { return fn(ctx, l.Generation) })
+	return lead(ctx, ttl, min(ttl/3, time.Second), func() (*Lock, error) { return p.TryFenced(ctx, key, generation, ttl) }, func(ctx context.Context, l *Lock) error { return fn(ctx, l.Generation) })
 }
 
-func lead(ctx context.Context, ttl time.Duration, take func() (*Lock, error), fn func(context.Context, *Lock) error) error {
+func lead(ctx context.Context, ttl, look time.Duration, take func() (*Lock, error), fn func(context.Context, *Lock) error) error {
 	for {
 		l, err := take()
-		pause := ttl / 3
+		pause := look
 		if err == nil && l != nil {
 			err := l.lead(ctx, fn)
 			switch {
 			case err == nil:
 				pause = ttl
-			case !errors.Is(err, errLost) && ctx.Err() == nil:
+			case !errors.Is(err, ErrLost) && ctx.Err() == nil:
 				return err
 			}
 		}
@@ -138,7 +198,7 @@ func (l *Lock) lead(ctx context.Context, fn func(context.Context, *Lock) error) 
 			case ok:
 				renewed = time.Now()
 			case err == nil || time.Since(renewed) > l.ttl*2/3:
-				return errLost
+				return ErrLost
 			}
 		}
 		return nil
@@ -150,4 +210,6 @@ func (l *Lock) lead(ctx context.Context, fn func(context.Context, *Lock) error) 
 	return err
 }
 
-var errLost = errors.New("the lock is lost")
+// ErrLost is what fn of Lead returns when it sees that another leads by now: it waits for
+// its turn like any other, and does not step down.
+var ErrLost = errors.New("the lock is lost")

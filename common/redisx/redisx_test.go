@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +186,56 @@ func TestLock(t *testing.T) {
 	})
 }
 
+// A fenced lock of a process of this machine that is dead is free at once; that of one
+// which lives, or of which nothing can be known from here, waits for its time.
+func TestOrphanedFencedLock(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Skip("no process can be run: ", err)
+	}
+	gone, alive := fmt.Sprint("host-", ended.Process.Pid), fmt.Sprint("host-", os.Getpid())
+	if home() == "" {
+		t.Skip("this system does not say where its process ids hold")
+	}
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		for _, tc := range []struct {
+			name, mine string
+			free       bool
+		}{
+			{"dead", gone + ":TOKEN@" + home(), true},
+			{"alive", alive + ":TOKEN@" + home(), false},
+			{"of another boot or container", gone + ":TOKEN@" + home() + "0", false},
+			{"of a release that does not say", gone + ":TOKEN", false},
+			{"no process", "host-x:TOKEN@" + home(), false},
+			{"a group of processes", "host-0:TOKEN@" + home(), false},
+			{"of the fork", "1", false},
+		} {
+			if _, err := p.Do(t.Context(), "SET", HBSLock, "1700000000:"+tc.mine, "PX", 60_000); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Do(t.Context(), "SET", HBSGeneration, 41); err != nil {
+				t.Fatal(err)
+			}
+			l, err := p.TryFenced(t.Context(), HBSLock, HBSGeneration, time.Minute)
+			if err != nil || (l != nil) != tc.free {
+				t.Errorf("%s: %v, %v", tc.name, l, err)
+			}
+			if l == nil {
+				continue
+			}
+			if l.Generation != 42 {
+				t.Errorf("%s: generation %d, want 42", tc.name, l.Generation)
+			}
+			if ok, err := l.Renew(t.Context()); err != nil || !ok {
+				t.Errorf("%s: not renewed: %v", tc.name, err)
+			}
+			if other, err := p.TryFenced(t.Context(), HBSLock, HBSGeneration, time.Minute); err != nil || other != nil {
+				t.Errorf("%s: the next one has it, too: %v", tc.name, err)
+			}
+		}
+	})
+}
+
 func TestLead(t *testing.T) {
 	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -206,6 +258,24 @@ func TestLead(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Who sees that the lock is another's waits for the next look, and not for as long as one
+// that steps down.
+func TestLeadIsLost(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		turns := 0
+		err := p.LeadFenced(ctx, HBSLock, HBSGeneration, time.Hour, func(context.Context, int64) error {
+			if turns++; turns == 2 {
+				cancel()
+			}
+			return ErrLost
+		})
+		if err != nil || turns != 2 {
+			t.Errorf("%d turns, %v", turns, err)
 		}
 	})
 }

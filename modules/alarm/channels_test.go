@@ -235,7 +235,7 @@ func TestPages(t *testing.T) {
 		}
 		return w.empty()
 	})
-	want := fmt.Sprintf(`{"unrecovered":[{"id":"s_1","endpoint":"host01","metric":"cpu.idle","priority":1,"step":2,"max_step":3,"cond":"1.5 > 1","note":"n","first":%d,"last":%d}]}`, at-60, at)
+	want := fmt.Sprintf(`{"unrecovered":[{"id":"s_1","endpoint":"host01","metric":"cpu.idle","priority":1,"step":2,"max_step":3,"cond":"1.5 > 1","note":"n","first":%d,"last":%d,"acked_by":"","acked_at":0}]}`, at-60, at)
 	if status, body := w.request(http.MethodGet, r, "/unrecovered?team=ops&endpoint=host01&metric=cpu&p=1&limit=5", ""); status != 200 || strings.TrimSpace(body) != want {
 		t.Errorf("/unrecovered: %d %s, want %s", status, body, want)
 	}

@@ -19,6 +19,7 @@ import (
 	"falcon/common/redisx"
 	"falcon/common/ring"
 	"falcon/modules/api/graphs"
+	"falcon/modules/api/join"
 )
 
 // Config is api's configuration. The keys of stock keep their names and units
@@ -49,6 +50,9 @@ type Config struct {
 	// FleetKey is shown to them: who has it may acknowledge. Empty is right while they run
 	// on this machine.
 	FleetKey conf.Secret `json:"fleet_key"`
+
+	// Join is told to hosts that join by the script at /api/v1/join.
+	Join join.Config `json:"join"`
 
 	// AccessControl false makes everybody who is logged in an admin.
 	AccessControl bool `json:"access_control"`
@@ -247,6 +251,9 @@ func (c *Config) Validate() error {
 	}
 	c.HBS.validate("hbs", wrong)
 	c.Alarm.validate("alarm", wrong)
+	if err := c.Join.Validate(); err != nil {
+		wrong("join.%w", err)
+	}
 	c.Judge.validate("judge", wrong)
 	c.PlusJudge.validate("plus_judge", wrong)
 	if !slices.Contains([]string{"", auth.Argon2id, auth.MD5}, c.PasswordHash) {

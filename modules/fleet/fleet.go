@@ -26,6 +26,7 @@ import (
 	"falcon/modules/alarm"
 	"falcon/modules/api"
 	"falcon/modules/api/graphs"
+	"falcon/modules/api/join"
 	"falcon/modules/dashboard"
 	"falcon/modules/graph"
 	"falcon/modules/hbs"
@@ -53,6 +54,9 @@ type Started struct {
 	Data string
 	// Endpoints are the addresses in use, by the key that configures them.
 	Endpoints map[string]string
+	// Join is the line that makes another host report here; empty while this one listens
+	// for itself only.
+	Join string
 	// Password is that of user root, when it was made at this start.
 	Password string
 	// PasswordFile holds it as well, until somebody removes the file.
@@ -205,6 +209,8 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		*c.cluster = wired
 	}
 
+	cfg.API.Join = joinAt(cfg.API.Join, at, cfg.Transfer.RPC.Cert != "")
+
 	for _, u := range []struct {
 		addr            *string
 		configured, key string
@@ -294,6 +300,32 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 	}, closeAll, nil
 }
 
+// joinAt fills in where a host that joins sends to: nowhere while the fleet listens on
+// this machine only.
+func joinAt(c join.Config, at *endpoints, secure bool) join.Config {
+	if c.Enabled() {
+		return c
+	}
+	from := func(key string) []string {
+		host, port, err := net.SplitHostPort(at.addrs[key])
+		if err != nil {
+			return nil // it is switched off
+		}
+		switch ip := net.ParseIP(host); {
+		case ip == nil && host == "localhost", ip.IsLoopback():
+			return nil
+		case ip.IsUnspecified():
+			host = "" // the one under which it was asked
+		}
+		return []string{net.JoinHostPort(host, port)}
+	}
+	c.Transfers, c.HBS, c.TLS = from("transfer.rpc.listen"), from("hbs.listen"), secure
+	if !c.Enabled() {
+		c.Transfers, c.HBS = nil, nil
+	}
+	return c
+}
+
 // lastPoints is what nodata needs of the graphs.
 type lastPoints struct{ graphs *graphs.Client }
 
@@ -340,7 +372,47 @@ func (f *Fleet) started(at *endpoints, password, file string) Started {
 	if addr := at.addrs["agent.http.listen"]; addr != "" {
 		s.Push = "http://" + loopback(addr) + "/v1/push"
 	}
+	if c := joinAt(f.cfg.API.Join, at, false); c.Enabled() {
+		if addr := reachable(at.addrs["api.web_port"]); addr != "" {
+			s.Join = join.Command("http://" + addr)
+		}
+	}
 	return s
+}
+
+// reachable returns an address under which other hosts reach a listener, "" for none.
+func reachable(listens string) string {
+	host, port, err := net.SplitHostPort(listens)
+	if err != nil {
+		return ""
+	}
+	switch ip := net.ParseIP(host); {
+	case ip == nil || ip.IsLoopback():
+		return ""
+	case !ip.IsUnspecified():
+		return listens
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	best := ""
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || !n.IP.IsGlobalUnicast() {
+			continue
+		}
+		if best == "" || n.IP.To4() != nil {
+			best = n.IP.String()
+		}
+		if n.IP.To4() != nil {
+			break
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return net.JoinHostPort(best, port)
 }
 
 // endpointsFile is where the addresses in use stand while the fleet runs, and after

@@ -21,6 +21,7 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/model"
+	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/common/testkit"
 )
@@ -33,6 +34,7 @@ var soakDaemons = []struct {
 	suffers bool // it is killed and paused at random moments
 }{
 	{"hbs", 2, true},
+	{"plus_judge", 2, true},
 	{"judge", 3, true},
 	{"transfer", 1, false},
 }
@@ -46,8 +48,15 @@ const (
 	soakMetrics = 12
 	// soakCounter is the metric of them that is a counter.
 	soakCounter = 4
+	// soakMembers is the first of the metrics that combinations look at, and soakText the
+	// metric after them, whose values are texts.
+	soakMembers = soakMetrics
+	soakText    = soakMembers + 3
 	soakMarker  = "soak.marker"
 )
+
+// soakWords are the values of texts; the first is that of the end.
+var soakWords = []string{"ok", "down", "error 7", "slow"}
 
 func soakMetric(i int) string { return fmt.Sprintf("soak.m%02d", i) }
 func soakHost(i int) string   { return fmt.Sprintf("soak-%02d", i) }
@@ -142,17 +151,19 @@ func (f *soakFleet) configure(server string) map[string]values {
 	optional := maps.Clone(redis)
 	optional["enabled"] = true
 	of := func(daemon string) (all []string) {
-		for _, name := range f.names {
-			if strings.HasPrefix(name, daemon+"-") {
-				all = append(all, f.addr[name+".rpc"])
-			}
+		for _, name := range f.of(daemon) {
+			all = append(all, f.addr[name+".rpc"])
 		}
 		return all
 	}
-	judges := values{}
-	for i, addr := range of("judge") {
-		judges[fmt.Sprint("judge-", i)] = addr
+	named := func(daemon string) values {
+		all := values{}
+		for i, addr := range of(daemon) {
+			all[fmt.Sprint(daemon, "-", i)] = addr
+		}
+		return all
 	}
+	journal := values{"every": "1s"}
 	all := map[string]values{}
 	for _, name := range f.names {
 		rpc, pages := f.addr[name+".rpc"], listen(f.addr[name+".http"])
@@ -165,11 +176,16 @@ func (f *soakFleet) configure(server string) map[string]values {
 		case "judge":
 			all[name] = values{
 				"rpc": listen(rpc), "http": pages, "data": name, "hbs": values{"servers": of("hbs")}, "alarm": values{"enabled": true, "minInterval": 300, "redis": redis},
+				"journal": journal, "union_judge_s": values{"cluster": named("plus_judge")},
+			}
+		case "plus_judge":
+			all[name] = values{
+				"rpc": listen(rpc), "http": pages, "data": name, "alarm": values{"enabled": true, "minInterval": 300, "redis": redis}, "journal": journal,
 			}
 		case "transfer":
 			all[name] = values{
 				"rpc": listen(rpc), "http": pages, "socket": values{"enabled": false}, "minStep": 1, "spool": values{"dir": "spool"},
-				"graph": values{"enabled": false}, "judge": values{"enabled": true, "cluster": judges},
+				"graph": values{"enabled": false}, "judge": values{"enabled": true, "cluster": named("judge")},
 			}
 		}
 	}
@@ -199,7 +215,7 @@ func (f *soakFleet) first() {
 	insert := func(table, columns string, rows []string) {
 		fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES %s;\n", table, columns, strings.Join(rows, ","))
 	}
-	var hosts, members, groups, templates, bound, strategies []string
+	var hosts, members, groups, templates, bound, strategies, texts, joined []string
 	for h := range soakHosts {
 		hosts = append(hosts, fmt.Sprintf("(%d, '%s')", h+1, soakHost(h)))
 		members = append(members, fmt.Sprintf("(%d, %d)", h%soakGroups+1, h+1))
@@ -214,10 +230,15 @@ func (f *soakFleet) first() {
 				strategies = append(strategies, soakRule(id, g, m, fn, 50))
 			}
 		}
+		texts = append(texts, soakTextRule(5000+g, g, g))
+		joined = append(joined, soakCombination(6000+10*g, g, 2+g%2)...)
 	}
-	for m := range soakWatched {
-		strategies = append(strategies, fmt.Sprintf("(%d, '%s', '', 1, 5, 'all(#1)', '>', '1e12', '', 90)", 900+m, soakMetric(m)))
+	for m := range soakText {
+		if m < soakWatched || m >= soakMembers {
+			strategies = append(strategies, fmt.Sprintf("(%d, '%s', '', 1, 5, 'all(#1)', '>', '1e12', '', 90)", 900+m, soakMetric(m)))
+		}
 	}
+	texts = append(texts, fmt.Sprintf("(%d, '%s', '', 1, 5, 'all(#1)', '==', '', '', 90, 'string', 'never')", 900+soakText, soakMetric(soakText)))
 	hosts = append(hosts, "(1000, '"+soakMarker+"')")
 	groups = append(groups, "(1000, 'marker')")
 	members = append(members, "(1000, 1000)")
@@ -229,7 +250,9 @@ func (f *soakFleet) first() {
 	insert("grp_host", "grp_id, host_id", members)
 	insert("tpl", "id, tpl_name, action_id, create_user", templates)
 	insert("grp_tpl", "grp_id, tpl_id", bound)
-	insert("strategy", "id, metric, tags, max_step, priority, func, op, right_value, note, tpl_id", strategies)
+	insert("strategy", soakColumns, strategies)
+	insert("strategy", soakTextColumns, texts)
+	insert("strategy", soakMemberColumns, joined)
 	f.run(b.String())
 	f.announce()
 }
@@ -242,6 +265,35 @@ var soakFuncs = []struct {
 }{
 	{"all(#1)", ">", 0}, {"all(#3)", ">", 0}, {"max(#4)", ">", 20}, {"min(#3)", ">", 5}, {"avg(#5)", ">", 0}, {"sum(#2)", ">", 60},
 	{"diff(#2)", ">", -20}, {"lookup(#2,4)", ">", 0}, {"all(#2)", "<", -20}, {"pdiff(#3)", ">", 40}, {"all(#6)", ">=", 0}, {"kdiff(#2,2)", ">", -40},
+}
+
+// soakTextFuncs end with the first of soakWords.
+var soakTextFuncs = []struct{ fn, op, right string }{
+	{"all(#1)", "==", "down"}, {"all(#2)", "!=", "ok"}, {"lookup(#2,4)", "contains", "o"}, {"all(#1)", "=~", "^(down|error)"}, {"diff(#2)", "", ""}, {"all(#1)", "!~", "^ok$"},
+}
+
+const (
+	soakColumns       = "id, metric, tags, max_step, priority, func, op, right_value, note, tpl_id"
+	soakTextColumns   = soakColumns + ", value_type, right_string"
+	soakMemberColumns = soakColumns + ", is_multi, multi_serial, multi_count"
+)
+
+func soakTextRule(id, tpl, fn int) string {
+	k := soakTextFuncs[fn%len(soakTextFuncs)]
+	return fmt.Sprintf("(%d, '%s', '', %d, %d, '%s', '%s', '', 'rule %d', %d, 'string', '%s')", id, soakMetric(soakText), 1+id%4, id%4, k.fn, k.op, id, tpl, k.right)
+}
+
+// soakCombination returns n strategies from the id first on that make one alarm. It is
+// told once: how often after that is a matter of plus_judge's clock.
+func soakCombination(first, tpl, n int) (rows []string) {
+	var ids []int64
+	for i := range n {
+		ids = append(ids, int64(first+i))
+	}
+	for i, id := range ids {
+		rows = append(rows, fmt.Sprintf("(%d, '%s', '', 1, %d, 'all(#1)', '>', '50', 'member %d', %d, 1, '%s', %d)", id, soakMetric(soakMembers+i), id%4, id, tpl, portal.UnionSerial(ids), n))
+	}
+	return rows
 }
 
 func soakRule(id, tpl, m, fn int, right float64) string {
@@ -325,9 +377,64 @@ func (f *soakFleet) drained() error {
 	return nil
 }
 
+// idle says which of the daemons has a counter that is not zero.
+func (f *soakFleet) idle(counter string, daemons ...string) error {
+	for _, daemon := range daemons {
+		for _, name := range f.of(daemon) {
+			var rows struct {
+				Data []struct {
+					Name string
+					Cnt  float64
+				}
+			}
+			if err := f.page(name, "/statistics/all", &rows); err != nil {
+				return err
+			}
+			n := -1.0
+			for _, r := range rows.Data {
+				if r.Name == counter {
+					n = r.Cnt
+				}
+			}
+			if n != 0 {
+				return fmt.Errorf("%s: %s of %s is %v", f.name, counter, name, n)
+			}
+		}
+	}
+	return nil
+}
+
+// joined says which judge has something to say to a plus_judge.
+func (f *soakFleet) joined() error {
+	if err := f.drained(); err != nil {
+		return err
+	}
+	return f.idle("union.waiting", "judge")
+}
+
+// turning says whether the journal of a daemon is being turned, and turns how often it was.
+func (f *soakFleet) turning(name string) bool {
+	found, _ := filepath.Glob(filepath.Join(f.dir, name, "snapshot-*.tmp"))
+	return len(found) > 0
+}
+
+func (f *soakFleet) turns() (n int) {
+	for _, name := range append(f.of("judge"), f.of("plus_judge")...) {
+		found, _ := filepath.Glob(filepath.Join(f.dir, name, "journal-*"))
+		last := 1
+		for _, path := range found {
+			if i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "journal-")); err == nil {
+				last = max(last, i)
+			}
+		}
+		n += last - 1
+	}
+	return n
+}
+
 // inForce says which judge has not the rules of the serial number.
 func (f *soakFleet) inForce(serial int) error {
-	for _, name := range f.judges() {
+	for _, name := range f.of("judge") {
 		var answer struct{ Data []model.Strategy }
 		if err := f.page(name, "/strategy/"+soakMarker+"/"+soakMarker, &answer); err != nil {
 			return err
@@ -341,7 +448,7 @@ func (f *soakFleet) inForce(serial int) error {
 
 // versions returns those of the rules at the judges.
 func (f *soakFleet) versions() (all []string, err error) {
-	for _, name := range f.judges() {
+	for _, name := range f.of("judge") {
 		var answer struct{ Version string }
 		if err := f.page(name, "/filter/stat", &answer); err != nil {
 			return nil, err
@@ -351,34 +458,13 @@ func (f *soakFleet) versions() (all []string, err error) {
 	return all, nil
 }
 
-// pushed says which judge has events that Redis does not have yet.
-func (f *soakFleet) pushed() error {
-	for _, name := range f.judges() {
-		var rows struct {
-			Data []struct {
-				Name string
-				Cnt  float64
-			}
-		}
-		if err := f.page(name, "/statistics/all", &rows); err != nil {
-			return err
-		}
-		n := -1.0
-		for _, r := range rows.Data {
-			if r.Name == "event.spool" {
-				n = r.Cnt
-			}
-		}
-		if n != 0 {
-			return fmt.Errorf("%s: %s has %v events to push", f.name, name, n)
-		}
-	}
-	return nil
-}
+// pushed says who has events that Redis does not have yet.
+func (f *soakFleet) pushed() error { return f.idle("event.spool", "judge", "plus_judge") }
 
-func (f *soakFleet) judges() (all []string) {
+// of returns the names of the daemons of a kind.
+func (f *soakFleet) of(daemon string) (all []string) {
 	for _, name := range f.names {
-		if strings.HasPrefix(name, "judge-") {
+		if strings.HasPrefix(name, daemon+"-") {
 			all = append(all, name)
 		}
 	}
@@ -405,7 +491,7 @@ func (f *soakFleet) lists() (all []string) {
 // A soakSeries is one that is fed.
 type soakSeries struct {
 	host, metric int
-	high         bool    // its values are above the thresholds
+	high         bool    // its values are above the thresholds, or a condition holds
 	sum          float64 // of a counter
 }
 
@@ -414,6 +500,15 @@ type soakVictim struct {
 	name string
 	next time.Time // when it suffers, or has suffered enough
 	undo func()    // nil while it is well
+	dead bool      // it was killed; else it is paused
+}
+
+// how says how one that is not well suffers.
+func (v *soakVictim) how() string {
+	if v.dead {
+		return "is down"
+	}
+	return "stands still"
 }
 
 // A soakEdited is a strategy that an edit may change.
@@ -434,8 +529,18 @@ type soak struct {
 	late   map[int64][]values // by the round in which they are fed
 
 	rules   []*soakEdited
-	fresh   [][2]int // group and metric that no rule has watched yet
-	bound   [][2]int // group and template that an edit bound
+	fresh   [][2]int  // group and metric that no rule has watched yet
+	bound   [][2]int  // group and template that an edit bound
+	texts   []int     // strategies over texts
+	each    []int     // expressions
+	silent  []int     // disables that can be cancelled
+	lost    int       // hosts that are disabled or in maintenance for good
+	unions  [][2]int  // first member and number of members of the combinations
+	deck    []int     // kinds of edits that come next
+	open    bool      // combinations may be a problem: conditions hold
+	steady  bool      // no plus_judge is killed
+	began   time.Time // of the last edit
+	heard   []string  // what was suffered since the last edit began
 	serial  int
 	lastID  int
 	took    []time.Duration // of each edit, until it was in force at the judges that suffer
@@ -478,7 +583,7 @@ func TestSoak(t *testing.T) {
 	s.prepare()
 	limit, every := 12*time.Second, int64(6)
 	if long {
-		limit, every = 10*time.Minute, 25
+		limit, every = 10*time.Minute, 12
 		if d, err := time.ParseDuration(os.Getenv("FALCON_SOAK")); err == nil {
 			limit = d
 		}
@@ -508,7 +613,7 @@ func (s *soak) both() [2]*soakFleet { return [2]*soakFleet{s.calm, s.rough} }
 
 func (s *soak) prepare() {
 	for h := range soakHosts {
-		for m := range soakMetrics {
+		for m := range soakText + 1 {
 			s.series = append(s.series, &soakSeries{host: h, metric: m})
 		}
 	}
@@ -524,6 +629,8 @@ func (s *soak) prepare() {
 				n++
 			}
 		}
+		s.texts = append(s.texts, 5000+g)
+		s.unions = append(s.unions, [2]int{6000 + 10*g, 2 + g%2})
 	}
 	for _, d := range soakDaemons {
 		for i := range d.n {
@@ -574,23 +681,53 @@ func (s *soak) chaos() {
 		}
 		if v.undo != nil {
 			v.undo()
-			v.undo, v.next = nil, time.Now().Add(s.rest(v))
+			v.undo, v.dead, v.next = nil, false, time.Now().Add(s.rest(v))
+			s.note(v.name, "is back")
 			continue
 		}
 		f := s.rough
+		kind, _, _ := strings.Cut(v.name, "-")
+		kept := kind == "judge" || kind == "plus_judge"
 		switch {
 		case v.name == "redis":
 			f.redis.Kill()
-			v.undo, v.next = f.redis.Start, time.Now().Add(s.between(0, 1500))
+			v.undo, v.dead, v.next = f.redis.Start, true, time.Now().Add(s.between(0, 1500))
 			s.suffer["redis restarted"]++
-		case s.fate.IntN(3) == 0:
-			v.undo, v.next = f.proc[v.name].Pause(), time.Now().Add(s.between(100, s.longest))
+		case s.fate.IntN(3) == 0 || s.steady && kind == "plus_judge":
+			longest := s.longest
+			if s.steady && kind == "plus_judge" {
+				longest = 1500 // it is waited for
+			}
+			v.undo, v.next = f.proc[v.name].Pause(), time.Now().Add(s.between(100, longest))
 			s.suffer[v.name+" paused"]++
 		default:
+			if kept && (s.suffer[kind+" killed in a turn"] == 0 || s.fate.IntN(3) == 0) {
+				s.waitTurning(v.name)
+			}
 			f.proc[v.name].Kill()
-			v.undo, v.next = func() { f.start(v.name) }, time.Now().Add(s.between(0, 2000))
+			v.undo, v.dead, v.next = func() { f.start(v.name) }, true, time.Now().Add(s.between(0, 2000))
 			s.suffer[v.name+" killed"]++
+			if kept && f.turning(v.name) {
+				s.suffer[kind+" killed in a turn"]++
+			}
 		}
+		s.note(v.name, v.how())
+	}
+}
+
+// note remembers what may hold an edit up.
+func (s *soak) note(name, what string) {
+	if !strings.HasPrefix(name, "plus_judge-") {
+		s.heard = append(s.heard, fmt.Sprintf("%.1fs %s %s", time.Since(s.began).Seconds(), name, what))
+	}
+}
+
+// waitTurning waits for the moment, a second away at most, in which a journal turns.
+func (s *soak) waitTurning(name string) {
+	look := time.NewTicker(200 * time.Microsecond)
+	defer look.Stop()
+	for end := time.Now().Add(1500 * time.Millisecond); !s.rough.turning(name) && time.Now().Before(end); {
+		<-look.C
 	}
 }
 
@@ -613,6 +750,9 @@ func (s *soak) feed(value *float64, only ...int) {
 	items := s.late[s.round]
 	delete(s.late, s.round)
 	for _, x := range s.series {
+		if x.metric >= soakMembers && x.metric < soakText {
+			continue // see combine
+		}
 		if s.rng.IntN(8) == 0 {
 			x.high = !x.high
 		}
@@ -635,6 +775,12 @@ func (s *soak) feed(value *float64, only ...int) {
 			continue
 		}
 		it := item(soakHost(x.host), soakMetric(x.metric), typ, "", ts, v)
+		if x.metric == soakText {
+			it["value"] = soakWords[0]
+			if value == nil {
+				it["value"] = soakWords[int(v)%len(soakWords)]
+			}
+		}
 		switch {
 		case value != nil:
 			items = append(items, it)
@@ -645,6 +791,9 @@ func (s *soak) feed(value *float64, only ...int) {
 		case dice < 12: // repeated, at once and later
 			again := maps.Clone(it)
 			again["value"] = v + 30
+			if x.metric == soakText {
+				again["value"] = soakWords[1]
+			}
 			items = append(items, it, again)
 			when := s.round + int64(1+s.rng.IntN(14))
 			s.late[when] = append(s.late[when], again)
@@ -652,6 +801,11 @@ func (s *soak) feed(value *float64, only ...int) {
 			items = append(items, it)
 		}
 	}
+	s.give(items)
+}
+
+// give hands the points of a round to both.
+func (s *soak) give(items []values) {
 	s.round++
 	body, err := json.Marshal(items)
 	if err != nil {
@@ -687,7 +841,12 @@ func (s *soak) edit() {
 	query = fmt.Sprintf("START TRANSACTION; %s; UPDATE strategy SET right_value = '%d' WHERE id = 999; COMMIT", query, s.serial)
 	s.calm.run(query)
 	s.rough.run(query)
-	began := time.Now()
+	s.began, s.heard = time.Now(), nil
+	for _, v := range s.victims {
+		if v.undo != nil {
+			s.note(v.name, v.how())
+		}
+	}
 	for _, f := range s.both() {
 		s.until(20*time.Second, func() error {
 			if !f.announce() {
@@ -706,12 +865,15 @@ func (s *soak) edit() {
 			if err := f.inForce(s.serial); err != nil {
 				waits = err
 			} else {
-				*took = time.Since(began)
+				*took = time.Since(s.began)
 			}
 		}
 		return waits
 	})
 	s.took, s.prompt = append(s.took, rough), append(s.prompt, calm)
+	if rough > 9*time.Second {
+		s.t.Logf("an edit took %v: %s", rough.Round(100*time.Millisecond), strings.Join(s.heard, ", "))
+	}
 	// What was read between two tables of one change is not the last of it.
 	s.until(20*time.Second, func() error {
 		a, err := s.calm.versions()
@@ -727,6 +889,61 @@ func (s *soak) edit() {
 	// A transfer hears with an acknowledgement that series are not muted any more.
 	s.feed(nil, 0)
 	s.drain()
+	s.combine()
+}
+
+// combine has conditions begin to hold on some hosts, or all that hold end, one metric
+// after the other: what a combination tells has the last events of all its members in it,
+// so the next one is fed when all of this one is heard. Judges are killed meanwhile and
+// plus_judges paused. They are not killed: after a restart a plus_judge begins no problem
+// until it has heard of all conditions again, and has of one that goes on what it began
+// with, not what was refreshed since (decision 11).
+func (s *soak) combine() {
+	s.steady = true
+	defer func() { s.steady = false }()
+	s.until(30*time.Second, func() error {
+		for _, v := range s.victims {
+			if v.dead && strings.HasPrefix(v.name, "plus_judge-") {
+				return fmt.Errorf("%s is down", v.name)
+			}
+		}
+		return nil
+	})
+	order := s.rng.Perm(soakText - soakMembers)
+	if s.open { // a refresh, for who was restarted
+		for _, m := range order {
+			s.member(soakMembers+m, nil)
+		}
+	}
+	for _, m := range order {
+		s.member(soakMembers+m, func() bool { return !s.open && s.rng.IntN(5) > 0 })
+	}
+	s.open = !s.open
+}
+
+// member feeds one metric of combinations, and waits until all is heard of it. high says
+// which hosts it holds on from now on; nil for no change.
+func (s *soak) member(metric int, high func() bool) {
+	var items []values
+	for _, x := range s.series {
+		if x.metric != metric {
+			continue
+		}
+		if high != nil {
+			x.high = high()
+		}
+		v := float64(s.rng.IntN(30))
+		if x.high {
+			v += 60
+		}
+		items = append(items, item(soakHost(x.host), soakMetric(metric), model.Gauge, "", s.base+60*s.round, v))
+	}
+	s.late[s.round+1] = append(s.late[s.round+1], s.late[s.round]...)
+	delete(s.late, s.round)
+	s.give(items)
+	for _, f := range s.both() {
+		s.until(60*time.Second, f.joined)
+	}
 }
 
 // change returns the SQL of a change.
@@ -734,9 +951,20 @@ func (s *soak) change() (what, query string) {
 	pick := func() *soakEdited { return s.rules[s.rng.IntN(len(s.rules))] }
 	threshold := 45 + 13*float64(s.rng.IntN(100))/100
 	fn := s.rng.IntN(len(soakFuncs))
-	const columns = "INSERT INTO strategy (id, metric, tags, max_step, priority, func, op, right_value, note, tpl_id) VALUES "
-	s.lastID++
-	switch s.rng.IntN(8) {
+	const columns = "INSERT INTO strategy (" + soakColumns + ") VALUES "
+	s.lastID += 10 // a combination has some of them
+	now := time.Now().Unix()
+	disable := func(kind portal.DisableType, host, tpl, strategy, grp int) string {
+		return fmt.Sprintf("INSERT INTO alarm_disable (id, type, host_id, tpl_id, strategy_id, grp_id, begin_ts, end_ts, duration, operator) VALUES (%d, %d, %d, %d, %d, %d, %d, %d, '3h', 'soak')",
+			s.lastID, kind, host, tpl, strategy, grp, now-60, now+3*3600)
+	}
+	text := s.rng.IntN(len(soakTextFuncs))
+	if len(s.deck) == 0 { // each kind comes as often as any other
+		s.deck = s.rng.Perm(18)
+	}
+	kind := s.deck[0]
+	s.deck = s.deck[1:]
+	switch kind {
 	case 0:
 		if len(s.fresh) > 0 {
 			i := s.rng.IntN(len(s.fresh))
@@ -777,6 +1005,93 @@ func (s *soak) change() (what, query string) {
 		}
 	case 6:
 		return "note, priority, max", fmt.Sprintf("UPDATE strategy SET note = 'edited %d', priority = %d, max_step = %d WHERE id = %d", s.serial, s.rng.IntN(4), s.rng.IntN(5), pick().id)
+	case 7:
+		s.each = append(s.each, s.lastID)
+		k, of := soakFuncs[fn], fmt.Sprintf("each(metric=%s endpoint=%s)", soakMetric(s.rng.IntN(soakWatched)), soakHost(s.rng.IntN(soakHosts)))
+		return "new expression", fmt.Sprintf("INSERT INTO expression (id, expression, func, op, right_value, max_step, priority, note, action_id, create_user) VALUES (%d, '%s', '%s', '%s', '%v', 3, 2, 'expression', 77, 'root')",
+			s.lastID, of, k.fn, k.op, threshold+k.right)
+	case 8:
+		if len(s.each) > 0 {
+			i, k := s.rng.IntN(len(s.each)), soakFuncs[fn]
+			id := s.each[i]
+			if s.rng.IntN(3) == 0 {
+				s.each = slices.Delete(s.each, i, i+1)
+				return "expression deleted", fmt.Sprintf("DELETE FROM expression WHERE id = %d", id)
+			}
+			return "expression", fmt.Sprintf("UPDATE expression SET func = '%s', op = '%s', right_value = '%v' WHERE id = %d", k.fn, k.op, threshold+k.right, id)
+		}
+	case 9:
+		s.texts = append(s.texts, s.lastID)
+		return "new rule about texts", "INSERT INTO strategy (" + soakTextColumns + ") VALUES " + soakTextRule(s.lastID, 1+s.rng.IntN(soakGroups), text)
+	case 10:
+		if i := s.rng.IntN(len(s.texts)); len(s.texts) > 3 && s.rng.IntN(3) == 0 {
+			id := s.texts[i]
+			s.texts = slices.Delete(s.texts, i, i+1)
+			return "rule about texts deleted", fmt.Sprintf("DELETE FROM strategy WHERE id = %d", id)
+		} else {
+			k := soakTextFuncs[text]
+			return "rule about texts", fmt.Sprintf("UPDATE strategy SET func = '%s', op = '%s', right_string = '%s' WHERE id = %d", k.fn, k.op, k.right, s.texts[i])
+		}
+	case 11, 12: // each of these leaves every series a rule
+		switch kind := portal.DisableTemplate + portal.DisableType(s.rng.IntN(4)); {
+		case kind == portal.DisableStrategy || kind == portal.DisableStrategyOnHost:
+			host := 0
+			if kind == portal.DisableStrategyOnHost {
+				host = 1 + s.rng.IntN(soakHosts)
+			}
+			s.silent = append(s.silent, s.lastID)
+			return "disabled: " + kind.String(), disable(kind, host, 0, pick().id, 0)
+		case len(s.bound) > 0:
+			at := s.bound[s.rng.IntN(len(s.bound))]
+			if kind == portal.DisableTemplate {
+				at[0] = 0
+			}
+			s.silent = append(s.silent, s.lastID)
+			return "disabled: " + kind.String(), disable(kind, 0, at[1], 0, at[0])
+		}
+	case 13:
+		if len(s.silent) > 0 {
+			i := s.rng.IntN(len(s.silent))
+			id := s.silent[i]
+			s.silent = slices.Delete(s.silent, i, i+1)
+			return "disable cancelled", fmt.Sprintf("UPDATE alarm_disable SET cancel_ts = %d, cancel_user = 'soak' WHERE id = %d", now, id)
+		}
+	case 14: // for good: how soon a judge forgets series that no rule watches is up to its clock
+		if s.lost < soakHosts/5 && !s.open {
+			s.lost++
+			id := soakHosts + 1 - s.lost
+			if s.lost%2 == 0 {
+				return "disabled: " + portal.DisableHost.String(), disable(portal.DisableHost, id, 0, 0, 0)
+			}
+			return "maintenance", fmt.Sprintf("UPDATE host SET maintain_begin = %d, maintain_end = %d WHERE id = %d", now-60, now+3*3600, id)
+		}
+	case 15: // every second host is of an environment
+		tpl, env := s.lastID, fmt.Sprint("env", s.rng.IntN(2))
+		var hosts []string
+		for h := s.rng.IntN(2); h < soakHosts; h += 2 {
+			hosts = append(hosts, fmt.Sprintf("('%s', '%s')", soakHost(h), env))
+		}
+		return "environment", fmt.Sprintf("INSERT INTO tpl (id, tpl_name, action_id, create_user) VALUES (%d, 'soak%[1]d', %[1]d, 'root'); INSERT INTO grp_tpl_env (grp_id, tpl_id, env) VALUES (%d, %d, '%s'); "+
+			"REPLACE INTO host_env (hostname, env) VALUES %s; ", tpl, 1+s.rng.IntN(soakGroups), tpl, env, strings.Join(hosts, ",")) + columns + soakRule(s.lastID, tpl, s.rng.IntN(soakWatched), fn, threshold)
+	case 16, 17:
+		if s.open {
+			break // a rule that changes closes its problem by the clock
+		}
+		i := s.rng.IntN(len(s.unions))
+		at := s.unions[i]
+		switch s.rng.IntN(4) {
+		case 0:
+			n := 2 + s.rng.IntN(2)
+			s.unions = append(s.unions, [2]int{s.lastID, n})
+			return "new combination", "INSERT INTO strategy (" + soakMemberColumns + ") VALUES " + strings.Join(soakCombination(s.lastID, 1+s.rng.IntN(soakGroups), n), ",")
+		case 1:
+			if len(s.unions) > 3 { // whole, or one member: what is left is silent
+				s.unions = slices.Delete(s.unions, i, i+1)
+				return "combination deleted", fmt.Sprintf("DELETE FROM strategy WHERE id BETWEEN %d AND %d", at[0]+s.rng.IntN(2), at[0]+at[1]-1)
+			}
+		}
+		return "member of a combination", fmt.Sprintf("UPDATE strategy SET right_value = '%v', priority = %d, note = 'edited %d' WHERE id = %d",
+			threshold, s.rng.IntN(4), s.serial, at[0]+s.rng.IntN(at[1]))
 	}
 	r := pick()
 	k := soakFuncs[fn]
@@ -805,11 +1120,18 @@ func (s *soak) forget() {
 	s.rough.redis.Start()
 	redis.next = time.Now().Add(s.rest(redis))
 	s.suffer["redis emptied"]++
+	s.note(redis.name, "is emptied")
 }
 
 // finish ends all problems, and compares what was told.
 func (s *soak) finish(long bool) {
 	t := s.t
+	if len(s.took) == 0 { // a slow machine
+		s.edit()
+	}
+	if s.open {
+		s.combine()
+	}
 	quiet := 40.0
 	for range 20 {
 		s.feed(&quiet)
@@ -845,8 +1167,14 @@ func (s *soak) finish(long bool) {
 		})
 		t.Logf("%d problems of rules that are gone were closed by both", len(s.closed(s.calm)))
 	}
-	first, more, oks := 0, 0, 0
+	first, more, oks, joined, said := 0, 0, 0, 0, 0
 	for e := range calm {
+		switch {
+		case strings.Contains(e, `"id":"m_`):
+			joined++
+		case strings.Contains(e, `"leftString":"`):
+			said++
+		}
 		switch {
 		case strings.Contains(e, `"status":"OK"`):
 			oks++
@@ -858,21 +1186,27 @@ func (s *soak) finish(long bool) {
 	}
 	slices.Sort(s.took)
 	slices.Sort(s.prompt)
-	t.Logf("%d rounds of %d series; %d events in both runs: %d problems, told again %d times, %d ends; pushed again to an empty Redis: %d",
-		s.round, len(s.series), len(calm), first, more, oks, again)
-	late := len(s.took)
-	for i, d := range s.took {
-		if d > 15*time.Second {
-			late = i
-			break
+	for _, kind := range []string{"judge", "plus_judge"} {
+		if long && s.suffer[kind+" killed in a turn"] == 0 {
+			t.Errorf("no %s was killed while its journal turned", kind)
 		}
 	}
-	t.Logf("%d edits %v, in force at all judges that suffer after %v at most, median %v, %d of them within 15 s",
-		len(s.took), s.edits, s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond), late)
+	t.Logf("%d rounds of %d series; %d events in both runs: %d problems, told again %d times, %d ends; pushed again to an empty Redis: %d",
+		s.round, len(s.series), len(calm), first, more, oks, again)
+	t.Logf("%d of them are of combinations, %d about texts", joined, said)
+	t.Logf("journals turned %d times; where nobody suffers %d times", s.rough.turns(), s.calm.turns())
+	t.Logf("%d edits, in force at all judges that suffer after %v at most, median %v", len(s.took), s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond))
+	t.Logf("edits: %v", s.edits)
+	var spread []string
+	for _, most := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second} {
+		n, _ := slices.BinarySearch(s.took, most)
+		spread = append(spread, fmt.Sprintf("%d within %v", n, most))
+	}
+	t.Logf("of them in force %s", strings.Join(spread, ", "))
 	t.Logf("in force at the judges that do not after %v at most, median %v", s.prompt[len(s.prompt)-1].Round(time.Millisecond), s.prompt[len(s.prompt)/2].Round(time.Millisecond))
 	t.Logf("suffered: %v", s.suffer)
-	if first < 50 || more < 20 || oks < 50 {
-		t.Errorf("so little was told that it says nothing: %d, %d, %d", first, more, oks)
+	if first < 50 || more < 20 || oks < 50 || joined < 10 || said < 10 {
+		t.Errorf("so little was told that it says nothing: %d, %d, %d, of combinations %d, about texts %d", first, more, oks, joined, said)
 	}
 }
 

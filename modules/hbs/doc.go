@@ -18,7 +18,9 @@
 // Of several hbs on one Redis one has a lock (LeadFenced in redisx) and compiles; it
 // publishes the rows it compiled from, and the others make the same book of them
 // (keeper.go, share.go). Whoever leads counts a generation up, and what an earlier one
-// wants to publish is refused. A leader that dies is replaced within twelve seconds;
+// wants to publish is refused. A leader that dies or hangs is replaced within ten seconds, and
+// within one when another on its machine, or it itself once it is started again, can see
+// that it is dead;
 // without Redis each hbs compiles for itself. Since versions are made of the content,
 // all agree.
 //

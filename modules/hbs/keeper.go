@@ -82,6 +82,7 @@ type keeper struct {
 	failed  error         // of the last attempt
 	at      time.Time     // when rows were last read, by whoever did
 	leads   bool
+	unheard bool // what is in force here could not be published
 
 	making sync.Mutex           // held while an edition is made and put in force; guards what follows
 	held   map[string]time.Time // a book that the guard holds back, by version: since when
@@ -179,7 +180,7 @@ func (k *keeper) wait(ctx context.Context, pause time.Duration) bool {
 func (k *keeper) pause() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.current == nil || k.failed != nil {
+	if k.current == nil || k.failed != nil || k.unheard {
 		return min(time.Second, k.every)
 	}
 	wait := k.every
@@ -216,7 +217,7 @@ func (k *keeper) lead(ctx context.Context, generation int64) error {
 			good = k.now()
 		case errors.Is(err, errFenced):
 			k.log.Warn("another hbs compiles the rules by now")
-			return nil
+			return redisx.ErrLost
 		case k.now().Sub(good) > giveUp:
 			k.log.Warn("rules can not be read, another hbs may try", "err", err)
 			return nil
@@ -367,6 +368,7 @@ func (k *keeper) compile(ctx context.Context, publish func(*edition) error) erro
 	} else {
 		k.held = nil
 	}
+	unheard := false
 	k.taken = ""                                                                  // unless it is on the shelf
 	if publish != nil && (e.name != "" || old == nil || old.Result != e.Result) { // what the guard keeps may have no name
 		if e.name == "" {
@@ -377,7 +379,9 @@ func (k *keeper) compile(ctx context.Context, publish func(*edition) error) erro
 		case errors.Is(err, errFenced):
 			return err
 		case err != nil:
-			// Nobody else can be told either: what is known here is in force here.
+			// Nobody else can be told either: what is known here is in force here, and is
+			// published as soon as it can be.
+			unheard = true
 			k.log.Warn("rules are not published", "err", err)
 		default:
 			k.taken = e.name
@@ -386,7 +390,7 @@ func (k *keeper) compile(ctx context.Context, publish func(*edition) error) erro
 	k.inForce(old, e)
 	k.mu.Lock()
 	again := k.failed != nil
-	k.failed, k.at = nil, at
+	k.failed, k.at, k.unheard = nil, at, unheard
 	k.mu.Unlock()
 	if again {
 		k.log.Info("rules can be read again")

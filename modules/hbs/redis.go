@@ -54,8 +54,8 @@ func (r *redis) Lease(ctx context.Context, ttl time.Duration) (bool, error) {
 	return r.lock != nil, err
 }
 
-// leadTTL is how long the lock of the hbs that compiles lasts without it: with the wait
-// of the others, rules wait 12 seconds at most for who takes over.
+// leadTTL is how long the lock of the hbs that compiles lasts without it: with the look of
+// the others each second, rules wait 10 seconds at most for who takes over.
 const leadTTL = 9 * time.Second
 
 // Lead runs fn while no other hbs does.

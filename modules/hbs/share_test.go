@@ -66,7 +66,10 @@ func (h *handle) Lead(ctx context.Context, fn func(context.Context, int64) error
 				}
 				return nil
 			})
-			if err := g.Wait(); err != nil {
+			switch err := g.Wait(); {
+			case errors.Is(err, redisx.ErrLost):
+				pause = leadTTL / 3
+			case err != nil:
 				return err
 			}
 			h.mu.Lock()
@@ -419,6 +422,25 @@ func TestSharedStoreGoes(t *testing.T) {
 		s.set(func(st *store) { st.away, st.holder = nil, nil })
 		time.Sleep(2 * leadTTL)
 		s.wants(8)
+	})
+}
+
+// Redis is away for the moment in which rules are published, too short for the lock to be
+// lost: they are published when it is back.
+func TestSharedStoreBlinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := share(t, 3, fleet(3))
+		time.Sleep(5 * time.Second)
+		for s.leader() < 0 || time.Since(time.Unix(0, 0))%(leadTTL/4) > time.Second {
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.set(func(st *store) { st.away = errors.New("no redis") })
+		s.change(threshold("7"))
+		s.touch()
+		time.Sleep(500 * time.Millisecond)
+		s.set(func(st *store) { st.away = nil })
+		time.Sleep(1500 * time.Millisecond)
+		s.wants(7)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
 	"falcon/common/testkit"
@@ -34,9 +35,7 @@ func open(host string, step int, at int64) *model.AdoptItem {
 func (w *world) meetsRedis() {
 	w.t.Helper()
 	testkit.Eventually(w.t, 10*time.Second, func() error {
-		w.out.mu.Lock()
-		defer w.out.mu.Unlock()
-		if w.out.epoch == "" {
+		if _, epoch := w.out.State(); epoch == "" {
 			return errors.New("the judge has not met Redis")
 		}
 		return nil
@@ -182,14 +181,15 @@ func TestRelease(t *testing.T) {
 		for _, e := range w.events("") {
 			t.Errorf("%s: the event %s %s is there", what, e.Id, e.Status)
 		}
-		w.out.again(true)
-		if n := w.out.waiting(); n != 0 {
-			t.Errorf("%s: %d events wait for a Redis that has forgotten", what, n)
-		}
+		w.out.Last(func(told *outbox.Told) {
+			if told.Event.Status == model.StatusProblem || now-told.At <= 3600 {
+				t.Errorf("%s: %s %s would be told a Redis that has forgotten", what, told.Event.Id, told.Event.Status)
+			}
+		})
 	}
 	look("released")
 	w.killAndStart()
-	w.out.forget()
+	w.out.Forget()
 	look("after a kill")
 	w.waitTold("PROBLEM 1")
 }
@@ -232,7 +232,7 @@ func TestTwoAddressesOfANode(t *testing.T) {
 	a.mustSend(point(now, 50))
 	b.mustSend(point(now, 50))
 	for _, w := range []*world{a, b} {
-		if n := w.out.waiting(); n > 1 {
+		if n := w.out.Waiting(); n > 1 {
 			t.Errorf("%d events wait", n)
 		}
 	}

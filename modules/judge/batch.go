@@ -8,6 +8,7 @@ import (
 
 	"falcon/common/expr"
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/modules/judge/core"
 )
 
@@ -22,7 +23,7 @@ type batch struct {
 	fresh  []*entry        // defined in these records
 	done   chan struct{}   // closed once the journal had its say
 	after  []chan struct{} // of batches that brought what was sent once more here
-	told   []*told
+	told   []*outbox.Told
 	events []*model.Event
 	room   [expr.MaxWindow + 1]float64
 
@@ -151,13 +152,13 @@ func (b *batch) tell(e *entry) {
 		if b.j.union.take(ev) {
 			continue // of several conditions: plus_judge says what is told
 		}
-		t := b.j.out.tell(ev, e.typ)
+		t := b.j.out.Tell(ev, e.typ)
 		if ev.Status == model.StatusProblem {
 			b.j.problems.Add(1)
 		} else {
 			b.j.oks.Add(1)
 		}
-		if err := b.recorder.told(t); err != nil {
+		if err := b.recorder.told(&told{Told: t}); err != nil {
 			b.j.log.Error("an event can not be written and is dropped", "id", ev.Id, "err", err)
 		}
 		b.told = append(b.told, t)
@@ -194,10 +195,10 @@ func (b *batch) commit() error {
 		err = j.journal.Flush()
 		j.broken(err)
 	}
-	if j.out.closed {
+	if j.out.Closed() {
 		j.discarded.Add(len(b.told))
 	}
-	j.out.put(b.told)
+	j.out.Put(b.told)
 	j.late.Add(b.late)
 	j.stale.Add(model.ReasonStale, b.stale)
 	b.reset()
@@ -211,6 +212,23 @@ func (b *batch) commit() error {
 		batches.Put(b)
 	}
 	return err
+}
+
+// notePushed marks events in the journal that Redis has. The error is the disk's, and the
+// next run then pushes them once more.
+func (j *Judge) notePushed(seqs []uint64) {
+	b := j.begin()
+	for _, seq := range seqs {
+		b.recorder.pushed(seq)
+	}
+	_ = b.commit()
+}
+
+// noteMet has the journal remember the memory of Redis, or with a broken disk this run.
+func (j *Judge) noteMet(epoch string) {
+	b := j.begin()
+	b.recorder.epoch(epoch)
+	_ = b.commit()
 }
 
 // busy says why no batch is taken now: the disk takes nothing, and so much waits in
@@ -240,11 +258,7 @@ func (j *Judge) broken(err error) {
 	}
 }
 
-const (
-	tick         = 10 * time.Second
-	rewriteEvery = 10 * time.Minute
-	rewriteSize  = 256 << 20
-)
+const tick = 10 * time.Second
 
 // keepSafe brings to the disk what was appended, so that a power failure takes a second.
 func (j *Judge) keepSafe(ctx context.Context) error {
@@ -267,6 +281,9 @@ func (j *Judge) keepSafe(ctx context.Context) error {
 func (j *Judge) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	every := j.cfg.Turning.Every.D()
+	turn := time.NewTicker(min(tick, every))
+	defer turn.Stop()
 	turned := time.Now()
 	for {
 		j.judgeWaiting()
@@ -275,10 +292,12 @@ func (j *Judge) sweep(ctx context.Context) error {
 		case <-ticker.C:
 			j.close()
 			j.table.expire(j.now().Unix())
+			j.out.forgetAcks()
 			if j.diskErr.Load() != nil {
 				j.broken(j.journal.Flush())
 			}
-			if time.Since(turned) >= rewriteEvery || j.journal.Size() > rewriteSize {
+		case <-turn.C:
+			if time.Since(turned) >= every || j.journal.Size() > j.cfg.Turning.Size {
 				turned = time.Now()
 				if err := j.rewrite(); err != nil {
 					j.log.Error("the journal can not be rewritten and grows on", "err", err)
@@ -499,9 +518,9 @@ func (r *recovery) tell(t *told) {
 	r.j.recovered(e)
 }
 
-func (r *recovery) push(seq uint64) { r.j.out.pushed(seq) }
+func (r *recovery) push(seq uint64) { r.j.out.RecoverPushed(seq) }
 
-func (r *recovery) remember(epoch string) { r.j.out.epoch = epoch }
+func (r *recovery) remember(epoch string) { r.j.out.RecoverMet(epoch) }
 
 // ack marks problems again. When an event stands before it that was made after it, the
 // problem that was meant is over.

@@ -3,15 +3,14 @@ package judge
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
 	"falcon/common/expr"
-	"falcon/common/redisx"
+	"falcon/common/journal"
+	"falcon/common/outbox"
 )
 
 // Config is the configuration of a judge (contract alerting 1.15). Keys of stock keep
@@ -26,11 +25,8 @@ type Config struct {
 	RPC    daemon.Listener `json:"rpc"`
 	HBS    HBS             `json:"hbs"`
 	Alarm  Alarm           `json:"alarm"`
-	// Data is the folder of the journal and the rule book.
-	Data string `json:"data"`
-	// StateFile, when not empty, names a file whose folder takes the place of Data:
-	// stock's forks have it.
-	StateFile string `json:"stateFile"`
+	// Config is where the journal and the rule book are, and when the journal turns.
+	journal.Config
 	// FleetKey is a secret that the daemons of a fleet share: who has it may acknowledge.
 	// Without one only callers of the same machine may.
 	FleetKey conf.Secret `json:"fleet_key"`
@@ -58,18 +54,14 @@ type HBS struct {
 
 // Alarm says where events go.
 type Alarm struct {
-	// Enabled false discards events, and counts them.
-	Enabled bool `json:"enabled"`
-	// MinInterval is the least time between two messages of a problem, in seconds.
-	MinInterval int64 `json:"minInterval"`
+	outbox.Config
 	// CloseSilent is for how long a series may be silent before its open problem is closed,
 	// with the reason stale and telling nobody; 0, the default, waits until the series
 	// itself is forgotten, a week after its last point.
 	CloseSilent conf.Duration `json:"closeSilent"`
-	// QueuePattern names the list of a priority.
-	QueuePattern string        `json:"queuePattern"`
-	Redis        redisx.Config `json:"redis"`
 }
+
+const defaultData = "./data/judge"
 
 // DefaultConfig returns the configuration of a judge whose file is empty.
 func DefaultConfig() Config {
@@ -81,8 +73,8 @@ func DefaultConfig() Config {
 			Servers: []string{"127.0.0.1:6030"}, Timeout: conf.Millis(300 * time.Millisecond),
 			Interval: 60, FullTimeout: conf.Millis(300 * time.Second),
 		},
-		Alarm: Alarm{Enabled: true, MinInterval: 300, QueuePattern: "event:p%v", Redis: redisx.DefaultConfig()},
-		Data:  "./data/judge", MaxFutureSec: 300, Union: defaultUnion(),
+		Alarm:  Alarm{Config: outbox.DefaultConfig()},
+		Config: journal.DefaultConfig(defaultData, 256<<20), MaxFutureSec: 300, Union: defaultUnion(),
 	}
 }
 
@@ -96,7 +88,9 @@ func (c *Config) Common() *daemon.Base {
 
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
-	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
+	errs := []error{
+		c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc"), c.Alarm.Validate(), c.Union.validate(), c.Config.Validate(defaultData),
+	}
 	if !slices.Contains([]string{"debug", "info", "warn"}, c.LogLevel) {
 		errs = append(errs, fmt.Errorf(`log_level: %q is unknown, use "debug", "info" or "warn"`, c.LogLevel))
 	}
@@ -109,35 +103,13 @@ func (c *Config) Validate() error {
 	if len(c.HBS.Servers) == 0 || c.HBS.Timeout <= 0 || c.HBS.Interval <= 0 || c.HBS.FullTimeout <= 0 {
 		errs = append(errs, errors.New("hbs: name at least one server; timeout, interval and fullTimeout must be greater than zero"))
 	}
-	if c.Alarm.MinInterval < 0 || c.MaxFutureSec < 0 {
-		errs = append(errs, errors.New("alarm.minInterval and maxFutureSec must not be negative"))
+	if c.MaxFutureSec < 0 {
+		errs = append(errs, errors.New("maxFutureSec must not be negative"))
 	}
 	if d := c.Alarm.CloseSilent.D(); d != 0 && d < silentAfter {
 		errs = append(errs, fmt.Errorf("alarm.closeSilent: %v is shorter than pauses of a healthy series, use at least %v, or 0 for never", d, silentAfter))
 	}
-	if c.Alarm.Enabled {
-		if strings.Count(c.Alarm.QueuePattern, "%") != 1 || !strings.Contains(c.Alarm.QueuePattern, "%v") && !strings.Contains(c.Alarm.QueuePattern, "%d") {
-			errs = append(errs, fmt.Errorf("alarm.queuePattern: %q has no place for the priority, write event:p%%v", c.Alarm.QueuePattern))
-		}
-		if err := c.Alarm.Redis.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("alarm.redis: %w", err))
-		}
-	}
-	if err := c.Union.validate(); err != nil {
-		errs = append(errs, err)
-	}
-	if c.dir() == "" {
-		errs = append(errs, errors.New(`data: name the folder of the journal, such as "./data/judge"`))
-	}
 	return errors.Join(errs...)
-}
-
-// dir returns the folder of the journal and the rule book.
-func (c *Config) dir() string {
-	if c.StateFile != "" {
-		return filepath.Dir(c.StateFile)
-	}
-	return c.Data
 }
 
 // Retired lists keys of stock and its forks that we do not need.

@@ -49,8 +49,8 @@ func TestStockConfig(t *testing.T) {
 	if !cfg.Union.Enabled || cfg.Union.Cluster["plus-00"] != "127.0.0.1:6082" {
 		t.Errorf("union_judge_s %+v", cfg.Union)
 	}
-	if cfg.dir() != "var" {
-		t.Errorf("stateFile gives the folder %q, want var", cfg.dir())
+	if cfg.Dir() != "var" {
+		t.Errorf("stateFile gives the folder %q, want var", cfg.Dir())
 	}
 }
 
@@ -66,6 +66,8 @@ func TestValidate(t *testing.T) {
 		{`{"alarm":{"redis":{"redis_cluster_nodes":["a"]}}}`, `alarm.redis: redis_cluster_nodes: "a" is no address`},
 		{`{"log_level":"loud"}`, `log_level: "loud" is unknown`},
 		{`{"data":""}`, "name the folder"},
+		{`{"journal":{"every":"10ms"}}`, "journal.every"},
+		{`{"journal":{"size":1}}`, "journal.size"},
 		{`{"union_judge_s":{"cluster":{}}}`, "name a plus_judge"},
 		{`{"union_judge_s":{"cluster":{"a":"b"}}}`, "write one host:port"},
 		{`{"union_judge_s":{"cluster":{"a":"b:1,c:1"}}}`, "write one host:port"},

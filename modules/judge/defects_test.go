@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
 	"falcon/common/testkit"
@@ -175,8 +176,8 @@ func TestDefectJ04ARefusedEventWaits(t *testing.T) {
 	w.r.SetError("OOM command not allowed")
 	now := time.Now().Unix()
 	w.mustSend(point(now-120, 1), point(now-60, 1), point(now, 50))
-	if w.out.waiting() != 2 {
-		t.Errorf("%d events wait, want 2", w.out.waiting())
+	if w.out.Waiting() != 2 {
+		t.Errorf("%d events wait, want 2", w.out.Waiting())
 	}
 	w.killAndStart() // they are on the disk
 	w.r.SetError("")
@@ -211,19 +212,17 @@ func TestDefectJ06LastEventsGo(t *testing.T) {
 	w.changed(book("h2"))
 	w.skew.Store(int64((forgetAfter + 60) * time.Second))
 	w.close()
-	w.out.mu.Lock()
-	for _, last := range w.out.last {
+	w.out.Last(func(last *outbox.Told) {
 		if last.Event.Status != model.StatusOK || last.Event.Closed == "" {
 			t.Errorf("%s of %s stays", last.Event.Id, last.Event.Endpoint)
 		}
-	}
-	w.out.mu.Unlock()
+	})
 	w.skew.Store(int64((forgetAfter + 2*3600) * time.Second))
-	w.out.forget()
-	w.out.mu.Lock()
-	defer w.out.mu.Unlock()
-	if n, _ := w.table.sizes(); n != 0 || len(w.out.last) != 0 {
-		t.Errorf("%d series and %d last events stay", n, len(w.out.last))
+	w.out.Forget()
+	last := 0
+	w.out.Last(func(*outbox.Told) { last++ })
+	if n, _ := w.table.sizes(); n != 0 || last != 0 {
+		t.Errorf("%d series and %d last events stay", n, last)
 	}
 }
 

@@ -6,8 +6,8 @@
 //
 // A rule that is one of several conditions is told to nobody: union.go sends its begin,
 // its end and a refresh each minute to a plus_judge (union_judge_s), on whose ring the
-// combination and the host have their place. What is lost on the way the next refresh
-// says again, also after a restart.
+// combination and the host have their place. What is lost on the way a judge says again
+// when it starts, and the next refresh.
 //
 // It listens on 6080 (RPC: Judge.Ping, Judge.Send, StringJudge.Send, streams of
 // transfers, Judge.Events, Judge.Problems, and with the fleet key Judge.Ack and

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -16,6 +15,7 @@ import (
 
 	"falcon/common/expr"
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/rulebook"
 	"falcon/common/stream"
 	"falcon/common/testkit"
@@ -253,11 +253,9 @@ func TestKilledWhileTellingAFreshRedis(t *testing.T) {
 	now := time.Now().Unix()
 	w.mustSend(point(now-7200, 1), point(now-7140, 1))
 	w.waitTold("PROBLEM 1")
-	w.out.mu.Lock()
-	for _, e := range w.out.last {
+	w.out.Last(func(e *outbox.Told) {
 		e.At -= 7200
-	}
-	w.out.mu.Unlock()
+	})
 	if err := w.rewrite(); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +268,7 @@ func TestKilledWhileTellingAFreshRedis(t *testing.T) {
 	if err := j.recover(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.meetRedis(context.Background(), ""); err != nil {
+	if _, _, err := j.redis.Epoch(t.Context()); err != nil { // it has met the new memory
 		t.Fatal(err)
 	}
 	if err := errors.Join(j.journal.Close(), j.redis.Close()); err != nil { // killed
@@ -421,7 +419,7 @@ func TestAListThatIsNone(t *testing.T) {
 	now := time.Now().Unix()
 	w.mustSend(point(now-60, 1), point(now, 1))
 	testkit.Eventually(t, 5*time.Second, func() error {
-		if n := w.out.waiting(); n != 1 {
+		if n := w.out.Waiting(); n != 1 {
 			return fmt.Errorf("%d events wait, want 1", n)
 		}
 		return nil
@@ -503,8 +501,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	w.r.SetError("")
 	testkit.Eventually(t, 20*time.Second, func() error {
 		list, _ := w.r.List("event:p0")
-		if made := w.problems.Get() + w.oks.Get(); w.out.waiting() > 0 || int64(len(list)) != made {
-			return fmt.Errorf("%d events of %d are in redis, %d wait", len(list), made, w.out.waiting())
+		if made := w.problems.Get() + w.oks.Get(); w.out.Waiting() > 0 || int64(len(list)) != made {
+			return fmt.Errorf("%d events of %d are in redis, %d wait", len(list), made, w.out.Waiting())
 		}
 		return nil
 	})

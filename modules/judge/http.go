@@ -45,7 +45,7 @@ func (j *Judge) count() {
 		}
 		return size(0)()
 	})
-	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(j.out.waiting()) })
+	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(j.out.Waiting()) })
 	s.GaugeFunc("judge.usec", "batch_microseconds", "How long the last batch took.", func() float64 { return float64(j.took.Load()) / 1000 })
 	force := func(of func(*inForce) float64) func() float64 {
 		return func() float64 {
@@ -76,7 +76,7 @@ func (j *Judge) health() error {
 		return fmt.Errorf("judge has no rules: points wait until an hbs answers (hbs.servers): %w", errors.Join(err, errors.New("there is no book on disk")))
 	}
 	if err := j.diskErr.Load(); err != nil {
-		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", j.cfg.dir(), *err)
+		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", j.cfg.Dir(), *err)
 	}
 	return nil
 }

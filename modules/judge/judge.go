@@ -14,6 +14,7 @@ import (
 	"falcon/common/httpx"
 	"falcon/common/journal"
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/redisx"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
@@ -48,7 +49,7 @@ type Judge struct {
 	redis  *redisx.Pool // nil while alarm.enabled is false
 
 	table   *table
-	out     *outbox
+	out     *box
 	union   *union                  // nil while union_judge_s is not enabled
 	inForce atomic.Pointer[inForce] // nil until there is a book
 	booked  chan struct{}           // a book came into force
@@ -84,13 +85,15 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	if j.now == nil {
 		j.now = time.Now
 	}
-	j.out = newOutbox(j.now, !cfg.Alarm.Enabled)
 	if cfg.Alarm.Enabled {
 		var err error
 		if j.redis, err = redisx.New(cfg.Alarm.Redis); err != nil {
 			return nil, fmt.Errorf("judge: %w", err)
 		}
 	}
+	j.out = newBox(outbox.Options{
+		Log: deps.Log, Now: j.now, Redis: j.redis, QueuePattern: cfg.Alarm.QueuePattern, Pushed: j.notePushed, Met: j.noteMet,
+	})
 	if cfg.IsUnion {
 		return nil, errors.New("judge: is_union is the file of a plus_judge: run it with falcon-judge or falcon-plus_judge")
 	}
@@ -106,7 +109,7 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	}
 	host, _ := os.Hostname() // for hbs's log only
 	j.follow = rules.New(rules.Options{
-		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.dir(), Interval: time.Duration(cfg.HBS.Interval) * time.Second,
+		Servers: cfg.HBS.Servers, Judge: host, Dir: cfg.Dir(), Interval: time.Duration(cfg.HBS.Interval) * time.Second,
 		DialTimeout: time.Duration(cfg.HBS.Timeout), CallTimeout: time.Duration(cfg.HBS.FullTimeout), TLS: tls, Log: deps.Log,
 		Changed: j.changedBy, Answered: j.wakeSweep, Seen: j.table.names,
 	})
@@ -169,13 +172,13 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 		}
 	}
 	series, _ := j.table.sizes()
-	j.log.Info("serving", "rpc", rpcListener.Addr(), "series", series, "waiting_events", j.out.waiting())
+	j.log.Info("serving", "rpc", rpcListener.Addr(), "series", series, "waiting_events", j.out.Waiting())
 	g := run.New(ctx)
 	g.Go("rules", j.follow.Run)
 	g.Go("sweep", j.sweep)
 	g.Go("sync", j.keepSafe)
 	if j.redis != nil {
-		g.Go("outbox", j.push)
+		g.Go("outbox", j.out.Run)
 	}
 	if j.union != nil {
 		g.Go("union", j.union.run)
@@ -214,7 +217,7 @@ func (j *Judge) recover() error {
 	r := &recovery{j: j, ids: map[uint64]*entry{}}
 	bad := 0
 	var err error
-	j.journal, err = journal.Open(j.cfg.dir(), func(record []byte) error {
+	j.journal, err = journal.Open(j.cfg.Dir(), func(record []byte) error {
 		if err := replayRecord(record, r); err != nil {
 			bad++ // what stands before and after it counts
 		}
@@ -228,5 +231,6 @@ func (j *Judge) recover() error {
 		j.log.Warn("the journal was damaged, the rest of it is used",
 			"records", j.journal.Damaged+bad, "torn_bytes", j.journal.Torn, "points_without_series", r.lost)
 	}
+	j.sayConditions()
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
 	"falcon/common/stream"
@@ -191,8 +192,8 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	if n, _ := w.table.sizes(); n != 1 || w.out.waiting() == 0 {
-		t.Errorf("%d series and %d events came back from the snapshot, want 1 and at least 1", n, w.out.waiting())
+	if n, _ := w.table.sizes(); n != 1 || w.out.Waiting() == 0 {
+		t.Errorf("%d series and %d events came back from the snapshot, want 1 and at least 1", n, w.out.Waiting())
 	}
 	w.r.SetError("")
 	w.waitTold("PROBLEM 1", "OK 1")
@@ -211,11 +212,9 @@ func TestRedisForgotWhileJudgeWasDown(t *testing.T) {
 	now := time.Now().Unix()
 	w.mustSend(point(now-7200, 1), point(now-7140, 1))
 	w.waitTold("PROBLEM 1")
-	w.out.mu.Lock()
-	for _, e := range w.out.last {
+	w.out.Last(func(e *outbox.Told) {
 		e.At -= 7200 // it is long ago
-	}
-	w.out.mu.Unlock()
+	})
 	if err := w.rewrite(); err != nil {
 		t.Fatal(err)
 	}

@@ -124,11 +124,11 @@ func (j *Judge) events(status string) []OpenEvent {
 	all, _ := j.out.state()
 	last := map[string]int{} // where in all
 	for i, t := range all {
-		last[t.key()] = i
+		last[t.Key()] = i
 	}
 	for i, t := range all {
 		ev := t.Event
-		if last[t.key()] != i || status != "" && ev.Status != status {
+		if last[t.Key()] != i || status != "" && ev.Status != status {
 			continue
 		}
 		o := OpenEvent{Event: ev}

@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"falcon/common/expr"
-	"falcon/common/model"
 )
 
 // A record of the journal is what one batch changed: items, each of an opcode and its
@@ -123,20 +122,6 @@ func (r *recorder) acked(a *acked) {
 	r.buf = append(r.buf, raw...)
 }
 
-// told is an event on its way out. It is not changed once it is made.
-type told struct {
-	Seq   uint64       `json:"seq"`
-	At    int64        `json:"at"`   // when it was made, Unix seconds
-	Type  string       `json:"type"` // of the series, as pushed
-	Event *model.Event `json:"event"`
-	// Pushed says that Redis has it; in snapshots only, else an item of its own does.
-	Pushed bool `json:"pushed,omitempty"`
-	// Acked says who works on the problem; in snapshots only, else an item of its own does.
-	Acked *acked `json:"acked,omitempty"`
-
-	written bool // the journal had its say: it may go out; the outbox's lock guards it
-}
-
 // replayer takes the items of a record.
 type replayer interface {
 	define(id uint64, endpoint, metric, tags, typ string, texts bool)
@@ -181,7 +166,7 @@ func replayRecord(b []byte, r replayer) error {
 			if d.bad {
 				break
 			}
-			if err := json.Unmarshal(raw, t); err != nil || t.Event == nil || t.Event.Strategy == nil && t.Event.Expression == nil {
+			if err := json.Unmarshal(raw, t); err != nil || t.Told == nil || t.Event == nil || t.Event.Strategy == nil && t.Event.Expression == nil {
 				return errRecord
 			}
 			r.tell(t)

@@ -46,7 +46,7 @@ func TestStoryRepeatedAndReorderedBatches(t *testing.T) {
 		w.mustSend(point(t1+p.i*60, p.v))
 	}
 	w.waitTold(append(story, "PROBLEM 1", "OK 1")...)
-	if n := w.out.waiting(); n > 0 {
+	if n := w.out.Waiting(); n > 0 {
 		t.Errorf("%d events more wait", n)
 	}
 }

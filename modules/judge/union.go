@@ -111,6 +111,7 @@ type lane struct {
 	mu      sync.Mutex
 	waiting map[string]forward // by event id and action
 	order   []string
+	sending bool // an event that is in neither of them
 }
 
 type forward struct {
@@ -145,14 +146,16 @@ func (u *union) count(s *stat.Set) {
 	u.retried = s.Counter("union.retry", "forward_retries_total", "Times that an event of a condition was not taken.")
 	u.refused = s.Reasons("union.refused", "refused_forwards_total", "Events of conditions that a plus_judge refused, by its name.")
 	u.dropped = s.Reasons("union.drop", "dropped_forwards_total", "Events of conditions that were given up, by reason; the next refresh says the same.")
-	s.GaugeFunc("union.waiting", "waiting_forwards", "Events of conditions that wait for a plus_judge.", func() float64 { return float64(u.waiting()) })
+	s.GaugeFunc("union.waiting", "waiting_forwards", "Events of conditions that wait for a plus_judge or are on their way.", func() float64 { return float64(u.waiting()) })
 }
 
 func (u *union) waiting() (n int) {
 	for _, node := range u.nodes {
 		for _, l := range node.lanes {
 			l.mu.Lock()
-			n += len(l.waiting)
+			if n += len(l.waiting); l.sending {
+				n++
+			}
 			l.mu.Unlock()
 		}
 	}
@@ -175,6 +178,31 @@ func (u *union) take(e *model.Event) bool {
 		u.dropped.Add("full", 1)
 	}
 	return true
+}
+
+// sayConditions says how the conditions stand that the last run looked at: it may have
+// been killed before a plus_judge had heard of a begin or an end, and the next point is up
+// to a step away. What was silent then is left to its next point, and so is everything
+// when that run ended long ago: what is said counts as heard of now.
+func (j *Judge) sayConditions() {
+	wall := j.now().Unix()
+	if j.union == nil || j.inForce.Load() == nil || wall-j.journal.Written.Unix() > staleForward {
+		return
+	}
+	// Points of a stream that is delayed or replayed are old without being silent: what
+	// counts is how far behind the newest of all they are.
+	var newest int64
+	j.sweeping(func(_ *batch, e *entry) {
+		if at := e.Newest(); at <= wall {
+			newest = max(newest, at)
+		}
+	})
+	j.sweeping(func(b *batch, e *entry) {
+		if !e.waits && newest-e.Newest() <= staleForward && e.Watch(j.inForce.Load().index, j.set) {
+			b.events = e.Conditions(b.events[:0], min(wall, e.Newest()), b.room[:0])
+			b.tell(e)
+		}
+	})
 }
 
 // put has an event wait in the place of what waits for its series.
@@ -201,13 +229,21 @@ func (l *lane) back(f forward) {
 	key := f.event.Id + "|" + strconv.Itoa(f.event.ActionId())
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sending = false
 	if _, ok := l.waiting[key]; !ok {
 		l.waiting[key] = f
 		l.order = slices.Insert(l.order, 0, key)
 	}
 }
 
-// pop takes the first event; the event is nil when none waits.
+// done says that the event that was taken last is with the plus_judge, or given up.
+func (l *lane) done() {
+	l.mu.Lock()
+	l.sending = false
+	l.mu.Unlock()
+}
+
+// pop takes the first event, for back or done; the event is nil when none waits.
 func (l *lane) pop() (f forward) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -218,6 +254,7 @@ func (l *lane) pop() (f forward) {
 	l.order = l.order[1:]
 	f = l.waiting[key]
 	delete(l.waiting, key)
+	l.sending = true
 	return f
 }
 
@@ -277,6 +314,7 @@ func (u *union) empty(ctx context.Context, name string, n *plusNode, l *lane) {
 		}
 		if f.event.Status == model.StatusProblem && u.now().Unix()-f.at > staleForward {
 			u.dropped.Add(model.ReasonStale, 1)
+			l.done()
 			continue
 		}
 		if err := u.send(ctx, name, n, f.event); err != nil {
@@ -286,6 +324,7 @@ func (u *union) empty(ctx context.Context, name string, n *plusNode, l *lane) {
 			}
 			return
 		}
+		l.done()
 	}
 }
 

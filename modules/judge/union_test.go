@@ -99,10 +99,12 @@ func TestConditionsAreForwarded(t *testing.T) {
 	sees(problem)
 	w.waitTold("PROBLEM 1") // of the plain rule
 
-	// A restarted judge says how it stands with the next point.
+	// A restarted judge says how it stands: the one before may have been killed before it
+	// could. The next point is a refresh.
 	w.start()
-	w.mustSend(point(now-180, 1))
 	sees(problem, problem)
+	w.mustSend(point(now-180, 1))
+	sees(problem, problem, problem)
 
 	// What the plus_judge does not take is sent until it does.
 	p.failing(true)
@@ -114,10 +116,55 @@ func TestConditionsAreForwarded(t *testing.T) {
 		return nil
 	})
 	p.failing(false)
-	sees(problem, problem, ok)
+	sees(problem, problem, problem, ok)
 	w.waitTold("PROBLEM 1", "OK 1")
 	if n := w.problems.Get(); n != 0 { // since the restart
 		t.Errorf("%d problems were counted as told", n)
+	}
+}
+
+// A judge that starts says how conditions stand only of what was not silent when the one
+// before ended, and nothing when that was long ago.
+func TestConditionsAtStart(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		down time.Duration
+		want []string
+	}{
+		{"just now", 0, []string{"PROBLEM 2 h1 x 2", "OK 2 h2 x 2"}},
+		{"long ago", 2 * staleForward * time.Second, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := newPlus(t, "127.0.0.1:0")
+			b := rulebook.New()
+			for _, h := range []string{"h1", "h2", "h3"} {
+				member := strategy(2)
+				member.MultiSerial, member.MultiCount = "x", 2
+				b.Add(h, []*model.Strategy{member})
+			}
+			w := newWorld(t, b)
+			w.start()
+			// A day ago, in a stream that is replayed: old, and not silent.
+			now := time.Now().Unix() - 86400
+			of := func(host string, ts int64, v float64) *model.JudgeItem {
+				it := point(ts, v)
+				it.Endpoint = host
+				return it
+			}
+			w.mustSend(of("h1", now-60, 1), of("h1", now, 1), of("h2", now-60, 50), of("h2", now-30, 50), of("h3", now-2*staleForward-60, 1), of("h3", now-2*staleForward, 1))
+			w.change = func(cfg *Config) { cfg.Union.Cluster = map[string]string{"plus-00": p.addr} }
+			w.skew.Store(int64(tc.down))
+			w.start()
+			testkit.Eventually(t, 5*time.Second, func() error {
+				got := p.seen()
+				slices.Sort(got)
+				want := slices.Sorted(slices.Values(tc.want))
+				if n := w.union.waiting(); !slices.Equal(got, want) || n > 0 {
+					return fmt.Errorf("sent %q, want %q; %d wait", got, want, n)
+				}
+				return nil
+			})
+		})
 	}
 }
 

@@ -21,6 +21,8 @@ import (
 
 	"falcon/common/expr"
 	"falcon/common/model"
+	"falcon/common/outbox"
+	"falcon/common/redisx"
 	"falcon/modules/judge/rules"
 )
 
@@ -242,7 +244,7 @@ func FuzzReplay(f *testing.F) {
 	r.value(opWait, texts, expr.Point{Ts: 120, Value: texts.Word("ok")})
 	f.Add(bytes.Clone(r.buf))
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		j := &Judge{table: newTable(), out: newOutbox(time.Now, false), now: time.Now}
+		j := &Judge{table: newTable(), out: newBox(outbox.Options{Now: time.Now, Redis: new(redisx.Pool)}), now: time.Now}
 		j.set.Remain = 3
 		_ = replayRecord(b, &recovery{j: j, ids: map[uint64]*entry{}})
 	})

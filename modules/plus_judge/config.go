@@ -3,14 +3,13 @@ package plusjudge
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
-	"falcon/common/redisx"
+	"falcon/common/journal"
+	"falcon/common/outbox"
 )
 
 // Config is the configuration of a plus_judge. Its keys are those of a judge (contract
@@ -26,17 +25,15 @@ type Config struct {
 	FleetKey conf.Secret `json:"fleet_key"`
 	// HBS is asked how many members a combination has when a judge of the fork sends its
 	// events, which do not say it.
-	HBS   HBS   `json:"hbs"`
-	Alarm Alarm `json:"alarm"`
+	HBS   HBS           `json:"hbs"`
+	Alarm outbox.Config `json:"alarm"`
 	// RecoverMode is when a problem is over: "any", as soon as one of its conditions does
 	// not hold, or "all", when none does.
 	RecoverMode string `json:"recover_mode"`
 	// TTL is how long a condition counts that nobody refreshes, in seconds.
 	TTL int64 `json:"ttl"`
-	// Data is the folder of the journal.
-	Data string `json:"data"`
-	// StateFile, when not empty, names a file whose folder takes the place of Data.
-	StateFile string `json:"stateFile"`
+	// Config is where the journal is, and when it turns.
+	journal.Config
 	// MaxFutureSec is how far in the future an event may be.
 	MaxFutureSec int64 `json:"maxFutureSec"`
 }
@@ -48,16 +45,7 @@ type HBS struct {
 	Timeout conf.Millis `json:"timeout"`
 }
 
-// Alarm says where events go.
-type Alarm struct {
-	// Enabled false discards events, and counts them.
-	Enabled bool `json:"enabled"`
-	// MinInterval is the least time between two messages of a problem, in seconds.
-	MinInterval int64 `json:"minInterval"`
-	// QueuePattern names the list of a priority.
-	QueuePattern string        `json:"queuePattern"`
-	Redis        redisx.Config `json:"redis"`
-}
+const defaultData = "./data/plus_judge"
 
 // DefaultConfig returns the configuration of a plus_judge whose file is empty.
 func DefaultConfig() Config {
@@ -66,8 +54,7 @@ func DefaultConfig() Config {
 		HTTP:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6083"},
 		RPC:   daemon.Listener{Enabled: true, Listen: "0.0.0.0:6082"},
 		HBS:   HBS{Servers: []string{"127.0.0.1:6030"}, Timeout: conf.Millis(300 * time.Millisecond)},
-		Alarm: Alarm{Enabled: true, MinInterval: 300, QueuePattern: "event:p%v", Redis: redisx.DefaultConfig()},
-		Data:  "./data/plus_judge", RecoverMode: recoverAny, TTL: 300, MaxFutureSec: 300,
+		Alarm: outbox.DefaultConfig(), Config: journal.DefaultConfig(defaultData, 64<<20), RecoverMode: recoverAny, TTL: 300, MaxFutureSec: 300,
 	}
 }
 
@@ -88,7 +75,9 @@ func (c *Config) Common() *daemon.Base {
 
 // Validate reports every setting that can not work.
 func (c *Config) Validate() error {
-	errs := []error{c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc")}
+	errs := []error{
+		c.Base.Validate(), c.HTTP.Validate("http"), c.RPC.Validate("rpc"), c.Alarm.Validate(), c.Config.Validate(defaultData),
+	}
 	if !slices.Contains([]string{"debug", "info", "warn"}, c.LogLevel) {
 		errs = append(errs, fmt.Errorf(`log_level: %q is unknown, use "debug", "info" or "warn"`, c.LogLevel))
 	}
@@ -104,29 +93,10 @@ func (c *Config) Validate() error {
 	if c.TTL < 120 || c.TTL > forget {
 		errs = append(errs, fmt.Errorf("ttl: judges refresh once a minute, %d seconds can not be told from silence: use 120 to %d", c.TTL, forget))
 	}
-	if c.Alarm.MinInterval < 0 || c.MaxFutureSec < 0 {
-		errs = append(errs, errors.New("alarm.minInterval and maxFutureSec must not be negative"))
-	}
-	if c.Alarm.Enabled {
-		if strings.Count(c.Alarm.QueuePattern, "%") != 1 || !strings.Contains(c.Alarm.QueuePattern, "%v") && !strings.Contains(c.Alarm.QueuePattern, "%d") {
-			errs = append(errs, fmt.Errorf("alarm.queuePattern: %q has no place for the priority, write event:p%%v", c.Alarm.QueuePattern))
-		}
-		if err := c.Alarm.Redis.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("alarm.redis: %w", err))
-		}
-	}
-	if c.dir() == "" {
-		errs = append(errs, errors.New(`data: name the folder of the journal, such as "./data/plus_judge"`))
+	if c.MaxFutureSec < 0 {
+		errs = append(errs, errors.New("maxFutureSec must not be negative"))
 	}
 	return errors.Join(errs...)
-}
-
-// dir returns the folder of the journal.
-func (c *Config) dir() string {
-	if c.StateFile != "" {
-		return filepath.Dir(c.StateFile)
-	}
-	return c.Data
 }
 
 // settings are those of the core.

@@ -35,7 +35,7 @@ func TestForkConfig(t *testing.T) {
 	if all := strings.Join(warnings, "\n"); !strings.Contains(all, "union_judge_s") || !strings.Contains(all, "is_union") {
 		t.Errorf("warnings %q", warnings)
 	}
-	if cfg.RPC.Listen != "0.0.0.0:6080" || cfg.dir() != "var" {
+	if cfg.RPC.Listen != "0.0.0.0:6080" || cfg.Dir() != "var" {
 		t.Errorf("%+v", cfg)
 	}
 }

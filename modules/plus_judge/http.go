@@ -32,7 +32,7 @@ func (p *PlusJudge) count() {
 	}
 	s.GaugeFunc("combo.count", "combinations", "Combinations on hosts of which a condition held in the last hour.", held((*Core).Len))
 	s.GaugeFunc("combo.open", "open_problems", "Combinations that are a problem.", held((*Core).Problems))
-	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(p.out.waiting()) })
+	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(p.out.Waiting()) })
 }
 
 // health says why no event is taken, if so.
@@ -41,7 +41,7 @@ func (p *PlusJudge) health() error {
 		return errors.New("plus_judge is recovering what the last run left in its journal")
 	}
 	if err := p.diskErr.Load(); err != nil {
-		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", p.cfg.dir(), *err)
+		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", p.cfg.Dir(), *err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"falcon/common/httpx"
 	"falcon/common/journal"
 	"falcon/common/model"
+	"falcon/common/outbox"
 	"falcon/common/redisx"
 	"falcon/common/rpc"
 	"falcon/common/run"
@@ -42,15 +43,14 @@ type PlusJudge struct {
 	log    *slog.Logger
 	now    func() time.Time
 	redis  *redisx.Pool // nil while alarm.enabled is false
-	out    *outbox
+	out    *outbox.Box
 	unions *unions
 	ready  atomic.Bool
 
 	mu      sync.Mutex // of what follows
 	core    *Core
-	seq     uint64   // of the last told event
-	records [][]byte // on their way to the journal, in order
-	told    []*told  // go out after them
+	records [][]byte       // on their way to the journal, in order
+	told    []*outbox.Told // go out after them
 
 	// writing is held while records go to the journal, so that they stand there in the
 	// order in which they were made; nobody waits for it who decides.
@@ -75,7 +75,6 @@ func New(cfg Config, deps Deps) (*PlusJudge, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	p.out = newOutbox(p.now)
 	p.unions = newUnions(cfg.HBS, deps)
 	if cfg.Alarm.Enabled {
 		var err error
@@ -83,6 +82,9 @@ func New(cfg Config, deps Deps) (*PlusJudge, error) {
 			return nil, fmt.Errorf("plus_judge: %w", err)
 		}
 	}
+	p.out = outbox.New(outbox.Options{
+		Log: p.log, Now: p.now, Redis: p.redis, QueuePattern: cfg.Alarm.QueuePattern, Pushed: p.notePushed, Met: p.noteMet,
+	})
 	p.count()
 	return p, nil
 }
@@ -108,14 +110,14 @@ func (p *PlusJudge) Run(ctx context.Context) (err error) {
 			return errors.Join(err, rpcListener.Close())
 		}
 	}
-	p.log.Info("serving", "rpc", rpcListener.Addr(), "combinations", p.core.Len(), "waiting_events", p.out.waiting())
+	p.log.Info("serving", "rpc", rpcListener.Addr(), "combinations", p.core.Len(), "waiting_events", p.out.Waiting())
 	// Events that come in while it stops still go out: the outbox ends after the rest.
 	pushing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var outbox sync.WaitGroup
+	var pushed sync.WaitGroup
 	if p.redis != nil {
-		outbox.Go(func() {
-			if err := run.Recovered(func() error { return p.push(pushing) }); err != nil {
+		pushed.Go(func() {
+			if err := run.Recovered(func() error { return p.out.Run(pushing) }); err != nil {
 				p.log.Error("the outbox ended", "err", err)
 			}
 		})
@@ -141,7 +143,7 @@ func (p *PlusJudge) Run(ctx context.Context) (err error) {
 		p.drain()
 	}
 	stop()
-	outbox.Wait()
+	pushed.Wait()
 	return err
 }
 
@@ -152,7 +154,7 @@ func (p *PlusJudge) drain() {
 	defer deadline.Stop()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	for p.out.waiting() > 0 {
+	for p.out.Waiting() > 0 {
 		select {
 		case <-look.C:
 		case <-deadline.C:
@@ -166,7 +168,7 @@ func (p *PlusJudge) recover() error {
 	now := p.now().Unix()
 	bad := 0
 	var err error
-	p.journal, err = journal.Open(p.cfg.dir(), func(raw []byte) error {
+	p.journal, err = journal.Open(p.cfg.Dir(), func(raw []byte) error {
 		r, err := decode(raw)
 		if err != nil {
 			bad++ // what stands before and after it counts
@@ -190,19 +192,15 @@ func (p *PlusJudge) replay(r *record, now int64) {
 	case r.Series != nil:
 		p.core.Restore(r.Series, r.At, now)
 	case r.Told != nil:
-		t := &told{seq: r.Seq, at: r.At, event: r.Told}
-		if l := p.out.last[t.key()]; l != nil && l.seq >= t.seq {
-			return // a snapshot and the journal after it may both have it
+		if p.out.Recover(&outbox.Told{Seq: r.Seq, At: r.At, Event: r.Told, Pushed: r.Done}) {
+			p.core.RestoreTold(r.Told, r.acked(), r.At, now)
 		}
-		p.seq = max(p.seq, t.seq)
-		p.core.RestoreTold(r.Told, r.acked(), r.At, now)
-		p.out.put(!r.Done && p.cfg.Alarm.Enabled, t)
 	case len(r.Pushed) > 0:
-		p.out.drop(r.Pushed...)
+		p.out.RecoverPushed(r.Pushed...)
 	case r.Ack != "":
 		p.core.Ack(r.Ack, r.acked())
 	case r.Epoch != "":
-		p.out.epoch = r.Epoch
+		p.out.RecoverMet(r.Epoch)
 	}
 }
 
@@ -257,9 +255,9 @@ func (p *PlusJudge) tell(now int64, events ...*model.Event) {
 		if e.Closed == model.ClosedStale {
 			p.closed.Add(1)
 		}
-		p.seq++
-		p.note(&record{Told: e, Seq: p.seq, At: now})
-		p.told = append(p.told, &told{seq: p.seq, at: now, event: e})
+		t := p.out.Tell(e, "")
+		p.note(&record{Told: e, Seq: t.Seq, At: t.At})
+		p.told = append(p.told, t)
 	}
 }
 
@@ -281,10 +279,10 @@ func (p *PlusJudge) flush() error {
 		err = p.journal.Flush()
 		p.broken(err)
 	}
-	if p.redis == nil {
+	if p.out.Closed() {
 		p.discarded.Add(len(events))
 	}
-	p.out.put(p.redis != nil, events...)
+	p.out.Put(events)
 	return err
 }
 
@@ -295,6 +293,13 @@ func (p *PlusJudge) write(r *record) error {
 	p.mu.Unlock()
 	return p.flush()
 }
+
+// notePushed marks events in the journal that Redis has. The error is the disk's, and the
+// next run then pushes them once more.
+func (p *PlusJudge) notePushed(seqs []uint64) { _ = p.write(&record{Pushed: seqs}) }
+
+// noteMet has the journal remember the memory of Redis, or with a broken disk this run.
+func (p *PlusJudge) noteMet(epoch string) { _ = p.write(&record{Epoch: epoch}) }
 
 // broken remembers what the journal said last, for /health.
 func (p *PlusJudge) broken(err error) {
@@ -310,32 +315,32 @@ func (p *PlusJudge) broken(err error) {
 	}
 }
 
-const (
-	tickEvery    = 5 * time.Second
-	rewriteEvery = 10 * time.Minute
-	rewriteSize  = 64 << 20
-)
+const tickEvery = 5 * time.Second
 
 // tick looks for silence, and lets the journal turn.
 func (p *PlusJudge) tick(ctx context.Context) error {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
+	every := p.cfg.Turning.Every.D()
+	turn := time.NewTicker(min(tickEvery, every))
+	defer turn.Stop()
 	turned := time.Now()
 	for {
 		select {
 		case <-ticker.C:
+			p.look()
+			if err := p.journal.Sync(); err != nil {
+				p.broken(err)
+			}
+		case <-turn.C:
+			if time.Since(turned) >= every || p.journal.Size() > p.cfg.Turning.Size {
+				turned = time.Now()
+				if err := p.rewrite(); err != nil {
+					p.log.Error("the journal can not be rewritten and grows on", "err", err)
+				}
+			}
 		case <-ctx.Done():
 			return nil
-		}
-		p.look()
-		if err := p.journal.Sync(); err != nil {
-			p.broken(err)
-		}
-		if time.Since(turned) >= rewriteEvery || p.journal.Size() > rewriteSize {
-			turned = time.Now()
-			if err := p.rewrite(); err != nil {
-				p.log.Error("the journal can not be rewritten and grows on", "err", err)
-			}
 		}
 	}
 }
@@ -367,12 +372,12 @@ func (p *PlusJudge) snapshot(emit func([]byte) error) error {
 	// Nothing may be between the core and the outbox: an event that is made is in one of
 	// them, or in a record that is written into the new file.
 	p.writing.Lock()
-	events, pushed, epoch := p.out.state()
+	events, epoch := p.out.State()
 	p.mu.Lock()
 	var records []*record
 	for _, t := range events {
-		r := &record{Told: t.event, Seq: t.seq, At: t.at, Done: pushed[t.seq] || p.redis == nil}
-		if by := p.core.Acked(t.event); by != nil && t.event.Status == model.StatusProblem {
+		r := &record{Told: t.Event, Seq: t.Seq, At: t.At, Done: t.Pushed}
+		if by := p.core.Acked(t.Event); by != nil && t.Event.Status == model.StatusProblem {
 			r.Acked, r.By, r.AckedAt = true, by.By, by.At
 		}
 		records = append(records, r)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/common/outbox"
+	"falcon/common/redisx"
 	"falcon/common/rpc"
 )
 
@@ -74,8 +76,8 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	if w.out.waiting() == 0 || w.core.Len() != 1 || w.core.Problems() != 0 {
-		t.Errorf("%d events, %d combinations came back", w.out.waiting(), w.core.Len())
+	if w.out.Waiting() == 0 || w.core.Len() != 1 || w.core.Problems() != 0 {
+		t.Errorf("%d events, %d combinations came back", w.out.Waiting(), w.core.Len())
 	}
 	w.r.SetError("")
 	w.waitTold("PROBLEM 1", "OK 1")
@@ -334,7 +336,7 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		p := &PlusJudge{core: NewCore(settings), now: time.Now}
-		p.out = newOutbox(time.Now)
+		p.out = outbox.New(outbox.Options{Now: time.Now, Redis: new(redisx.Pool)})
 		p.replay(r, 100)
 		p.core.Tick(10_000)
 	})

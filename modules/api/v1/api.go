@@ -18,6 +18,7 @@ import (
 	"falcon/common/portal"
 	"falcon/common/stat"
 	"falcon/modules/api/graphs"
+	"falcon/modules/api/join"
 )
 
 // Graphs is what the routes need of the graph nodes; *graphs.Client is one. What
@@ -107,6 +108,8 @@ type Deps struct {
 	// must not block.
 	RulesChanged func()
 
+	// Join, when set, has what another host needs to report here.
+	Join *join.Server
 	// Admin serves the paths that every daemon has, such as /health.
 	Admin http.Handler
 	// Page, when set, serves everything that is no route and not below /api/.

@@ -234,3 +234,18 @@ func (s *server) maintain(c *Call, in *maintenance) (any, error) {
 	c.Audit(object, in)
 	return fmt.Sprintf("Through: %s, Affect row: %d", through, n), nil
 }
+
+// joinLine is the line that makes another host report here, as the page shows it, or why
+// there is none.
+func (s *server) joinLine(c *Call) (any, error) {
+	var out struct {
+		Command string `json:"command"`
+		Why     string `json:"why"`
+	}
+	if s.Join == nil {
+		out.Why = "this api has no agent to give"
+	} else {
+		out.Command, out.Why = s.Join.Line(c.gin.Request)
+	}
+	return out, nil
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"falcon/common/model"
+	"falcon/common/portal"
 )
 
 // Judges are the daemons that hold open problems. Of those who do not answer the
@@ -102,7 +103,7 @@ func (s *server) combinations(c *Call) (any, error) {
 }
 
 // acknowledge says that the caller works on a problem: nothing more is told of it until
-// it is over (contract alerting 4.11).
+// it is over (contract alerting 4.11). Its case shows it, and its judge is told.
 func (s *server) acknowledge(c *Call) (any, error) {
 	var in struct {
 		ID string `json:"event_id" form:"event_id" xml:"event_id"`
@@ -122,13 +123,25 @@ func (s *server) ack(c *Call, id string, undo bool) (any, error) {
 		return nil, err
 	}
 	c.Audit(id, map[string]bool{"acknowledged": !undo})
-	matched, err := s.Judges.Ack(c.Ctx(), model.AckRequest{EventId: id, User: c.Caller.User.Name, At: s.Now().Unix(), Undo: undo})
+	who := c.Caller.User.Name
+	// The case first: what it says holds for alarm, also while the judge is away.
+	var cases []string
+	if s.Portal.Alarms != nil {
+		var err error
+		if cases, err = s.Portal.AckCases(c.Ctx(), portal.CaseAck{ID: id, By: who, At: s.Now(), Undo: undo}); err != nil {
+			return nil, err
+		}
+	}
+	matched, err := s.Judges.Ack(c.Ctx(), model.AckRequest{EventId: id, User: who, At: s.Now().Unix(), Undo: undo})
 	switch {
-	case err != nil:
+	case err != nil && len(cases) == 0:
 		s.Log.Warn("an acknowledgement did not reach its judge", "event", id, "err", err)
 		return nil, &Error{Status: http.StatusBadGateway, Text: fmt.Sprintf("the judge of this alarm can not be told: %v", err)}
-	case matched == 0:
+	case err != nil:
+		s.Log.Warn("an acknowledgement stands in the case, and did not reach the judge", "event", id, "err", err)
+		s.partial(c, []string{err.Error()})
+	case matched == 0 && len(cases) == 0:
 		return nil, &Error{Status: http.StatusNotFound, Text: "there is nothing to acknowledge: the problem is over, or its rule is gone"}
 	}
-	return map[string]any{"event_id": id, "matched": matched}, nil
+	return map[string]any{"event_id": id, "matched": max(matched, len(cases))}, nil
 }

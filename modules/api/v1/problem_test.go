@@ -132,10 +132,30 @@ func TestAcknowledge(t *testing.T) {
 	w.want("bob", "POST", "/alarm/ack", map[string]any{"event_id": "s_5_a"}, 404, `{"error":"there is nothing to acknowledge: the problem is over, or its rule is gone"}`)
 	j.err = errors.New("judge 10.0.0.1:6080: connection refused")
 	w.want("bob", "POST", "/alarm/ack", map[string]any{"event_id": "s_5_a"}, 502, `{"error":"the judge of this alarm can not be told: judge 10.0.0.1:6080: connection refused"}`)
+	// A case that is open says who works on it, also while its judge is away.
+	sqlExec(t, w.db.Alarms, "INSERT INTO event_cases (id, endpoint, metric, cond, priority, status, timestamp) VALUES ('s_6_b', 'h', 'm', '', 1, 'PROBLEM', ?)", w.now())
+	row := func() string {
+		rows := decode[[]struct {
+			AckedBy string `json:"acked_by"`
+		}](t, w.call("bob", "GET", "/alarm/eventcases?event_id=s_6_b", nil))
+		if len(rows) != 1 {
+			t.Fatalf("%d cases", len(rows))
+		}
+		return rows[0].AckedBy
+	}
+	a := w.call("bob", "POST", "/alarm/ack", map[string]any{"event_id": "s_6_b"})
+	if a.status != 200 || a.body != `{"event_id":"s_6_b","matched":1}` || row() != "bob" || !strings.Contains(a.header.Get(headerPartial), "10.0.0.1") {
+		t.Errorf("%d %s %q, the case says %q", a.status, a.body, a.header.Get(headerPartial), row())
+	}
+	j.err = nil
+	w.want("bob", "DELETE", "/alarm/ack/s_6_b", nil, 200, `{"event_id":"s_6_b","matched":1}`)
+	if row() != "" {
+		t.Errorf("taken back, the case says %q", row())
+	}
 	if a := w.call("bob", "POST", "/alarm/ack", map[string]any{}); a.status != 400 || !strings.Contains(a.body, "event_id") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if n := len(must(w.db.OperLogs(t.Context(), 10))); n != 2 {
+	if n := len(must(w.db.OperLogs(t.Context(), 10))); n != 4 {
 		t.Errorf("%d lines in the log: what did not happen is none", n)
 	}
 }

@@ -70,6 +70,7 @@ GET    /hostgroupsimple/:id            yes  yes   yes  yes  yes  yes  401
 GET    /hostgrouphosts/:group_name     yes  yes   yes  yes  yes  yes  401
 GET    /hostgroupstag                  yes  yes   yes  yes  yes  yes  401
 GET    /hosts                          yes  yes   yes  yes  yes  yes  401
+GET    /hosts/join                     yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/template         yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/hostgroup        yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/strategies       yes  yes   yes  yes  yes  yes  401

@@ -1,6 +1,10 @@
 package v1
 
-import "net/http"
+import (
+	"net/http"
+
+	"falcon/modules/api/join"
+)
 
 const prefix = "/api/v1"
 
@@ -59,6 +63,7 @@ func (s *server) routes() []Route {
 		{get, "/hostgroupsimple/:id", Login, "", "", 0, (*server).groupHostNames, nil},
 		{get, "/hostgrouphosts/:group_name", Login, "", "", 0, (*server).groupHostNamesByName, nil},
 		{get, "/hostgroupstag", Login, "", "", 0, (*server).groupEndpoints, nil},
+		{get, "/hosts/join", Login, "", "", 0, (*server).joinLine, nil},
 		{get, "/hosts", Login, "", "", 0, (*server).hosts, nil},
 		{get, "/host/:host_id/template", Login, "", "", expectation, (*server).hostTemplates, nil},
 		{get, "/host/:host_id/hostgroup", Login, "", "", expectation, (*server).hostGroups, nil},
@@ -191,6 +196,14 @@ func (s *server) routes() []Route {
 	}
 	for _, path := range []string{"/config/reload", "/debug/pprof/*name"} {
 		table = append(table, Route{Method: post, Path: path, Who: Open, Raw: s.Admin})
+	}
+
+	// A host that joins has no token yet; there is no secret in it.
+	if s.Join != nil {
+		table = append(table,
+			Route{Method: get, Path: join.Path, Who: Open, Raw: http.HandlerFunc(s.Join.Script)},
+			Route{Method: get, Path: join.Path + "/:file", Who: Open, Raw: http.HandlerFunc(s.Join.Download)},
+		)
 	}
 
 	// Load balancers look without reading.

@@ -1,4 +1,12 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+// Files in the order of their names, on every machine.
+class ByName extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return files.sort((a, b) => (a.moduleId < b.moduleId ? -1 : 1));
+  }
+}
 
 // The browser tests share one fleet and one browser, so they run one after another.
 export default defineConfig({
@@ -8,6 +16,7 @@ export default defineConfig({
     include: ["e2e/**/*.test.ts"],
     environment: "node",
     fileParallelism: false,
+    sequence: { sequencer: ByName },
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -14,6 +14,25 @@ const (
 	maxEvery = 3600
 )
 
+// Conditions appends how the conditions of combinations stand by the newest point, which
+// was looked at by an earlier run: what that one had to say of it may not have arrived.
+func (s *Series) Conditions(dst []*model.Event, now int64, buf []float64) []*model.Event {
+	if len(s.points) == 0 {
+		return dst
+	}
+	var room [expr.MaxWindow]string
+	for _, r := range s.rules {
+		switch {
+		case r.Serial == "":
+		case s.text:
+			dst = s.textMember(dst, s.points, s.texts(room[:0], s.points), r, now)
+		default:
+			dst = s.member(dst, s.points, r, now, buf)
+		}
+	}
+	return dst
+}
+
 // member appends what a combination has to know of one of its conditions: that it begins
 // to hold or ends, and while it goes on a refresh each minute. How often people are told
 // is for the combination to say. The first look at a series is always sent: whoever joins

@@ -46,13 +46,18 @@ func (s *Series) Word(text string) float64 {
 // Text returns the text of a point of the series.
 func (s *Series) Text(p expr.Point) string { return (*s.words)[int(p.Value)] }
 
+// texts appends those of points, as many as a function may look at.
+func (s *Series) texts(dst []string, points []expr.Point) []string {
+	for _, p := range points[:min(len(points), expr.MaxWindow)] {
+		dst = append(dst, s.Text(p))
+	}
+	return dst
+}
+
 // judgeTexts is judge for a series of texts.
 func (s *Series) judgeTexts(dst []*model.Event, points []expr.Point, now int64, set Settings) []*model.Event {
 	var room [expr.MaxWindow]string
-	texts := room[:0]
-	for _, p := range points[:min(len(points), len(room))] {
-		texts = append(texts, s.Text(p))
-	}
+	texts := s.texts(room[:0], points)
 	for _, r := range s.rules {
 		if r.Serial != "" {
 			dst = s.textMember(dst, points, texts, r, now)

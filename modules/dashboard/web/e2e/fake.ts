@@ -261,6 +261,7 @@ export async function useFake(p: Page): Promise<Fake> {
       fake.upgrade = { ...fake.upgrade, upgrade: { state: "none" } };
       return "";
     }],
+    ["GET", /^\/hosts\/join$/, () => (fake.plain ? { command: "", why: "no host can join: this Falcon listens on its own machine only" } : { command: "curl -fsS http://10.0.0.1:8080/api/v1/join | sudo sh", why: "" })],
     ["GET", /^\/hosts$/, (_m, q) => {
       const found = rows(hosts).filter((h) => (q.get("q") ?? "").split(" ").every((w) => h.hostname.includes(w)));
       return { total: found.length, hosts: found };

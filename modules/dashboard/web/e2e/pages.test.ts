@@ -459,6 +459,26 @@ test("members of a group are changed after a look at what changes", async () => 
   await done(p);
 });
 
+test.each([["en", false], ["zh", true]] as const)("the hosts' page says in %s how another host joins, or why none can", async (lang, phone) => {
+  const p = await page(phone ? { lang, width: 390, height: 844, touch: true } : { lang });
+  const fake = await useFake(p);
+  const dialog = p.locator("dialog.dialog");
+  const add = p.getByRole("button", { name: lang === "zh" ? "添加主机" : "Add a host" });
+  await p.goto("/hosts");
+  await add.click();
+  await dialog.getByText("curl -fsS http://10.0.0.1:8080/api/v1/join | sudo sh").waitFor();
+  expect(await p.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  const shots = process.env["FALCON_TEST_SHOTS"];
+  if (shots) await p.screenshot({ path: `${shots}/join-${lang}.png` });
+  await dialog.getByRole("button", { name: lang === "zh" ? "关闭" : "Close" }).click();
+  await dialog.waitFor({ state: "detached" });
+  fake.plain = true;
+  await add.click();
+  await dialog.getByText("this Falcon listens on its own machine only").waitFor();
+  expect(await wrong(p)).toEqual([]);
+  await done(p);
+});
+
 test("hosts go into maintenance, and out of it", async () => {
   const p = await page();
   const fake = await useFake(p);

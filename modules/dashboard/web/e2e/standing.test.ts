@@ -166,11 +166,11 @@ test("a real alarm of an expression is acknowledged at its judge", { timeout: 12
   await form.getByRole("button", { name: "Create" }).click();
   await p.getByText(text).waitFor();
   const send = async (value: number) => {
-    const body = [{ endpoint: "e2e-ack", metric, value, timestamp: Math.floor(Date.now() / 1000), step: 10, counterType: "GAUGE", tags: "job=a" }];
+    const body = [{ endpoint: "acked-host", metric, value, timestamp: Math.floor(Date.now() / 1000), step: 10, counterType: "GAUGE", tags: "job=a" }];
     expect((await fetch(push + "?wait=1", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).ok).toBe(true);
   };
   const found = async () => {
-    const r = await p.request.get(base + "/api/v1/alarm/eventcases?endpoints=e2e-ack&startTime=1&status=PROBLEM");
+    const r = await p.request.get(base + "/api/v1/alarm/eventcases?endpoints=acked-host&startTime=1&status=PROBLEM");
     return ((await r.json()) as { id: string; metric: string }[]).find((c) => c.metric.startsWith(metric))?.id ?? "";
   };
   await expect.poll(async () => {

@@ -10,6 +10,7 @@ import { Filter, Ago, None, Status } from "../ui/parts";
 import type { Host } from "./data";
 import { Disable, DisabledNow, DisabledPill, useDisabled } from "./disable";
 import { envName, HostEnv } from "./env";
+import { Join } from "./join";
 import { Upgrades } from "./upgrade";
 import { inMaintenance, Maintain, MaintainPill } from "./maintain";
 
@@ -68,7 +69,7 @@ export function Hosts() {
             <button type="button" class="button" onClick={() => (off.value = true)}>{t("disable")}</button>
             <HostEnv ids={here.map((h) => h.id)} onDone={done} />
           </div>
-        ) : null}
+        ) : <div class="end"><Join /></div>}
       </header>
       <Status of={[list]} />
       {list.data && list.data.missing.length > 0 ? <div class="note warn">{t("hosts.partial")}</div> : null}

@@ -1,0 +1,319 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"falcon/common/conf"
+	"falcon/common/model"
+	"falcon/common/redisx"
+	"falcon/common/testkit"
+)
+
+// world is an outbox, a Redis and what its journal was told.
+type world struct {
+	*Box
+	t    *testing.T
+	r    *miniredis.Miniredis
+	pool *redisx.Pool
+	now  time.Time
+
+	mu     sync.Mutex
+	pushed []uint64
+	met    []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, r: miniredis.RunT(t), now: time.Unix(1_700_000_000, 0)}
+	cfg := redisx.DefaultConfig()
+	cfg.Addr = conf.DSN(w.r.Addr())
+	var err error
+	if w.pool, err = redisx.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.pool.Close() })
+	w.restart()
+	return w
+}
+
+// restart makes the outbox of another run, which knows nothing yet.
+func (w *world) restart() {
+	w.Box = New(Options{
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now }, Redis: w.pool, QueuePattern: "event:p%v",
+		Pushed: func(seqs []uint64) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.pushed = append(w.pushed, seqs...)
+		},
+		Met: func(epoch string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.met = append(w.met, epoch)
+		},
+	})
+}
+
+// run lets events out until the test, or stop, ends it.
+func (w *world) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var g sync.WaitGroup
+	g.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); g.Wait() })
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func event(id int, status string, at int64) *model.Event {
+	s := &model.Strategy{Id: id, Metric: "cpu.idle", Func: "all(#1)", Operator: ">", Priority: 1}
+	return &model.Event{Id: fmt.Sprint("s_", id), Strategy: s, Endpoint: "h1", Status: status, CurrentStep: 1, EventTime: at}
+}
+
+func (w *world) list() []string {
+	list, _ := w.r.List("event:p1") // an error: it is empty
+	var ids []string
+	for _, raw := range list {
+		var e model.Event
+		if err := json.Unmarshal([]byte(raw), &e); err != nil {
+			w.t.Fatal(err)
+		}
+		ids = append(ids, e.Id+" "+e.Status)
+	}
+	slices.Reverse(ids)
+	return ids
+}
+
+func (w *world) waitList(want ...string) {
+	w.t.Helper()
+	testkit.Eventually(w.t, 10*time.Second, func() error {
+		if got := w.list(); !slices.Equal(got, want) {
+			return fmt.Errorf("redis has %q, want %q", got, want)
+		}
+		return nil
+	})
+}
+
+func seqs(events []*Told) (all string) {
+	for _, t := range events {
+		mark := ""
+		if t.Pushed {
+			mark = "+"
+		}
+		all += fmt.Sprint(t.Seq, mark, " ")
+	}
+	return strings.TrimSpace(all)
+}
+
+// Events go in the order in which they were told, and none before the journal had its say
+// of it and of those before it.
+func TestOrder(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.Tell(event(1, model.StatusProblem, 60), ""), w.Tell(event(2, model.StatusProblem, 60), ""), w.Tell(event(1, model.StatusOK, 120), "")
+	w.Put([]*Told{b})
+	if n := len(w.front(10)); n != 0 {
+		t.Errorf("%d events may go, the first one is not in the journal", n)
+	}
+	w.Put([]*Told{a})
+	if got := seqs(w.front(10)); got != "1 2" {
+		t.Errorf("%q may go, want 1 and 2", got)
+	}
+	if got := seqs(w.front(1)); got != "1" {
+		t.Errorf("front(1) is %q", got)
+	}
+	w.run()
+	w.waitList("s_1 PROBLEM", "s_2 PROBLEM")
+	w.Put([]*Told{c})
+	w.waitList("s_1 PROBLEM", "s_2 PROBLEM", "s_1 OK")
+	testkit.Eventually(t, 5*time.Second, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !slices.Equal(w.pushed, []uint64{1, 2, 3}) || len(w.met) != 1 || w.met[0] == "" {
+			return fmt.Errorf("the journal was told of %v and of the memories %q", w.pushed, w.met)
+		}
+		return nil
+	})
+}
+
+// A snapshot and the journal after it may have an event twice, and in another order; what
+// was marked as pushed does not go again.
+func TestRecover(t *testing.T) {
+	w := newWorld(t)
+	told := func(seq uint64, id int, status string, pushed bool) *Told {
+		return &Told{Seq: seq, At: w.now.Unix() - 7200, Event: event(id, status, int64(seq)), Pushed: pushed}
+	}
+	for i, x := range []struct {
+		t    *Told
+		news bool
+	}{
+		{told(2, 1, model.StatusProblem, true), true},
+		{told(4, 2, model.StatusProblem, false), true},
+		{told(3, 3, model.StatusProblem, false), true},
+		{told(3, 3, model.StatusProblem, false), false}, // again
+		{told(1, 1, model.StatusOK, true), false},       // older
+		{told(5, 1, model.StatusOK, false), true},
+	} {
+		if got := w.Recover(x.t); got != x.news {
+			t.Errorf("event %d is news: %v", i, got)
+		}
+	}
+	if got := seqs(w.queue); got != "3 4 5" {
+		t.Errorf("%q wait", got)
+	}
+	w.RecoverPushed(4, 9)
+	if got := seqs(w.queue); got != "3 5" {
+		t.Errorf("%q wait, 4 was pushed", got)
+	}
+	w.RecoverMet("before")
+	if events, epoch := w.State(); seqs(events) != "3 4+ 5" || epoch != "before" {
+		t.Errorf("the state is %q, %q", seqs(events), epoch)
+	}
+	if next := w.Tell(event(7, model.StatusProblem, 1), ""); next.Seq != 6 {
+		t.Errorf("the next event is number %d, want 6", next.Seq)
+	}
+}
+
+// What Redis may have lost goes again: with the same memory the last minute, with another
+// one open problems and the last hour.
+func TestAgain(t *testing.T) {
+	for fresh, want := range map[bool]string{false: "4", true: "1 3 4"} {
+		w := newWorld(t)
+		for i, x := range []struct {
+			status string
+			age    int64
+		}{{model.StatusProblem, 7200}, {model.StatusOK, 7200}, {model.StatusOK, 1800}, {model.StatusOK, 59}} {
+			w.Recover(&Told{Seq: uint64(i + 1), At: w.now.Unix() - x.age, Event: event(i, x.status, 1), Pushed: true})
+		}
+		w.again(fresh)
+		if got := seqs(w.queue); got != strings.ReplaceAll(want, " ", "+ ")+"+" {
+			t.Errorf("fresh %v: %q go again, want %q", fresh, got, want)
+		}
+		w.again(fresh)
+		if got := len(w.queue); got != len(strings.Fields(want)) {
+			t.Errorf("fresh %v: %d wait once they were queued twice", fresh, got)
+		}
+		w.Forget()
+		if w.Last(func(t *Told) {
+			if t.Seq == 2 {
+				w.t.Error("an end is kept for two hours")
+			}
+		}); len(w.last) != 3 {
+			t.Errorf("%d last events are kept, want 3", len(w.last))
+		}
+	}
+}
+
+// While Redis is away events wait; one with another memory is given what is open, and the
+// memory is noted only when it has it.
+func TestRedisForgets(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.Put([]*Told{w.Tell(event(1, model.StatusProblem, 60), "")})
+	w.waitList("s_1 PROBLEM")
+	w.r.SetError("LOADING")
+	w.Put([]*Told{w.Tell(event(2, model.StatusProblem, 60), "")})
+	if w.Waiting() == 0 {
+		t.Error("a Redis that is away has taken the event")
+	}
+	w.r.FlushAll()
+	w.r.SetError("")
+	testkit.Eventually(t, 10*time.Second, func() error {
+		got := w.list() // what waited may come first: that the memory is new is seen when it is back
+		if slices.Sort(got); !slices.Equal(got, []string{"s_1 PROBLEM", "s_2 PROBLEM"}) {
+			return fmt.Errorf("redis has %q", got)
+		}
+		return nil
+	})
+	testkit.Eventually(t, 5*time.Second, func() error {
+		_, epoch := w.State()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.met) != 2 || w.met[0] == w.met[1] || epoch != w.met[1] {
+			return fmt.Errorf("the memories met are %q, now %q", w.met, epoch)
+		}
+		return nil
+	})
+}
+
+// Who is killed after it met another memory, and before that had everything, begins again.
+func TestKilledBeforeItWasTold(t *testing.T) {
+	w := newWorld(t)
+	open := &Told{Seq: 1, At: w.now.Unix() - 7200, Event: event(1, model.StatusProblem, 60), Pushed: true}
+	w.Recover(open)
+	w.RecoverMet("before")
+	met, err := w.meet(t.Context(), "")
+	if err != nil || w.Waiting() != 1 {
+		t.Fatal(err, w.Waiting())
+	}
+	w.mu.Lock()
+	if len(w.met) != 0 {
+		t.Errorf("%q is noted, which has nothing yet", w.met)
+	}
+	w.mu.Unlock()
+	w.restart() // killed
+	w.Recover(open)
+	w.RecoverMet("before")
+	w.run()
+	w.waitList("s_1 PROBLEM")
+	testkit.Eventually(t, 5*time.Second, func() error {
+		if _, epoch := w.State(); epoch != met {
+			return fmt.Errorf("the memory is %q, want %q", epoch, met)
+		}
+		return nil
+	})
+}
+
+// Without a Redis nobody takes events: none waits, and the last ones are known.
+func TestClosed(t *testing.T) {
+	b := New(Options{Now: time.Now})
+	b.Put([]*Told{b.Tell(event(1, model.StatusProblem, 60), model.Gauge)})
+	b.Recover(&Told{Seq: 9, Event: event(2, model.StatusProblem, 60)})
+	if events, _ := b.State(); !b.Closed() || b.Waiting() != 0 || seqs(events) != "1+ 9+" {
+		t.Errorf("%d wait, %q", b.Waiting(), seqs(events))
+	}
+}
+
+// What another one has pushed is known and does not wait.
+func TestAdopt(t *testing.T) {
+	w := newWorld(t)
+	w.Adopt(event(1, model.StatusProblem, w.now.Unix()-7200), model.Gauge)
+	if w.again(false); w.Waiting() != 0 {
+		t.Errorf("%d wait", w.Waiting())
+	}
+	if w.again(true); w.Waiting() != 1 {
+		t.Error("a Redis that forgot is not told of it")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tc := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(*Config) {}, ""},
+		{func(c *Config) { c.MinInterval = -1 }, "alarm.minInterval"},
+		{func(c *Config) { c.QueuePattern = "event" }, "alarm.queuePattern"},
+		{func(c *Config) { c.QueuePattern = "event:%s" }, "alarm.queuePattern"},
+		{func(c *Config) { c.QueuePattern = "event:%d%d" }, "alarm.queuePattern"},
+		{func(c *Config) { c.Redis.Addr = "nowhere" }, "alarm.redis: addr"},
+		{func(c *Config) { c.Enabled, c.QueuePattern = false, "" }, ""},
+	} {
+		cfg := DefaultConfig()
+		tc.change(&cfg)
+		err := cfg.Validate()
+		if got := fmt.Sprint(err); tc.want == "" != (err == nil) || !strings.Contains(got, tc.want) && tc.want != "" {
+			t.Errorf("%+v\n got %v\nwant %q", cfg, err, tc.want)
+		}
+	}
+}
