@@ -73,6 +73,7 @@ export function Hosts() {
       </header>
       <Status of={[list]} />
       {list.data && list.data.missing.length > 0 ? <div class="note warn">{t("hosts.partial")}</div> : null}
+      <Upgrades />
       {rows.length > 0 ? (
         <table class="grid hosts">
           <thead>
@@ -102,7 +103,6 @@ export function Hosts() {
       ) : (
         <None of={list}><b>{t("hosts.none")}</b><span>{t("hosts.none.text")}</span></None>
       )}
-      <Upgrades />
       <DisabledNow of={disabled} onEnd={list.reload} />
       {off.value ? (
         <Disable
