@@ -244,12 +244,14 @@ func (u *Upgrader) perform(ctx context.Context, args *model.AgentUpgradeArgs) (d
 		return false, err
 	}
 	now := u.o.Now()
-	u.state.fail(key(args), args.Version+": "+err.Error(), now)
-	if s != nil && s.Phase == phaseSwap { // the renames failed half way: back
-		if berr := s.rollBack(u.dir, err.Error(), now); berr == nil {
-			u.state = *s
-		}
+	if s != nil { // the renames failed, half way perhaps: back
+		berr := s.rollBack(u.dir, err.Error(), now)
+		// When not even that is possible the next start finds the swap as it is, and
+		// finishes it.
+		u.state = *s
+		return false, errors.Join(err, berr)
 	}
+	u.state.fail(key(args), args.Version+": "+err.Error(), now)
 	if serr := u.state.save(u.dir); serr != nil {
 		u.o.Log.Warn("that the upgrade failed is not noted", "err", serr)
 	}
