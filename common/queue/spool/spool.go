@@ -87,9 +87,15 @@ type file struct {
 type Spool struct {
 	opts Options
 	lock *os.File
+	sync func(*os.File) error // fdatasync, but in tests
+
+	// syncing is held while files are synced or closed; who holds it may take mu, never
+	// the other way round: nobody waits for the disk under mu.
+	syncing sync.Mutex
 
 	mu        sync.Mutex
-	files     []*file // ascending by number; the last one is written
+	full      []*os.File // no longer written to, and not synced yet
+	files     []*file    // ascending by number; the last one is written
 	w         *os.File
 	bytes     int64
 	cursor    place // next record Read returns
@@ -117,7 +123,7 @@ func Open(o Options) (*Spool, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Spool{opts: o, head: make([]byte, recordHead), ready: make(chan struct{}, 1)}
+	s := &Spool{opts: o, head: make([]byte, recordHead), ready: make(chan struct{}, 1), sync: func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }}
 	if err := s.open(); err != nil {
 		s.release()
 		return nil, fmt.Errorf("spool %s: %w", o.Dir, err)
@@ -370,20 +376,30 @@ func (s *Spool) append(payload []byte, points int) error {
 	return nil
 }
 
-// turn closes the newest file, which is full, and begins the next.
+// turn begins the next file; the next Sync closes the one that is full.
 func (s *Spool) turn() error {
 	old, number := s.w, s.files[len(s.files)-1].number
 	if err := s.begin(number + 1); err != nil {
 		return fmt.Errorf("begin a file of the spool: %w", err)
 	}
-	return errors.Join(old.Sync(), old.Close())
+	s.full = append(s.full, old)
+	return nil
 }
 
-// Sync makes everything appended so far survive a power failure.
+// Sync makes everything appended so far survive a power failure. Appending and reading go
+// on meanwhile.
 func (s *Spool) Sync() error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(unix.Fdatasync(int(s.w.Fd())), s.position.sync())
+	w, full := s.w, s.full
+	s.full = nil
+	s.mu.Unlock()
+	var err error
+	for _, f := range full {
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	return errors.Join(err, s.sync(w), s.position.sync())
 }
 
 // Ready receives after a record was appended; one value may stand for many.
@@ -573,16 +589,18 @@ func (s *Spool) Stats() Stats {
 
 // Close syncs and closes the spool; its records stay.
 func (s *Spool) Close() error {
+	err := s.Sync()
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := errors.Join(s.w.Sync(), s.position.sync())
 	s.release()
 	return err
 }
 
 func (s *Spool) release() {
 	s.closeReader()
-	for _, f := range []*os.File{s.w, s.lock} {
+	for _, f := range append(s.full, s.w, s.lock) {
 		if f != nil {
 			_ = f.Close()
 		}

@@ -153,6 +153,41 @@ func TestDropOldestMakesRoom(t *testing.T) {
 
 // Whatever a crash leaves of the last record, all before it is intact and the
 // spool goes on.
+// A disk that takes its time to sync holds up nobody, also while a file is full.
+func TestSlowDiskHoldsUpNobody(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 10_000, FileBytes: 100})
+	asked, release := make(chan struct{}), make(chan struct{})
+	s.sync = func(*os.File) error {
+		asked <- struct{}{}
+		<-release
+		return nil
+	}
+	mustAppend(t, s, "one", 1)
+	ended := make(chan error)
+	go func() { ended <- s.Sync() }()
+	<-asked
+	for range 10 { // several files
+		mustAppend(t, s, string(make([]byte, 60)), 1)
+	}
+	for range 11 {
+		rec, ok := s.Read()
+		if !ok {
+			t.Fatal("no record while the disk syncs")
+		}
+		if _, err := s.Commit(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	go func() { <-asked }() // Close syncs, too
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A record that will never fit makes nobody go.
 func TestTooLargeRecordMakesNoRoom(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 1000, FileBytes: 100, DropOldest: true})
