@@ -27,6 +27,9 @@ type Options struct {
 	Program, Config string
 	// Version is that of the running program.
 	Version string
+	// Unguarded says that somebody starts the agent again, and nobody would put the old one
+	// back.
+	Unguarded bool
 	// Key checks signatures; nil for none. RequireSignature refuses files without one.
 	Key              *minisign.PublicKey
 	RequireSignature bool
@@ -92,6 +95,9 @@ func (u *Upgrader) ConfigMD5() string { return u.md5 }
 func (u *Upgrader) Unable() string {
 	if err := unix.Access(u.dir, unix.W_OK); err != nil {
 		return fmt.Sprintf("its folder %s is not writable by its user", u.dir)
+	}
+	if u.o.Unguarded {
+		return "falcon-agent-guard is not run before its start, so that nothing would put the old agent back"
 	}
 	if u.o.RequireSignature && u.o.Key == nil {
 		return "upgrade.require_signature is on and upgrade.public_key is missing"

@@ -424,6 +424,26 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// Where no guard runs before a start there is no upgrade, since nobody would undo it.
+func TestUnguarded(t *testing.T) {
+	p := newPlace(t)
+	if Guarded(p.dir, p.now) {
+		t.Error("guarded, and nobody ever was there")
+	}
+	if _, err := Guard(p.dir, DefaultTrial(), p.now); err != nil {
+		t.Fatal(err)
+	}
+	if !Guarded(p.dir, p.now.Add(time.Second)) || Guarded(p.dir, p.now.Add(time.Hour)) {
+		t.Error("the guard of this start counts, and no other")
+	}
+	p.files["bin_7.1"] = program("7.1")
+	u := p.upgrader("7.0")
+	u.o.Unguarded = true
+	if done, err := u.perform(t.Context(), p.order("7.1")); done || err == nil || !strings.Contains(err.Error(), "falcon-agent-guard is not run") {
+		t.Errorf("%v, %v", done, err)
+	}
+}
+
 // Where the folder is somebody else's there is no upgrade, in words.
 func TestUnable(t *testing.T) {
 	if os.Getuid() == 0 {
