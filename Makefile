@@ -7,7 +7,8 @@ LDFLAGS := -s -w -X falcon/common/daemon.version=$(VERSION)
 # The agent does without ugorji's code for each type of slice and map: a third of its size,
 # and it decodes little.
 AGENT := -tags codec.notfastpath
-DAEMONS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
+PROGRAMS := $(filter-out falcon,$(notdir $(wildcard cmd/*)))
+DAEMONS := $(filter-out agent-guard,$(PROGRAMS)) # the guard comes with the agent
 
 # ARGS is handed to falcon: make run ARGS="--listen 0.0.0.0"
 run: build
@@ -16,9 +17,12 @@ run: build
 build:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon ./cmd/falcon
-	@for d in $(filter-out agent,$(DAEMONS)); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
+	@for d in $(filter-out agent,$(PROGRAMS)); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-$$d ./cmd/$$d || exit 1; done
 	@CGO_ENABLED=0 go build $(AGENT) -trimpath -ldflags '$(LDFLAGS)' -o bin/falcon-agent ./cmd/agent
-	@for a in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$a go build $(AGENT) -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-linux-$$a ./cmd/agent || exit 1; done
+	@for a in amd64 arm64; do \
+		CGO_ENABLED=0 GOARCH=$$a go build $(AGENT) -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-linux-$$a ./cmd/agent && \
+		CGO_ENABLED=0 GOARCH=$$a go build -trimpath -ldflags '$(LDFLAGS)' -o bin/download/falcon-agent-guard-linux-$$a ./cmd/agent-guard || exit 1; \
+	done
 
 # Everything, as CI runs it: unit, race, import rules, real MariaDB, end to end, browser.
 test: build

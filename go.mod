@@ -3,6 +3,7 @@ module falcon
 go 1.26.0
 
 require (
+	aead.dev/minisign v0.3.0
 	github.com/alicebob/miniredis/v2 v2.40.0
 	github.com/beevik/ntp v1.6.0
 	github.com/cespare/xxhash/v2 v2.3.0

@@ -67,6 +67,8 @@ for d in "$@"; do
 			install -m 755 "$bin/falcon-agent" "$agent/falcon-agent.new"
 			mv "$agent/falcon-agent.new" "$agent/falcon-agent"
 		fi
+		# What rolls a bad agent back is not the agent's to change.
+		install -m 755 "$bin/falcon-agent-guard" "$root/usr/bin/falcon-agent-guard"
 		config agent.json "$agent/agent.json"
 		;;
 	*)

@@ -41,7 +41,7 @@ func programs(t *testing.T) (dir string, daemons []string) {
 		t.Fatal(err)
 	}
 	for _, c := range cmds {
-		if name := filepath.Base(c); name != "falcon" {
+		if name := filepath.Base(c); name != "falcon" && name != "agent-guard" {
 			daemons = append(daemons, name)
 		}
 	}
@@ -52,7 +52,7 @@ func programs(t *testing.T) (dir string, daemons []string) {
 		if built.dir, built.err = os.MkdirTemp("", "falcon-programs-"); built.err != nil {
 			return
 		}
-		for _, name := range append([]string{"falcon"}, daemons...) {
+		for _, name := range append([]string{"falcon", "agent-guard"}, daemons...) {
 			file := "falcon-" + name
 			if name == "falcon" {
 				file = name

@@ -32,13 +32,13 @@ type front struct {
 
 // startNginx runs nginx before an api and a page, on free ports of the loopback and
 // with a certificate of its own; nothing else in falcon.conf is changed.
-func startNginx(t *testing.T, api, page string) *front {
+func startNginx(t *testing.T, api, page string, changes ...[2]string) *front {
 	t.Helper()
 	nginx := needs(t, "nginx", "nginx-light")
 	cert, key := testkit.SelfSigned(t)
 	f := &front{t: t, plain: testkit.FreeAddr(t), secure: testkit.FreeAddr(t)}
 	conf := read(t, "nginx/falcon.conf")
-	for _, change := range [][2]string{
+	for _, change := range append(changes, [][2]string{
 		{"server 127.0.0.1:8080;", "server " + api + ";"},
 		{"server 127.0.0.1:8082;", "server " + page + ";"},
 		{"listen 80;", "listen " + f.plain + ";"},
@@ -47,7 +47,7 @@ func startNginx(t *testing.T, api, page string) *front {
 		{"    listen [::]:443 ssl http2;\n", ""},
 		{"/etc/falcon/tls/falcon.crt", cert},
 		{"/etc/falcon/tls/falcon.key", key},
-	} {
+	}...) {
 		if strings.Count(conf, change[0]) != 1 {
 			t.Fatalf("falcon.conf has %q %d times, want it once", change[0], strings.Count(conf, change[0]))
 		}

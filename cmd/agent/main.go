@@ -35,11 +35,14 @@ func modest() {
 }
 
 func run(ctx context.Context, env daemon.Env[agent.Config], cfg agent.Config) error {
-	a, err := agent.New(cfg, agent.Deps{Log: env.Log, Reload: env.Reload, Ready: env.Ready})
+	a, err := agent.New(cfg, agent.Deps{Log: env.Log, File: env.File, Reload: env.Reload, Ready: env.Ready})
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx)
+	if err := a.Run(ctx); err != nil {
+		return err
+	}
+	return a.StartAgain()
 }
 
 func check(ctx context.Context, log *slog.Logger, cfg agent.Config, stdout io.Writer) int {

@@ -43,15 +43,17 @@ var homes = []struct {
 	{"github.com/gomodule/redigo", []string{"common/redisx"}, "redisx names every key and gives every call a deadline"},
 	{"github.com/alicebob/miniredis", []string{"modules/fleet"}, "only a fleet in one process may do without a Redis"},
 	{"github.com/wneessen/go-mail", []string{"modules/alarm/sender"}, "senders speak to providers, nobody else"},
+	{"aead.dev/minisign", []string{"modules/agent/upgrade"}, "only what is put into an agent's place is signed"},
 	{"golang.org/x/crypto", []string{"common/auth", "modules/api", "modules/api/"}, "passwords are hashed in one place"},
 }
 
 // mayDial lists the files outside httpx that may make an http.Client, and why.
 var mayDial = map[string]string{
-	"scripts/bench/api.go":             "a measured call must not be tried again",
-	"modules/alarm/sender/http.go":     "a message's tries are counted in its notice",
-	"modules/agent/collect/url/url.go": "a page that a rule watches is asked once, and the first answer is the value",
-	"modules/agent/scrape/scrape.go":   "an exporter that fails is up 0 for this moment, and asked at its next",
+	"scripts/bench/api.go":              "a measured call must not be tried again",
+	"modules/alarm/sender/http.go":      "a message's tries are counted in its notice",
+	"modules/agent/collect/url/url.go":  "a page that a rule watches is asked once, and the first answer is the value",
+	"modules/agent/scrape/scrape.go":    "an exporter that fails is up 0 for this moment, and asked at its next",
+	"modules/agent/upgrade/download.go": "a download has a rate, goes on where it was, and is larger than an answer",
 }
 
 // forbidden says why from may not import to, or "".

@@ -29,6 +29,8 @@ type Config interface {
 // Env is what Main hands to a daemon.
 type Env[C any] struct {
 	Log *slog.Logger
+	// File is the path of the configuration file; empty when there is none.
+	File string
 	// Reload reads the configuration file again, over the defaults. An error
 	// says what is wrong with it; the caller then keeps what it has.
 	Reload func() (C, error)
@@ -95,12 +97,12 @@ func (m *shell[C, P]) main(ctx context.Context, args []string) int {
 		fmt.Fprintln(m.stdout, Version())
 		return 0
 	}
+	path, named := *file, *file != ""
+	if !named {
+		path = "cfg.json"
+	}
 	load := func() (C, []string, error) {
 		cfg := m.defaults
-		path, named := *file, *file != ""
-		if !named {
-			path = "cfg.json"
-		}
 		warnings, err := conf.Load(path, P(&cfg))
 		if !named && errors.Is(err, fs.ErrNotExist) {
 			return cfg, nil, P(&cfg).Validate()
@@ -142,7 +144,11 @@ func (m *shell[C, P]) main(ctx context.Context, args []string) int {
 	for _, w := range warnings {
 		log.Warn(w)
 	}
-	return m.supervise(ctx, cfg, base.Drain.D(), log, func() (C, error) {
+	there := path
+	if _, err := os.Stat(path); err != nil {
+		there = "" // the defaults do
+	}
+	return m.supervise(ctx, cfg, base.Drain.D(), log, there, func() (C, error) {
 		next, _, err := load()
 		if err == nil {
 			log.SetDebug(P(&next).Common().Debug)
@@ -152,9 +158,9 @@ func (m *shell[C, P]) main(ctx context.Context, args []string) int {
 }
 
 // supervise runs the daemon and, once ctx has ended, gives it no longer than drain.
-func (m *shell[C, P]) supervise(ctx context.Context, cfg C, drain time.Duration, log *Logger, reload func() (C, error)) int {
+func (m *shell[C, P]) supervise(ctx context.Context, cfg C, drain time.Duration, log *Logger, file string, reload func() (C, error)) int {
 	done := make(chan error, 1)
-	env := Env[C]{Log: log.Logger, Reload: reload, Ready: func() { notify(log, systemd.SdNotifyReady) }}
+	env := Env[C]{Log: log.Logger, File: file, Reload: reload, Ready: func() { notify(log, systemd.SdNotifyReady) }}
 	log.Info("starting", "daemon", m.name, "version", Version(), "pid", os.Getpid())
 	go func() { done <- run.Recovered(func() error { return m.run(ctx, env, cfg) }) }()
 	watchdog, stop := watchdogTicks()

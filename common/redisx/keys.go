@@ -47,6 +47,26 @@ const (
 	// HBSLiveness is the lock of the hbs that looks after silent agents.
 	HBSLiveness = "{falcon:hbs}:liveness"
 
+	// UpgradeArgs is a string, the order of the upgrade of agents that is in force, as JSON
+	// {id, args}: written by the hbs that an operator told, read by all hbs. It goes when
+	// the order is cancelled.
+	UpgradeArgs = "agent_upgrade_args"
+
+	// UpgradeSet is the set of the hosts that upgrade right now, in the fork's place, where
+	// operators count them with SCARD; UpgradeDue a sorted set, each with the Unix time at
+	// which it gives its place back when nothing is heard of it. Both are written by hbs in
+	// one step.
+	UpgradeSet = "agent_upgrade_set"
+	UpgradeDue = "{agent_upgrade_set}:due"
+
+	// UpgradeWave is a hash, how far the upgrade is, and UpgradeHosts one of what became of
+	// each host: written and read by hbs, gone with the order.
+	UpgradeWave  = "{agent_upgrade_set}:wave"
+	UpgradeHosts = "{agent_upgrade_set}:hosts"
+
+	// UpgradeLead is the lock of the hbs that looks whether the next step may begin.
+	UpgradeLead = "{agent_upgrade_set}:lead"
+
 	// Dead is a list of events that can not be told, JSON {list, reason, at, event}:
 	// written by alarm, read by its page /dead. The newest 10 000 are kept.
 	Dead = "alarm:dead"

@@ -25,6 +25,7 @@ import (
 	"falcon/modules/agent/ping"
 	"falcon/modules/agent/plugin"
 	"falcon/modules/agent/scrape"
+	"falcon/modules/agent/upgrade"
 )
 
 // ackTimeout is how long a transfer may take to acknowledge before the next one is
@@ -43,6 +44,8 @@ type Deps struct {
 	// Root is where the host's files are found; empty means "/", or where the
 	// environment says (see hostRoot).
 	Root string
+	// File is the path of the configuration file; empty when there is none.
+	File string
 	// Reload reads the configuration file again; nil when there is none.
 	Reload func() (Config, error)
 	// Ready is called once the agent serves; may be nil.
@@ -79,9 +82,15 @@ type Agent struct {
 
 	trustable atomic.Pointer[[]string] // addresses of callers that hbs trusts
 	alone     bool                     // the process is this agent's; set before it serves
-	left      chan struct{}            // closed by /exit
+	left      chan struct{}            // closed by /exit, and when an upgrade is in place
 	leaving   sync.Once
 	gitting   sync.Mutex
+
+	up            *upgrade.Upgrader // nil in a larger process
+	again         atomic.Bool       // the agent ends to be started again
+	beatNow       chan struct{}     // holds one wish to report
+	machine, boot string
+	declined      bool // touched by heartbeats only
 
 	stats                       *stat.Set
 	collectedPoints, pushPoints *stat.Counter
@@ -97,7 +106,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		return nil, errors.New("agent: Deps.Log is required")
 	}
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, version: agentVersion(), left: make(chan struct{})}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, version: agentVersion(), left: make(chan struct{}), beatNow: make(chan struct{}, 1)}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -110,6 +119,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	root := hostRoot(deps.Root, os.Getenv)
 	a.services = service.New(root, cfg.AppBaseDir)
 	a.slots = a.collectors(&cfg, root)
+	a.machine, a.boot = machineID(root), bootID(root)
 	a.host = newHost(&cfg, root, a.endpoint, a.now, a.slots)
 	if err := a.connect(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -200,6 +210,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		var err error
 		if ln, err = daemon.Listen("http.listen", a.cfg.HTTP.Listen); err != nil {
 			return err
+		}
+	}
+	if a.alone {
+		var err error
+		if a.up, err = a.upgrader(); err != nil {
+			return fmt.Errorf("agent: %w", err)
 		}
 	}
 	if err := a.openSpool(); err != nil {
@@ -296,6 +312,9 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	if a.cfg.Ping.Enabled {
 		g.Go("ping", a.pinger.Run)
 	}
+	if a.up != nil {
+		g.Go("upgrade", a.upgrades)
+	}
 	g.Go("names", a.roads.watch)
 	g.Go("exit", func(ctx context.Context) error {
 		select {
@@ -308,9 +327,6 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 	g.Go("forget", func(ctx context.Context) error {
 		return run.Every(ctx, forgetEvery, func(context.Context) { a.series.forget() })
 	})
-	for _, w := range a.cfg.unserved() {
-		a.log.Warn(w)
-	}
 	a.log.Info("serving", "endpoint", a.endpoint, "http", listenAddr(ln), "transfers", a.cfg.Transfer.Addrs)
 	if a.deps.Ready != nil {
 		a.deps.Ready()

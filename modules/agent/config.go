@@ -60,6 +60,8 @@ type Config struct {
 	AppBaseDir  string `json:"app_base_dir"`
 	SelfUpgrade bool   `json:"self_upgrade"`
 	PerCore     bool   `json:"cpu_per_core_collect"`
+	// Upgrade says how, when SelfUpgrade is on.
+	Upgrade Upgrade `json:"upgrade"`
 	// PerCorePad is how many digits the tag core of percore.* has at least: 2 makes
 	// core01, 0 the fork's core1.
 	PerCorePad int `json:"percore_pad"`
@@ -166,6 +168,7 @@ func DefaultConfig() Config {
 		Spool:      Spool{MaxSize: 256},
 		Heartbeat:  Heartbeat{Enabled: true, Addr: "127.0.0.1:6030", Interval: conf.Seconds(time.Minute), Timeout: conf.Millis(time.Second)},
 		PerCorePad: 2,
+		Upgrade:    defaultUpgrade(),
 		Plugin:     Plugin{Dir: "./plugin", Logs: "./logs", MaxOutput: 4},
 		Ping:       ping.DefaultConfig(),
 	}
@@ -190,7 +193,7 @@ func (c *Config) Validate() error {
 	if c.HostnameRule != "" && c.HostnameRule != ruleIPN {
 		errs = append(errs, fmt.Errorf("hostname_rule: %q is unknown, use %q or leave it out", c.HostnameRule, ruleIPN))
 	}
-	errs = append(errs, c.checkLevels())
+	errs = append(errs, c.checkLevels(), c.Upgrade.validate())
 	if c.PerCorePad < 0 || c.PerCorePad > 4 {
 		errs = append(errs, fmt.Errorf("percore_pad: %d is not between 0 and 4 digits", c.PerCorePad))
 	}
@@ -262,22 +265,6 @@ func (c *Config) checkLevels() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// unserved tells of settings that are switched on and that this release does not
-// serve, so that nobody waits for what will not come.
-func (c *Config) unserved() (out []string) {
-	for _, s := range []struct {
-		on   bool
-		what string
-	}{
-		{c.SelfUpgrade, "self_upgrade: this release does not upgrade itself"},
-	} {
-		if s.on {
-			out = append(out, s.what)
-		}
-	}
-	return out
 }
 
 // Retired lists keys that we do not need.

@@ -35,5 +35,7 @@
 // something (/run, /exit, /plugin/…) is for callers on this machine or at addresses
 // that hbs trusts, and /run besides only with http.backdoor.
 //
-// Not there yet: upgrades.
+// With self_upgrade it replaces its own program and configuration when hbs orders it, and
+// falcon-agent-guard puts the old ones back when the new ones are no good; see package
+// upgrade.
 package agent

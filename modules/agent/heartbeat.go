@@ -53,7 +53,7 @@ func (a *Agent) heartbeats(ctx context.Context, clients []*rpc.Client) error {
 		if was = err; err != nil {
 			pause = min(pause, heartbeatRetry)
 		}
-		if !run.Sleep(ctx, pause) {
+		if !a.pause(ctx, pause) {
 			return nil
 		}
 	}
@@ -72,13 +72,15 @@ func (a *Agent) report(ctx context.Context, clients []*rpc.Client) error {
 	version := a.pluginVersion(ctx)
 	for _, c := range clients {
 		req := model.AgentReportRequest{Hostname: a.endpoint, IP: a.ip(c.Addr()), AgentVersion: agentVersion(), PluginVersion: version}
-		var reply model.SimpleRpcResponse
+		a.about(&req)
+		var reply model.AgentUpgradeRpcResponse
 		err := c.Call(ctx, "Agent.ReportStatus", &req, &reply)
 		if err == nil && reply.Code != 0 {
 			err = fmt.Errorf("it answers code %d", reply.Code)
 		}
 		if err == nil {
 			a.beats.Add(1)
+			a.ordered(&reply)
 			a.askTrusted(ctx, c)
 			a.askDemand(ctx, c)
 			a.askPlugins(ctx, c)

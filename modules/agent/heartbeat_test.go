@@ -82,7 +82,12 @@ func TestHeartbeat(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- a.Run(run) }()
 			want := model.AgentReportRequest{Hostname: "h1", IP: "127.0.0.1", AgentVersion: agentVersion(), PluginVersion: "plugin not enabled"}
-			if r := <-got; r != want {
+			r := <-got
+			if r.SelfUpgrade != "self_upgrade is false" || r.BootID == "" {
+				t.Errorf("reported %+v", r)
+			}
+			r.SelfUpgrade, r.MachineID, r.BootID = "", "", "" // of this machine
+			if r != want {
 				t.Errorf("reported %+v, want %+v", r, want)
 			}
 			trusted := "" // ours, here, does not tell

@@ -96,7 +96,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	routes := v1.Deps{
 		Log: a.log, Portal: deps.Portal, Graphs: a.deps.Graphs, Hasher: deps.Hasher, Stats: a.stats, Now: deps.Now,
-		Page: deps.Dashboard, Join: join.New(cfg.Join), HBS: newPeer(cfg.HBS.Addr, ""), Alarm: newPeer(cfg.Alarm.Addr, alarmToken(&cfg)),
+		Page: deps.Dashboard, Join: join.New(cfg.Join), HBS: newPeer(cfg.HBS.Addr, cfg.HBSAdminToken.Reveal()), Alarm: newPeer(cfg.Alarm.Addr, alarmToken(&cfg)),
 		Admin: daemon.Admin{
 			Stats: a.stats, Wrapped: true, Health: a.health, Reload: deps.Reload,
 			Config: func() any { return a.cfg },

@@ -39,6 +39,9 @@ type Config struct {
 	Redis Redis `json:"redis"`
 	// HBS explains the rules of a host.
 	HBS Peer `json:"hbs"`
+	// HBSAdminToken is admin_token of an hbs on another machine, which with upgrade_remote
+	// lets api order upgrades of agents.
+	HBSAdminToken conf.Secret `json:"hbs_admin_token"`
 	// Alarm tries channels.
 	Alarm Peer `json:"alarm"`
 	// Judge and PlusJudge know how open problems stand, and are told who works on them.

@@ -135,3 +135,8 @@ func (p *peer) Get(ctx context.Context, path string) ([]byte, error) {
 func (p *peer) Post(ctx context.Context, path string, body []byte) ([]byte, error) {
 	return p.client.Do(ctx, http.MethodPost, p.base+path, body)
 }
+
+// Delete asks for something to be removed.
+func (p *peer) Delete(ctx context.Context, path string) ([]byte, error) {
+	return p.client.Do(ctx, http.MethodDelete, p.base+path, nil)
+}

@@ -28,6 +28,7 @@ func TestShippedFiles(t *testing.T) {
 	a.NICTypeTag = true
 	a.Spool.Dir = "./data/spool/agent"
 	a.HostnameFile = "/etc/sysconfig/network"
+	a.SelfUpgrade = true
 	a.Level, tr.MinStep = map[string]int{"level_1": 10, "level_2": 30, "level_3": 60}, 10
 	h, j := hbs.DefaultConfig(), judge.DefaultConfig()
 	j.Alarm.Redis.DSN, j.Alarm.Redis.Addr = j.Alarm.Redis.Addr, "127.0.0.1:6379" // the file has stock's name of it

@@ -47,6 +47,19 @@ type Config struct {
 	// Timezone is where the hours of strategies are meant, such as Asia/Shanghai; empty
 	// for the host's.
 	Timezone string `json:"timezone"`
+	// Upgrade says how agents are upgraded. UpgradeQueue and UpgradeExpire have the fork's
+	// keys: how many agents upgrade at the same time, over all hbs, and after how long one
+	// of which nothing is heard gives its place back.
+	Upgrade       Upgrade      `json:"upgrade"`
+	UpgradeQueue  int          `json:"agent_update_queue_length"`
+	UpgradeExpire conf.Seconds `json:"redis_agent_upgrade_set_expire"`
+	// RefuseUnsafe leaves agents out that are not ours: the fork's put a file in their own
+	// place before they have looked at it.
+	RefuseUnsafe bool `json:"refuse_unsafe"`
+	// UpgradeRemote lets whoever has AdminToken order upgrades from other machines, in the
+	// header Apitoken; api shows it as hbs_admin_token.
+	UpgradeRemote bool        `json:"upgrade_remote"`
+	AdminToken    conf.Secret `json:"admin_token"`
 	// Liveness says who hears of silent agents.
 	Liveness Liveness `json:"liveness"`
 	// Guard is the number of hosts from which on a book of less than half of the last
@@ -80,6 +93,7 @@ func DefaultConfig() Config {
 		DBDir: "./data/portal", MaxConns: 20, MaxIdle: 15, AutoGroup: "",
 		Redis:    Redis{Enabled: true, Config: redisx.DefaultConfig()},
 		Interval: conf.Seconds(time.Minute), Guard: 100,
+		Upgrade: defaultUpgrade(), UpgradeQueue: 2000, UpgradeExpire: conf.Seconds(70 * time.Second),
 		Liveness: Liveness{Enabled: true, Transfers: []string{"127.0.0.1:8433"}, After: conf.Seconds(5 * time.Minute)},
 	}
 }
@@ -121,6 +135,13 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("liveness.after: agents report each minute, %v is too short", c.Liveness.After.D()))
 		}
 	}
+	errs = append(errs, c.Upgrade.validate())
+	if c.UpgradeQueue < 0 || c.UpgradeExpire.D() < time.Second {
+		errs = append(errs, errors.New("agent_update_queue_length can not be negative, and redis_agent_upgrade_set_expire is a second at least"))
+	}
+	if c.UpgradeRemote && len(c.AdminToken) < 16 {
+		errs = append(errs, errors.New("admin_token: with upgrade_remote it is all that keeps others from ordering upgrades, write 16 characters at least"))
+	}
 	if c.Guard < 0 {
 		errs = append(errs, errors.New("guard_hosts: a number of hosts can not be negative, 0 switches the guard off"))
 	}
@@ -150,10 +171,8 @@ func (c *Config) location() (*time.Location, error) {
 // Retired lists keys of stock and fork that we do not need.
 func (c *Config) Retired() map[string]string {
 	return map[string]string{
-		"database_ro":                    "one database is asked, by one transaction a minute",
-		"cache_ttl":                      "agents are answered from the compiled rules",
-		"agent_update_queue_length":      "heartbeats are kept once a host, whatever their number",
-		"redis_agent_upgrade_set_expire": "agents are not upgraded by this release",
-		"map_clean_interval":             "hosts that are silent for a day are forgotten",
+		"database_ro":        "one database is asked, by one transaction a minute",
+		"cache_ttl":          "agents are answered from the compiled rules",
+		"map_clean_interval": "hosts that are silent for a day are forgotten",
 	}
 }

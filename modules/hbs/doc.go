@@ -24,6 +24,12 @@
 // without Redis each hbs compiles for itself. Since versions are made of the content,
 // all agree.
 //
+// Agents upgrade themselves when the answer to their heartbeat says so (upgrade.go,
+// upgradehttp.go, package wave): an operator orders a version, all hbs share the order, the
+// set of those who upgrade right now and the wave in Redis, and each step that failed or
+// was refused stands with its reason in /agent/upgrade/status. Two machines that report
+// under one name are found by their ids and addresses (claims.go).
+//
 // What is lost when it dies: heartbeats of the last second, which agents repeat
 // each minute. Judges go on with the book they have.
 //

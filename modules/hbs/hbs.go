@@ -49,6 +49,8 @@ type HBS struct {
 	fork   *forkRows // nil without hbs of the fork
 	live   *liveness // nil when nobody is to hear of silent agents
 
+	upgrades *upgrades // nil without Redis
+
 	stats             *stat.Set
 	books, stockBooks *stat.Counter
 	someRules         *stat.Counter
@@ -81,12 +83,13 @@ func New(cfg Config, deps Deps) (*HBS, error) {
 	h.keeper = newKeeper(rows, &cfg, loc, h.log, h.now)
 	h.beats = &heartbeats{
 		hosts: deps.Portal, join: cfg.AutoGroup, only: cfg.Hosts != "", added: h.keeper.added, log: h.log, now: h.now,
-		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{},
+		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{}, agents: map[string]portal.HostAgent{},
 	}
 	h.count()
 	if cfg.Redis.Enabled {
 		r := &redis{pool: deps.Redis}
 		h.beats.beats, h.keeper.shelf = r, r
+		h.upgrades = newUpgrades(&cfg, deps.Redis, h.stats, h.log, h.now)
 		if cfg.Liveness.Enabled {
 			if h.live, err = h.newLiveness(r); err != nil {
 				return nil, fmt.Errorf("hbs: %w", err)
@@ -117,6 +120,9 @@ func (h *HBS) Run(ctx context.Context) error {
 	g.Go("heartbeats", h.beats.run)
 	if h.deps.Redis != nil && h.cfg.Redis.Enabled {
 		g.Go("changes", func(ctx context.Context) error { return (&redis{pool: h.deps.Redis}).watch(ctx, h.keeper.touch, h.log) })
+	}
+	if h.upgrades != nil {
+		g.Go("upgrades", h.upgrades.run)
 	}
 	if h.live != nil {
 		g.Go("liveness", h.live.run)

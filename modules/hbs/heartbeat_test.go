@@ -33,7 +33,7 @@ func newBeats(m *memory, b *beatMemory) *heartbeats {
 	s := stat.New("hbs")
 	h := &heartbeats{
 		hosts: m, beats: b, added: func() {}, log: slog.New(slog.DiscardHandler), now: time.Now,
-		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{},
+		known: map[string]*beat{}, rows: map[string]portal.HostReport{}, times: map[string]int64{}, agents: map[string]portal.HostAgent{},
 	}
 	h.received, h.written, h.failed = s.Counter("a", "a", "a"), s.Counter("b", "b", "b"), s.Counter("c", "c", "c")
 	return h
@@ -46,7 +46,7 @@ func TestHeartbeatsAreWrittenOnChange(t *testing.T) {
 		m, b := fleet(0), &beatMemory{times: map[string]int64{}}
 		h := newBeats(m, b)
 		ctx := context.Background()
-		r := portal.HostReport{Hostname: "h1", IP: "10.0.0.1"}
+		r := &model.AgentReportRequest{Hostname: "h1", IP: "10.0.0.1"}
 		h.take(r)
 		h.take(r)
 		h.save(ctx)
@@ -74,7 +74,7 @@ func TestHeartbeatsAreWrittenOnChange(t *testing.T) {
 		}
 		// A host that is silent for a day is forgotten, and new when it comes back.
 		time.Sleep(25 * time.Hour)
-		h.take(portal.HostReport{Hostname: "h2"})
+		h.take(&model.AgentReportRequest{Hostname: "h2"})
 		h.save(ctx)
 		if got := h.names(); !slices.Equal(got, []string{"h2"}) {
 			t.Errorf("known %q", got)
@@ -92,7 +92,7 @@ func TestHeartbeatsEnd(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- h.run(ctx) }()
-		h.take(portal.HostReport{Hostname: "h1"})
+		h.take(&model.AgentReportRequest{Hostname: "h1"})
 		cancel()
 		if err := <-done; err != nil || len(m.saved) != 1 || touched != 1 {
 			t.Errorf("%v, rows %+v, touched %d times", err, m.saved, touched)

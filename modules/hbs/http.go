@@ -46,6 +46,7 @@ func (h *HBS) count() {
 		}
 	}
 	s.GaugeFunc("host.count", "hosts", "Hosts that have strategies.", book(func(e *edition) int { return len(e.Book.Hosts) }))
+	s.GaugeFunc("host.duplicates", "hosts_claimed_twice", "Names under which two machines report.", func() float64 { return float64(len(h.beats.claimedTwice())) })
 	s.GaugeFunc("disabled.count", "disabled_hosts", "Hosts that are disabled or in maintenance.", book(func(e *edition) int { return len(e.Book.Disabled) }))
 	s.GaugeFunc("strategy.count", "strategies", "Strategies in force, once for each leaf template.", book(func(e *edition) int { return len(e.Book.Strategies) }))
 	s.GaugeFunc("strategy.bad", "bad_rows", "Rows that are set aside; the log names them.", book(func(e *edition) int { return len(e.Bad) }))
@@ -71,6 +72,7 @@ func (h *HBS) admin() http.Handler {
 	show("/templates", func(e *edition) any { return e.Templates() })
 	show("/bad", func(e *edition) any { return e.Bad })
 	mux.HandleFunc("GET /agents", func(w http.ResponseWriter, _ *http.Request) { wrapped(w, h.beats.names()) })
+	mux.HandleFunc("GET /duplicates", func(w http.ResponseWriter, _ *http.Request) { wrapped(w, h.beats.claimedTwice()) })
 	mux.HandleFunc("GET /plugins/{hostname}", func(w http.ResponseWriter, r *http.Request) {
 		e, err := h.keeper.get()
 		if err != nil {
@@ -79,6 +81,7 @@ func (h *HBS) admin() http.Handler {
 		}
 		wrapped(w, e.Plugins(r.PathValue("hostname")))
 	})
+	h.upgradePages(mux)
 	mux.HandleFunc("GET /host/strategies", h.hostStrategies)
 	mux.HandleFunc("POST /strategy/reach", h.reach)
 	mux.HandleFunc("GET /disable/preview", h.disablePreview)

@@ -24,7 +24,9 @@ type memory struct {
 	reads int
 	stall chan struct{} // when set, rows are handed out once it is closed
 	saved []portal.HostReport
-	known map[string]bool
+
+	agents []portal.HostAgent
+	known  map[string]bool
 }
 
 func (m *memory) RuleRows(context.Context) (*portal.RuleRows, error) {
@@ -57,6 +59,27 @@ func (m *memory) SaveHosts(_ context.Context, reports []portal.HostReport, _ str
 		}
 	}
 	return added, nil
+}
+
+func (m *memory) SaveHostAgents(_ context.Context, agents []portal.HostAgent) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.agents = append(m.agents, agents...)
+	}
+	return m.err
+}
+
+func (m *memory) HostAgents(_ context.Context, names []string) (map[string]portal.HostAgent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := map[string]portal.HostAgent{}
+	for _, a := range m.agents { // the last one counts
+		if slices.Contains(names, a.Hostname) {
+			rows[a.Hostname] = a
+		}
+	}
+	return rows, m.err
 }
 
 func (m *memory) change(fn func(*memory)) {

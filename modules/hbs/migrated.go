@@ -31,6 +31,20 @@ func (m *migrated) SaveHosts(ctx context.Context, reports []portal.HostReport, j
 	return m.db.SaveHosts(ctx, reports, join, only)
 }
 
+func (m *migrated) SaveHostAgents(ctx context.Context, agents []portal.HostAgent) error {
+	if err := m.migrate(ctx); err != nil {
+		return err
+	}
+	return m.db.SaveHostAgents(ctx, agents)
+}
+
+func (m *migrated) HostAgents(ctx context.Context, names []string) (map[string]portal.HostAgent, error) {
+	if err := m.migrate(ctx); err != nil {
+		return nil, err
+	}
+	return m.db.HostAgents(ctx, names)
+}
+
 func (m *migrated) migrate(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"falcon/common/model"
-	"falcon/common/portal"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
 )
@@ -13,7 +12,7 @@ import (
 // register announces the methods of contract ingest 2.4 and ours.
 func (h *HBS) register(s *rpc.Server) {
 	// What agents ask is answered from memory: it takes less than to start a goroutine.
-	quick(s, "Agent.ReportStatus", h.reportStatus)
+	rpc.HandleQuick(s, "Agent.ReportStatus", h.upgrades.quick, h.reportStatus)
 	quick(s, "Agent.MinePlugins", h.minePlugins)
 	quick(s, "Agent.BuiltinMetrics", h.builtinMetrics)
 	quick(s, "Agent.TrustableIps", h.trustableIps)
@@ -35,13 +34,14 @@ func quick[A, R any](s *rpc.Server, name string, fn func(context.Context, *rpc.C
 	rpc.HandleQuick(s, name, func(*A) bool { return true }, fn)
 }
 
-// reportStatus takes a heartbeat. A report without a name answers 1, as stock does.
-func (h *HBS) reportStatus(_ context.Context, _ *rpc.Conn, r *model.AgentReportRequest) (*model.SimpleRpcResponse, error) {
+// reportStatus takes a heartbeat, and may answer it with the order to upgrade. A report
+// without a name answers 1, as stock does.
+func (h *HBS) reportStatus(ctx context.Context, _ *rpc.Conn, r *model.AgentReportRequest) (*model.AgentUpgradeRpcResponse, error) {
 	if r.Hostname == "" {
-		return &model.SimpleRpcResponse{Code: 1}, nil
+		return &model.AgentUpgradeRpcResponse{Code: 1}, nil
 	}
-	h.beats.take(portal.HostReport(*r))
-	return &model.SimpleRpcResponse{}, nil
+	h.beats.take(r)
+	return &model.AgentUpgradeRpcResponse{Args: h.upgrades.heard(ctx, r)}, nil
 }
 
 // minePlugins tells an agent the folders of plugins that its groups bind.

@@ -35,6 +35,12 @@ type rulePortal struct{ rows *portal.RuleRows }
 
 func (p rulePortal) RuleRows(context.Context) (*portal.RuleRows, error) { return p.rows, nil }
 
+func (p rulePortal) SaveHostAgents(context.Context, []portal.HostAgent) error { return nil }
+
+func (p rulePortal) HostAgents(context.Context, []string) (map[string]portal.HostAgent, error) {
+	return nil, nil
+}
+
 func (p rulePortal) SaveHosts(context.Context, []portal.HostReport, string, bool) ([]string, error) {
 	return nil, nil
 }

@@ -24,18 +24,10 @@ const (
 	beatChanged = 200
 )
 
-// A beatReport is what an agent of ours may say beyond stock's four fields: a hbs takes
-// what it knows of it.
-type beatReport struct {
-	model.AgentReportRequest
-	MachineID, BootID, ConfigMD5, UpgradeError string
-}
-
 // A beater is one agent: a connection, and what it was told last.
 type beater struct {
 	c        *rpc.Client
-	ours     bool
-	report   beatReport
+	report   model.AgentReportRequest
 	checksum string
 	plugins  int
 }
@@ -43,12 +35,8 @@ type beater struct {
 // round is one heartbeat as an agent makes it: the report, the plugins, and what to
 // collect on demand.
 func (a *beater) round(ctx context.Context) error {
-	var report any = &a.report.AgentReportRequest
-	if a.ours {
-		report = &a.report
-	}
 	var taken model.SimpleRpcResponse
-	if err := a.c.Call(ctx, "Agent.ReportStatus", report, &taken); err != nil || taken.Code != 0 {
+	if err := a.c.Call(ctx, "Agent.ReportStatus", &a.report, &taken); err != nil || taken.Code != 0 {
 		return errors.Join(err, fmt.Errorf("code %d", taken.Code))
 	}
 	ask := model.AgentHeartbeatRequest{Hostname: a.report.Hostname}
@@ -106,12 +94,15 @@ func hbsHeartbeat(ctx context.Context, b *bench) (_ float64, _ string, err error
 			codec = rpc.Msgpack
 		}
 		agents[i] = &beater{
-			c:    rpc.NewClient(rpc.ClientOptions{Addr: own[0], Codec: codec, MaxConns: 1, CallTimeout: 30 * time.Second}),
-			ours: i%2 == 1,
-			report: beatReport{
-				AgentReportRequest: model.AgentReportRequest{Hostname: ruleHost(i + 1), IP: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), AgentVersion: "5.1.2", PluginVersion: "plugin not enabled"},
-				MachineID:          model.Checksum(fmt.Sprint("machine", i)), BootID: model.Checksum(fmt.Sprint("boot", i)), ConfigMD5: model.Checksum("config"),
+			c: rpc.NewClient(rpc.ClientOptions{Addr: own[0], Codec: codec, MaxConns: 1, CallTimeout: 30 * time.Second}),
+			report: model.AgentReportRequest{
+				Hostname: ruleHost(i + 1), IP: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), AgentVersion: "5.1.2", PluginVersion: "plugin not enabled",
 			},
+		}
+		if i%2 == 1 {
+			a := &agents[i].report
+			a.MachineID, a.BootID, a.ConfigMd5 = model.Checksum(fmt.Sprint("machine", i)), model.Checksum(fmt.Sprint("boot", i)), model.Checksum("config")
+			a.SelfUpgrade = model.SelfUpgradeOn
 		}
 		defer agents[i].c.Close()
 	}

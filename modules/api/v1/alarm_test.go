@@ -32,6 +32,11 @@ func (f *fakePeer) Post(_ context.Context, path string, body []byte) ([]byte, er
 	return []byte(f.answer), f.err
 }
 
+func (f *fakePeer) Delete(_ context.Context, path string) ([]byte, error) {
+	f.path, f.body = "DELETE "+path, ""
+	return []byte(f.answer), f.err
+}
+
 func TestHostStrategiesAreHBSs(t *testing.T) {
 	w := newWorld(t, options{})
 	x := w.things()

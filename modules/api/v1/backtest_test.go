@@ -28,6 +28,8 @@ type fakeHBS struct {
 
 func (f *fakeHBS) Get(context.Context, string) ([]byte, error) { return nil, errors.New("not asked") }
 
+func (f *fakeHBS) Delete(context.Context, string) ([]byte, error) { return nil, nil }
+
 func (f *fakeHBS) Post(_ context.Context, path string, body []byte) ([]byte, error) {
 	var p model.ReachParam
 	if err := json.Unmarshal(body, &p); err != nil || path != "/strategy/reach" {

@@ -31,6 +31,7 @@ type hostRow struct {
 	Groups   []groupRef `json:"groups"`
 	Env      string     `json:"env"`            // prod, staging or test; empty for unknown
 	Disabled int64      `json:"disabled_until"` // Unix seconds; 0: it is not disabled
+	agentRow
 }
 
 type groupRef struct {
@@ -72,11 +73,15 @@ func (s *server) hosts(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	agents, err := s.Portal.HostAgents(c.Ctx(), names)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]hostRow, len(hosts))
 	seen := s.lastSeen(c, names)
 	for i, h := range hosts {
 		at := seen[h.Hostname]
-		rows[i] = hostRow{h, at > 0 && s.Now().Sub(time.Unix(at, 0)) < aliveFor, at, []groupRef{}, envs[h.Hostname], disabled[h.ID]}
+		rows[i] = hostRow{h, at > 0 && s.Now().Sub(time.Unix(at, 0)) < aliveFor, at, []groupRef{}, envs[h.Hostname], disabled[h.ID], agentRowOf(agents[h.Hostname])}
 		for _, g := range groups[h.ID] {
 			rows[i].Groups = append(rows[i].Groups, groupRef{g.ID, g.Name})
 		}
@@ -139,6 +144,7 @@ func (s *server) hostStrategies(c *Call) (any, error) {
 type Peer interface {
 	Get(ctx context.Context, path string) ([]byte, error)
 	Post(ctx context.Context, path string, body []byte) ([]byte, error)
+	Delete(ctx context.Context, path string) ([]byte, error)
 }
 
 // relayed hands on what another daemon answered.

@@ -91,6 +91,8 @@ export interface Host {
   env: string;
   /** Unix seconds; 0: it is not disabled. */
   disabled_until: number;
+  /** Why the last upgrade of its agent came to nothing. */
+  upgrade_error?: string;
 }
 
 export interface Person {

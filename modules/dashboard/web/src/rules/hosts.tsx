@@ -11,6 +11,7 @@ import type { Host } from "./data";
 import { Disable, DisabledNow, DisabledPill, useDisabled } from "./disable";
 import { envName, HostEnv } from "./env";
 import { Join } from "./join";
+import { Upgrades } from "./upgrade";
 import { inMaintenance, Maintain, MaintainPill } from "./maintain";
 
 const pageSize = 100;
@@ -72,6 +73,7 @@ export function Hosts() {
       </header>
       <Status of={[list]} />
       {list.data && list.data.missing.length > 0 ? <div class="note warn">{t("hosts.partial")}</div> : null}
+      <Upgrades />
       {rows.length > 0 ? (
         <table class="grid hosts">
           <thead>
@@ -88,7 +90,7 @@ export function Hosts() {
                 <td class="mono"><Alive h={h} /> <Link href={"/hosts/" + h.id}>{h.hostname}</Link> <MaintainPill h={h} /> <DisabledPill until={h.disabled_until} /></td>
                 <td class={"num" + (h.alive ? " sub" : " bad-text")}>{h.last_seen === 0 ? <span class="sub">{t("host.never")}</span> : <Ago ts={h.last_seen} />}</td>
                 <td class="mono sub wide-only">{h.ip}</td>
-                <td class="mono sub wide-only">{h.agent_version}</td>
+                <td class="mono sub wide-only">{h.agent_version}{h.upgrade_error ? <span class="bad-text" title={h.upgrade_error} role="img" aria-label={h.upgrade_error}> ⚠</span> : null}</td>
                 <td class="mono sub wide-only">{h.plugin_version}</td>
                 <td class="wide-only sub">{h.env ? envName(h.env) : ""}</td>
                 <td class="wide-only"><span class="chips">{(h.groups ?? []).map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.grp_name}</Link>)}</span></td>
