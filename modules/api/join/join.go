@@ -1,5 +1,5 @@
-// Package join serves what makes another Linux host report here: a script and the agent's
-// program.
+// Package join serves what makes another Linux host report here: a script, the agent's
+// program and its guard's.
 //
 //	curl -fsS http://falcon.example:8080/api/v1/join | sudo sh
 //
@@ -44,7 +44,7 @@ type Config struct {
 	// TLS is for transfers and an hbs that speak it.
 	TLS bool `json:"tls"`
 	// Programs is the folder of the agent's programs, falcon-agent-linux-amd64 and
-	// -arm64. Empty: "download" beside the running program, or /usr/share/falcon/download.
+	// -arm64, and those of its guard, falcon-agent-guard-linux-amd64 and -arm64. Empty: "download" beside the running program, or /usr/share/falcon/download.
 	Programs string `json:"programs"`
 }
 
@@ -112,14 +112,16 @@ const (
 	noHost    = "no host can join by this address: it is no name of a host"
 )
 
-// A program is an agent for one kind of machine.
-type program struct{ Machine, Arch, Sum string }
+// A program is an agent for one kind of machine, and its guard, without which it is not
+// upgraded from here.
+type program struct{ Machine, Arch, Sum, Guard string }
 
 // programs returns the agents that there are.
 func (s *Server) programs() (all []program) {
 	for machine, arch := range architectures {
-		if _, hex, err := s.program(arch); err == nil {
-			all = append(all, program{machine, arch, hex})
+		if _, hex, err := s.program(agent, arch); err == nil {
+			_, guard, _ := s.program(guard, arch) // empty when there is none
+			all = append(all, program{machine, arch, hex, guard})
 		}
 	}
 	slices.SortFunc(all, func(a, b program) int { return strings.Compare(a.Arch, b.Arch) })
@@ -170,7 +172,7 @@ func (s *Server) Script(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "echo "+quote("join: "+why)+" >&2; exit 1", http.StatusNotFound)
 		return
 	}
-	agent, err := s.agentConfig(r.Host)
+	config, err := s.agentConfig(r.Host)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -179,7 +181,7 @@ func (s *Server) Script(w http.ResponseWriter, r *http.Request) {
 	if err := page.Execute(&b, struct {
 		Falcon, URL, Config, Unit, Target string
 		Programs                          []program
-	}{origin(r), origin(r) + Path, agent, deploy.AgentUnit, deploy.Target, programs}); err != nil {
+	}{origin(r), origin(r) + Path, config, deploy.AgentUnit, deploy.Target, programs}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -212,6 +214,7 @@ func (s *Server) agentConfig(host string) (string, error) {
 		"metric_level_interval": map[string]any{"level_1": 10, "level_2": 30, "level_3": 60},
 		"spool":                 map[string]any{"dir": "@SPOOL@"},
 		"nic_type_tag":          true,
+		"self_upgrade":          true,
 		"ignore":                map[string]any{},
 	}, "", "  ")
 	return string(b), err
@@ -219,25 +222,25 @@ func (s *Server) agentConfig(host string) (string, error) {
 
 // Download answers GET /api/v1/join/:file with a program of the agent.
 func (s *Server) Download(w http.ResponseWriter, r *http.Request) {
-	arch, ok := strings.CutPrefix(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], "falcon-agent-linux-")
-	if !ok || !slices.Contains([]string{"amd64", "arm64"}, arch) {
+	name, arch, ok := strings.Cut(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], "-linux-")
+	if !ok || name != agent && name != guard || arch != "amd64" && arch != "arm64" {
 		http.NotFound(w, r)
 		return
 	}
-	path, hex, err := s.program(arch)
+	path, hex, err := s.program(name, arch)
 	if err != nil {
-		http.Error(w, fmt.Sprintf("no agent for linux/%s is here: %v", arch, err), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("no %s for linux/%s is here: %v", name, arch, err), http.StatusNotFound)
 		return
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		http.Error(w, "the agent can not be read", http.StatusInternalServerError)
+		http.Error(w, "the program can not be read", http.StatusInternalServerError)
 		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		http.Error(w, "the agent can not be read", http.StatusInternalServerError)
+		http.Error(w, "the program can not be read", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -245,14 +248,17 @@ func (s *Server) Download(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", info.ModTime(), f)
 }
 
-// program returns the path of the agent for an architecture, and its SHA-256.
-func (s *Server) program(arch string) (path, hex string, err error) {
-	name := "falcon-agent-linux-" + arch
-	candidates := []string{filepath.Join(s.cfg.Programs, name)}
+// The programs that are given.
+const agent, guard = "falcon-agent", "falcon-agent-guard"
+
+// program returns the path of a program for an architecture, and its SHA-256.
+func (s *Server) program(name, arch string) (path, hex string, err error) {
+	file := name + "-linux-" + arch
+	candidates := []string{filepath.Join(s.cfg.Programs, file)}
 	if s.cfg.Programs == "" {
-		candidates = []string{filepath.Join(s.self, "download", name), filepath.Join("/usr/share/falcon/download", name)}
+		candidates = []string{filepath.Join(s.self, "download", file), filepath.Join("/usr/share/falcon/download", file)}
 		if arch == runtime.GOARCH {
-			candidates = append(candidates, filepath.Join(s.self, "falcon-agent"))
+			candidates = append(candidates, filepath.Join(s.self, name))
 		}
 	}
 	for _, path := range candidates {

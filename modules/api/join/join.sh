@@ -13,7 +13,7 @@ main() {
 	machine=$(uname -m)
 	case $machine in
 {{- range .Programs}}
-	{{.Machine}}) arch={{.Arch}} sum={{.Sum}} ;;
+	{{.Machine}}) arch={{.Arch}} sum={{.Sum}} guard={{.Guard}} ;;
 {{- end}}
 	*) fail "there is no agent here for a $machine; there is one for{{range .Programs}} {{.Machine}}{{end}}" ;;
 	esac
@@ -25,14 +25,10 @@ main() {
 	if [ -x "$dir/falcon-agent" ]; then
 		echo "keeping $dir/falcon-agent, version $("$dir/falcon-agent" -v)"
 	else
-		fetch {{quote .URL}}/falcon-agent-linux-$arch "$dir/falcon-agent.new"
-		echo "$sum  $dir/falcon-agent.new" | sha256sum -c - >/dev/null 2>&1 || {
-			rm -f "$dir/falcon-agent.new"
-			fail "what was fetched is not the agent: its SHA-256 differs"
-		}
-		chmod 755 "$dir/falcon-agent.new"
-		mv "$dir/falcon-agent.new" "$dir/falcon-agent"
+		program falcon-agent "$sum" "$dir/falcon-agent"
 	fi
+	# Puts the old agent back when an upgrade goes wrong; the unit runs it before each start.
+	[ -z "$service" ] || [ -z "$guard" ] || program falcon-agent-guard "$guard" /usr/bin/falcon-agent-guard
 	if [ -e "$dir/agent.json" ]; then
 		echo "keeping $dir/agent.json"
 	else
@@ -62,6 +58,16 @@ main() {
 fail() {
 	echo "join: $*" >&2
 	exit 1
+}
+
+program() { # program NAME SHA256 FILE
+	fetch {{quote .URL}}/$1-linux-$arch "$3.new"
+	echo "$2  $3.new" | sha256sum -c - >/dev/null 2>&1 || {
+		rm -f "$3.new"
+		fail "what was fetched is not $1: its SHA-256 differs"
+	}
+	chmod 755 "$3.new"
+	mv "$3.new" "$3"
 }
 
 fetch() { # fetch URL FILE

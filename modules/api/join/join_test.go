@@ -43,7 +43,7 @@ func get(h http.Handler, host, path string, headers ...string) *httptest.Respons
 	return rec
 }
 
-var both = map[string]string{"falcon-agent-linux-amd64": "an agent", "falcon-agent-linux-arm64": "another"}
+var both = map[string]string{"falcon-agent-linux-amd64": "an agent", "falcon-agent-linux-arm64": "another", "falcon-agent-guard-linux-amd64": "a guard"}
 
 // The script is one that a shell can read, holds the sums of what is there, and a
 // configuration that leads back to the address under which it was asked.
@@ -60,8 +60,8 @@ func TestScript(t *testing.T) {
 		if rec.Code != 200 || rec.Header().Get("Content-Type") != "text/x-shellscript; charset=utf-8" {
 			t.Fatalf("%s: %d %s", c.host, rec.Code, script)
 		}
-		sum := sha256.Sum256([]byte("an agent"))
-		for _, want := range []string{"report to the Falcon at " + c.url, "x86_64) arch=amd64 sum=" + hex.EncodeToString(sum[:]), "aarch64) arch=arm64 sum=", c.url + Path + "'/falcon-agent-linux-$arch", "ExecStart=/opt/falcon/agent/falcon-agent"} {
+		sum, guardian := sha256.Sum256([]byte("an agent")), sha256.Sum256([]byte("a guard"))
+		for _, want := range []string{"report to the Falcon at " + c.url, "x86_64) arch=amd64 sum=" + hex.EncodeToString(sum[:]) + " guard=" + hex.EncodeToString(guardian[:]) + " ;;", "aarch64) arch=arm64 sum=", c.url + Path + "'/$1-linux-$arch", "ExecStart=/opt/falcon/agent/falcon-agent"} {
 			if !strings.Contains(script, want) {
 				t.Errorf("%s: %q is not in\n%s", c.host, want, script)
 			}
@@ -134,10 +134,13 @@ func TestDownload(t *testing.T) {
 	if rec := get(h, "h", Path+"/falcon-agent-linux-amd64"); rec.Code != 200 || rec.Body.String() != "an agent" {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
+	if rec := get(h, "h", Path+"/falcon-agent-guard-linux-amd64"); rec.Code != 404 {
+		t.Errorf("a guard that is not there: %d %s", rec.Code, rec.Body)
+	}
 	if rec := get(h, "h", Path+"/falcon-agent-linux-amd64", "Range", "bytes=3-"); rec.Code != 206 || rec.Body.String() != "agent" {
 		t.Errorf("a part: %d %s", rec.Code, rec.Body)
 	}
-	for _, file := range []string{"falcon-agent-linux-arm64", "secrets.json", "falcon-agent-linux-..%2Fsecrets.json", "falcon-agent-linux-mips"} {
+	for _, file := range []string{"falcon-agent-linux-arm64", "secrets.json", "falcon-agent-linux-..%2Fsecrets.json", "falcon-hbs-linux-amd64", "falcon-agent-linux-mips"} {
 		if rec := get(h, "h", Path+"/"+file); rec.Code != 404 {
 			t.Errorf("%s: %d %s", file, rec.Code, rec.Body)
 		}
