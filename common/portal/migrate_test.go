@@ -55,6 +55,8 @@ falcon_portal.portal_mark: name varchar(64) NO -; at datetime NO -
 falcon_portal.portal_mark keys: PRIMARY u name
 falcon_portal.grp_svs: id int(10) unsigned NO - auto_increment; grp_id int(10) unsigned NO -; svs_name varchar(255) NO ''; create_at timestamp NO current_timestamp()
 falcon_portal.grp_svs keys: PRIMARY u id; uk_grp_svs u grp_id,svs_name
+falcon_portal.host_agent: hostname varchar(255) NO -; machine_id varchar(64) NO ''; boot_id varchar(64) NO ''; config_md5 varchar(32) NO ''; upgrade_error varchar(1024) NO ''; also_claimed varchar(255) NO ''
+falcon_portal.host_agent keys: PRIMARY u hostname
 falcon_portal.alarm_disable: id int(10) unsigned NO - auto_increment; type tinyint(4) NO -; host_id int(10) unsigned NO 0; tpl_id int(10) unsigned NO 0; strategy_id int(10) unsigned NO 0; grp_id int(10) unsigned NO 0; begin_ts int(10) unsigned NO -; end_ts int(10) unsigned NO -; duration varchar(4) NO -; reason varchar(255) NO ''; operator varchar(64) NO ''; create_at timestamp NO current_timestamp(); cancel_ts int(10) unsigned NO 0; cancel_user varchar(64) NO ''
 falcon_portal.alarm_disable keys: PRIMARY u id; idx_disable_end end_ts; idx_disable_host host_id; idx_disable_sid strategy_id; idx_disable_tpl tpl_id
 falcon_portal.host_env: hostname varchar(255) NO -; env varchar(16) NO ''; parent_host varchar(255) NO ''; service varchar(128) NO ''; bg varchar(64) NO ''; update_at datetime YES NULL
