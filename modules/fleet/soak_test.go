@@ -1266,7 +1266,7 @@ func TestReliabilityPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []byte
-	for _, pattern := range []string{"modules/*/*_test.go", "modules/*/*/*_test.go", "common/*/*_test.go"} {
+	for _, pattern := range []string{"modules/*/*_test.go", "modules/*/*/*_test.go", "common/*/*_test.go", "deploy/*_test.go"} {
 		files, err := filepath.Glob(filepath.Join(testkit.Root(), pattern))
 		if err != nil {
 			t.Fatal(err)
