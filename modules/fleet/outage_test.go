@@ -20,6 +20,7 @@ import (
 // has every point that was pushed, once, with its value. FALCON_SOAK=1 goes on for nine
 // minutes.
 func TestAgentOverOutages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rounds, pace := 120, 150*time.Millisecond
 	if os.Getenv("FALCON_SOAK") != "" {

@@ -31,6 +31,7 @@ const inNamespace = "FALCON_TEST_NAMESPACE"
 // the agent was given is in a chart, one by the gateway, too, an alarm reaches stock's
 // gateway for mails, and a silent host gets the value of its row. Then the files of its fork do.
 func TestStockFilesInTheirPlace(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inNamespace) != "" {
 		stockFleet(t)
 		return
