@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -348,4 +349,28 @@ func TestThreeNodesUnderSystemd(t *testing.T) {
 			t.Errorf("%s was written, beside MySQL", file)
 		}
 	}
+
+	// A host joins by the line of the Hosts page: the agent that was installed goes, and
+	// what the script fetches is a service with a user of its own, and its guard.
+	m.run("sh", "-ec", `systemctl disable --now falcon-agent
+		rm -rf /opt/falcon/agent /usr/bin/falcon-agent-guard /usr/lib/systemd/system/falcon-agent.service
+		userdel falcon-agent
+		mkdir -p /usr/share/falcon/download
+		for p in falcon-agent falcon-agent-guard; do cp /release/bin/$p /usr/share/falcon/download/$p-linux-`+runtime.GOARCH+`; done`)
+	if said := m.run("sh", "-c", "curl -fsS http://127.0.0.1:8080/api/v1/join | FALCON_ENDPOINT=joined sh"); !strings.Contains(said, "this host reports to http://127.0.0.1:8080") {
+		t.Errorf("the script says %s", said)
+	}
+	testkit.Eventually(t, 60*time.Second, func() error {
+		agents, err := m.try("curl", "-sS", "-m", "10", "http://127.0.0.1:6031/agents")
+		if err == nil && !strings.Contains(agents, `"joined"`) {
+			err = fmt.Errorf("hbs knows %s", agents)
+		}
+		return err
+	})
+	pid := m.run("systemctl", "show", "-p", "MainPID", "--value", "falcon-agent")
+	if who := m.run("ps", "-o", "user:32=", "-p", pid); who != "falcon-agent" {
+		t.Errorf("the agent that joined runs as %s", who)
+	}
+	m.run("/usr/bin/falcon-agent-guard", "-v")
+	m.run("systemctl", "is-enabled", "falcon-agent")
 }
