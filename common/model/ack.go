@@ -48,6 +48,10 @@ type AckReply struct {
 	Matched int `json:"matched"` // rules whose problem is acknowledged now, or told again
 }
 
+// SampleSecret is the secret of sample files. Whoever has read them can sign with it, so
+// neither side takes it for one.
+const SampleSecret = "change-me"
+
 // An AckLink is the link in a message by which a person acknowledges a problem. It is
 // signed, so that it needs no login.
 type AckLink struct {

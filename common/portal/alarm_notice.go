@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -346,49 +347,101 @@ func (db *DB) SetNotices(ctx context.Context, notices []Notice) error {
 	})
 }
 
+// Telling names what is looked up by LastTold: an event of a case, and the action that
+// tells people of it.
+type Telling struct {
+	CaseID string
+	Action int
+	At     time.Time // of the event
+}
+
 // Told is what people were told of a problem through one action.
 type Told struct {
 	Step int       // the last one
 	At   time.Time // of its event
 }
 
-// LastTold returns what was told through an action of the problem that a case had
-// before an event at a time: since its last recovery. It is false when nothing was;
-// what was held back as told already, and what could not be sent, does not count.
-func (db *DB) LastTold(ctx context.Context, caseID string, action int, at time.Time) (told Told, ok bool, err error) {
+// tellings is how many of them one statement looks up: SQLite joins 500 SELECTs at most.
+const tellings = 200
+
+// LastTold returns for each of asked what was told through its action of the problem that
+// the case had before the event: since its last recovery. It is nil where nothing was; what
+// was held back as told already, and what could not be sent, does not count.
+func (db *DB) LastTold(ctx context.Context, asked []Telling) ([]*Told, error) {
 	if err := db.needAlarms(); err != nil {
-		return Told{}, false, err
+		return nil, err
 	}
-	var recovered []CaseEvent
-	err = db.Alarms.read.SelectContext(ctx, &recovered, "SELECT id, event_caseId, step, cond, status, timestamp FROM events WHERE event_caseId = ? AND status = 1"+
-		" AND timestamp < ? ORDER BY timestamp DESC LIMIT 1", clip(caseID, 50), at)
-	if err != nil {
-		return Told{}, false, err
+	all := make([]*Told, 0, len(asked))
+	for chunk := range slices.Chunk(asked, tellings) {
+		told, err := db.lastTold(ctx, chunk)
+		if err != nil {
+			return nil, fmt.Errorf("look up what %d cases told: %w", len(chunk), err)
+		}
+		all = append(all, told...)
 	}
-	since := time.Unix(1, 0)
-	if len(recovered) > 0 && recovered[0].Timestamp != nil {
-		since = *recovered[0].Timestamp
+	return all, nil
+}
+
+func (db *DB) lastTold(ctx context.Context, asked []Telling) ([]*Told, error) {
+	type found struct {
+		N    int        `db:"n"` // in asked
+		At   *time.Time `db:"at"`
+		Step int        `db:"step"`
+	}
+	// each looks up all of asked by one statement. A round trip for each would be most of
+	// what an event costs.
+	each := func(query string, args func(n int) []any, use func(found)) error {
+		var rows []found
+		var values []any
+		for n := range asked {
+			values = append(values, args(n)...)
+		}
+		query = strings.TrimSuffix(strings.Repeat(query+" UNION ALL ", len(asked)), " UNION ALL ")
+		if err := db.Alarms.read.SelectContext(ctx, &rows, query, values...); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			use(r)
+		}
+		return nil
+	}
+	since := make([]time.Time, len(asked))
+	for n := range since {
+		since[n] = time.Unix(1, 0)
 	}
 	// Events are kept for days, and messages for months.
-	var over []Notice
-	err = db.Alarms.read.SelectContext(ctx, &over, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts < ? AND status = 'OK'"+
-		" ORDER BY event_ts DESC LIMIT 1", clip(caseID, 50), at)
-	if err != nil {
-		return Told{}, false, err
-	}
-	if len(over) > 0 && over[0].EventTS.After(since) {
-		since = over[0].EventTS
-	}
-	var rows []Notice
-	err = db.Alarms.read.SelectContext(ctx, &rows, "SELECT "+noticeColumns+" FROM alarm_notice WHERE event_caseId = ? AND event_ts >= ? AND event_ts < ?"+
-		" AND status = 'PROBLEM' AND action_id = ? AND result IN (?, ?)", clip(caseID, 50), since, at, min(max(action, 0), math.MaxUint32), NoticeQueued, NoticeSent)
-	for _, n := range rows {
-		told.Step = max(told.Step, n.Step)
-		if n.EventTS.After(told.At) {
-			told.At = n.EventTS
+	for _, ends := range []string{
+		"SELECT timestamp AS at FROM events WHERE event_caseId = ? AND status = 1 AND timestamp < ? ORDER BY timestamp DESC LIMIT 1",
+		"SELECT event_ts AS at FROM alarm_notice WHERE event_caseId = ? AND event_ts < ? AND status = 'OK' ORDER BY event_ts DESC LIMIT 1",
+	} {
+		err := each("SELECT ? AS n, at, 0 AS step FROM ("+ends+") AS one", func(n int) []any {
+			return []any{n, clip(asked[n].CaseID, 50), asked[n].At}
+		}, func(f found) {
+			if f.At != nil && f.At.After(since[f.N]) {
+				since[f.N] = *f.At
+			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return told, len(rows) > 0, err
+	told := make([]*Told, len(asked))
+	err := each("SELECT ? AS n, event_ts AS at, step FROM alarm_notice WHERE event_caseId = ? AND event_ts >= ? AND event_ts < ?"+
+		" AND status = 'PROBLEM' AND action_id = ? AND result IN (?, ?)", func(n int) []any {
+		a := asked[n]
+		return []any{n, clip(a.CaseID, 50), since[n], a.At, min(max(a.Action, 0), math.MaxUint32), NoticeQueued, NoticeSent}
+	}, func(f found) {
+		t := told[f.N]
+		if t == nil {
+			t = &Told{}
+			told[f.N] = t
+		}
+		t.Step = max(t.Step, f.Step)
+		if f.At != nil && f.At.After(t.At) {
+			t.At = *f.At
+		}
+	})
+	return told, err
 }
 
 // SetNotice writes what became of a notice: its result, how often it was tried and

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,20 +305,39 @@ func TestClaimNotices(t *testing.T) {
 		if err != nil || again[0].Result != NoticeSent || again[1].Result != NoticeFailed || again[1].Answer != "no" || again[2].Attempts != 1 {
 			t.Errorf("again %+v, %v", again, err)
 		}
-		told, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1001, 0))
-		if err != nil || !ok || told.Step != 1 || told.At.Unix() != 1000 {
-			t.Errorf("told %+v %v %v", told, ok, err)
+		told := func(asked ...Telling) string {
+			t.Helper()
+			all, err := db.LastTold(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text []string
+			for _, one := range all {
+				if one == nil {
+					text = append(text, "-")
+				} else {
+					text = append(text, fmt.Sprintf("%d@%d", one.Step, one.At.Unix()))
+				}
+			}
+			return strings.Join(text, " ")
 		}
-		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1000, 0)); err != nil || ok {
-			t.Errorf("told before: %v %v", ok, err)
+		after, before := Telling{"s_1", 9, time.Unix(1001, 0)}, Telling{"s_1", 9, time.Unix(1000, 0)}
+		if got, want := told(before, after, Telling{"s_1", 8, after.At}, Telling{"s_nobody", 9, after.At}), "- 1@1000 - -"; got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
+		if got, want := told(slices.Repeat([]Telling{before, after}, tellings)...), strings.TrimSpace(strings.Repeat("- 1@1000 ", tellings)); got != want {
+			t.Errorf("of many: %s", got)
+		}
+		if got := told(); got != "" {
+			t.Errorf("of none: %s", got)
 		}
 		ok1 := problem("s_1", 1100, 1)
 		ok1.Status = "OK"
 		if _, err := db.SaveEvents(t.Context(), []AlarmEvent{{Event: ok1}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok, err := db.LastTold(t.Context(), "s_1", 9, time.Unix(1200, 0)); err != nil || ok {
-			t.Errorf("told of a problem that was over: %v %v", ok, err)
+		if got, want := told(Telling{"s_1", 9, time.Unix(1200, 0)}, after), "- 1@1000"; got != want {
+			t.Errorf("told of a problem that was over: %s, want %s", got, want)
 		}
 	})
 }

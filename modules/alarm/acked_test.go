@@ -138,7 +138,7 @@ func testAcknowledged(t *testing.T, w *world) {
 func TestAckPlaceholder(t *testing.T) {
 	w := newWorld(t)
 	w.channel("hook", "webhook", map[string]any{"url": w.sink.URL + "/hook"})
-	w.set = func(c *Config) { c.Ack.Base, c.Ack.Secret = "http://transfer:6060", conf.Secret(placeholder) }
+	w.set = func(c *Config) { c.Ack.Base, c.Ack.Secret = "http://transfer:6060", conf.Secret(model.SampleSecret) }
 	action := w.action(portal.Action{UIC: "ops"})
 	r := w.start()
 	w.push(event("s_1_a", action, 1, "PROBLEM", time.Now().Unix()-1000, 0))

@@ -41,7 +41,7 @@ const (
 
 // Reasons for which a case is told no judge, beside those of model.Adopt….
 const (
-	adoptForgotten = "forgotten"  // Redis has lost its event
+	adoptForgotten = "forgotten"  // Redis has lost its event, or adopt was off when it came
 	adoptJoined    = "conditions" // of several conditions, which judges refresh
 	adoptTooMany   = "too_many"   // beyond adoptMost
 	adoptUnheard   = "unheard"    // no transfer has answered
@@ -49,8 +49,11 @@ const (
 
 // remember keeps the last event of each case and action where judges are told of it from.
 // A failure costs no message: the judge that lacks it tells a problem from its first step,
-// which is held back here.
+// which is held back here. Where no transfers are named, nobody is told of any.
 func (w *worker) remember(ctx context.Context, items []*item) {
+	if len(w.a.cfg.Adopt.Transfers) == 0 {
+		return
+	}
 	var cmds []redisx.Cmd
 	for _, it := range items {
 		if it.saved == nil || !it.saved.Moved {

@@ -14,6 +14,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/rpc"
+	"falcon/common/testkit"
 )
 
 // fakeTransfer notes what alarm would have its judges know.
@@ -147,9 +148,9 @@ func testAdopt(t *testing.T, w *world) {
 		event("m_1_both", action, 1, "PROBLEM", at-2000, 0),
 		event("s_1_acked", action, 1, "PROBLEM", at-2000, 0), event("s_1_acked", 0, 1, "PROBLEM", at-2000, 0),
 	)
-	// The events are told first.
+	// The events are told first, while no transfer answers.
 	change := w.set
-	w.set = func(c *Config) { change(c); c.Adopt.Transfers = nil }
+	w.set = func(c *Config) { change(c); c.Adopt.Transfers = []string{testkit.FreeAddr(t)} }
 	r := w.start()
 	w.eventually(w.empty)
 	w.eventually(func() error {

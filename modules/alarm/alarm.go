@@ -14,6 +14,7 @@ import (
 
 	"falcon/common/daemon"
 	"falcon/common/httpx"
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/common/run"
@@ -110,8 +111,8 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
-	if cfg.Ack.Secret.Reveal() == placeholder {
-		a.log.Warn("messages have no links to acknowledge: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	if cfg.Ack.Secret.Reveal() == model.SampleSecret {
+		a.log.Warn("messages have no links to acknowledge: ack.secret is that of a sample file, choose your own", "ack.secret", model.SampleSecret)
 	}
 	if cfg.people() == fromPortal {
 		if deps.DB.Portal == nil || deps.DB.UIC == nil {

@@ -13,6 +13,7 @@ import (
 
 	"falcon/common/conf"
 	"falcon/common/daemon"
+	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
 )
@@ -127,12 +128,9 @@ type Adopt struct {
 	TLS daemon.ClientTLS `json:"tls"`
 }
 
-// placeholder is a secret of sample files: whoever has read them knows it.
-const placeholder = "change-me"
-
 // on says whether messages have links.
 func (a *Ack) on() bool {
-	return a.Base != "" && a.Secret != "" && a.Secret.Reveal() != placeholder
+	return a.Base != "" && a.Secret != "" && a.Secret.Reveal() != model.SampleSecret
 }
 
 // Retention says how long other rows are kept, in days.

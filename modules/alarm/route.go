@@ -77,15 +77,16 @@ const maxNotices = 5000
 
 // routeTogether makes the messages of items whose ids do not depend on each other.
 func (w *worker) routeTogether(ctx context.Context, items []*item) {
+	told, err := w.lookUp(ctx, items)
+	if err != nil { // the database was away until ctx ended
+		w.drop(items)
+		return
+	}
 	var plans []plan
 	var kept []*item
 	n := 0
 	for _, it := range items {
-		more, err := w.plan(ctx, it)
-		if err != nil { // the database was away until ctx ended
-			w.drop([]*item{it})
-			continue
-		}
+		more := w.plan(ctx, it, told[it])
 		plans, kept = append(plans, more...), append(kept, it)
 		for _, p := range more {
 			n += len(p.notices)
@@ -139,20 +140,52 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 	}
 }
 
-// plan says what is to be sent of one item.
-func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
-	e, a := it.event, w.a
-	suppressed := func(reason string) ([]plan, error) {
-		a.suppressed.Add(reason, 1)
+// lookUp returns what was told before of those items whose event may tell it again.
+func (w *worker) lookUp(ctx context.Context, items []*item) (map[*item]*portal.Told, error) {
+	var again []*item
+	var asked []portal.Telling
+	for _, it := range items {
+		if it.silent() == "" && (it.mayBeAgain() || it.mayBeOver()) {
+			again = append(again, it)
+			asked = append(asked, portal.Telling{CaseID: it.event.Id, Action: it.event.ActionId(), At: time.Unix(it.event.EventTime, 0)})
+		}
+	}
+	if len(asked) == 0 {
 		return nil, nil
 	}
+	var all []*portal.Told
+	if !w.a.insist(ctx, "read what was told", func() (err error) {
+		all, err = w.a.deps.DB.LastTold(ctx, asked)
+		return err
+	}) {
+		return nil, context.Cause(ctx)
+	}
+	told := make(map[*item]*portal.Told, len(again))
+	for i, it := range again {
+		told[it] = all[i]
+	}
+	return told, nil
+}
+
+// silent is the reason why nobody is told of an event, whatever was told before.
+func (it *item) silent() string {
 	switch {
-	case e.Closed != "":
-		return suppressed(byClosed)
+	case it.event.Closed != "":
+		return byClosed
 	case it.action == nil || it.action == nobody:
-		return suppressed(byNoAction)
+		return byNoAction
 	case !it.saved.Moved && !it.saved.Known:
-		return suppressed(byLate)
+		return byLate
+	}
+	return ""
+}
+
+// plan says what is to be sent of one item, of whose problem told was told before.
+func (w *worker) plan(ctx context.Context, it *item, told *portal.Told) (plans []plan) {
+	e, a := it.event, w.a
+	if reason := it.silent(); reason != "" {
+		a.suppressed.Add(reason, 1)
+		return nil
 	}
 	result, event, answer := portal.NoticeQueued, e, ""
 	if by := a.gate.hides(ctx, e); by != nil {
@@ -162,29 +195,19 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 		// Its judge knows, unless it has lost that, or another judge has the series now.
 		a.suppressed.Add(byAcked, 1)
 		result, answer = portal.NoticeAcked, by+" works on it"
-	} else if it.mayBeAgain() || it.mayBeOver() {
-		var told portal.Told
-		var again bool
-		if !a.insist(ctx, "read what was told", func() (err error) {
-			told, again, err = a.deps.DB.LastTold(ctx, e.Id, e.ActionId(), time.Unix(e.EventTime, 0))
-			return err
-		}) {
-			return nil, context.Cause(ctx)
+	} else if it.mayBeOver() {
+		if told == nil {
+			a.suppressed.Add(byOver, 1)
+			return nil
 		}
-		switch {
-		case it.mayBeOver():
-			if !again {
-				return suppressed(byOver)
-			}
-		case again && told.Step >= e.CurrentStep:
-			if told.Step >= e.MaxStep() || e.EventTime-told.At.Unix() < minInterval {
-				result = portal.NoticeDup
-				a.suppressed.Add(byRestart, 1)
-			} else { // what judge would have said had it not forgotten
-				next := *e
-				next.CurrentStep = told.Step + 1
-				event = &next
-			}
+	} else if told != nil && told.Step >= e.CurrentStep {
+		if told.Step >= e.MaxStep() || e.EventTime-told.At.Unix() < minInterval {
+			result = portal.NoticeDup
+			a.suppressed.Add(byRestart, 1)
+		} else { // what judge would have said had it not forgotten
+			next := *e
+			next.CurrentStep = told.Step + 1
+			event = &next
 		}
 	}
 	text := Compose(event, a.cfg.API.Dashboard, a.loc)
@@ -201,10 +224,10 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 	switch {
 	case len(names(it.action.UIC)) == 0 && len(names(it.action.Channels)) == 0:
 		a.suppressed.Add(byNoTeam, 1)
-		return plans, nil
+		return plans
 	case len(all) == 0:
 		a.suppressed.Add(byChannel, 1)
-		return plans, nil
+		return plans
 	case len(it.people) == 0:
 		a.suppressed.Add(byNobody, 1)
 	}
@@ -242,5 +265,5 @@ func (w *worker) plan(ctx context.Context, it *item) (plans []plan, err error) {
 			plans = append(plans, one)
 		}
 	}
-	return plans, nil
+	return plans
 }

@@ -279,8 +279,8 @@ func TestAckIsReported(t *testing.T) {
 	if rec := open(tr, http.MethodPost, l.URL("", "secret"), "text/html"); rec.Code != 200 || !strings.Contains(rec.Body.String(), "alarm, which shows it to others, does not answer") {
 		t.Errorf("an alarm that fails: %d %s", rec.Code, rec.Body)
 	}
-	tr.cfg.Ack.Secret = placeholder
-	if rec := open(tr, http.MethodGet, l.URL("", placeholder), ""); rec.Code != http.StatusNotFound {
+	tr.cfg.Ack.Secret = model.SampleSecret
+	if rec := open(tr, http.MethodGet, l.URL("", model.SampleSecret), ""); rec.Code != http.StatusNotFound {
 		t.Errorf("with the secret of sample files: %d", rec.Code)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"falcon/common/daemon"
 	"falcon/common/httpx"
+	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/run"
 	"falcon/common/stat"
@@ -89,8 +90,8 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	if cfg.Ack.Secret.Reveal() == placeholder {
-		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", placeholder)
+	if cfg.Ack.Secret.Reveal() == model.SampleSecret {
+		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", model.SampleSecret)
 	}
 	t.host, _ = os.Hostname() // only told to peers, for their logs
 	t.series = newTable(t.place, t.release)
