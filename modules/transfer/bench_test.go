@@ -35,7 +35,7 @@ func BenchmarkStreamIn(b *testing.B) {
 	}
 }
 
-func transferTo(b *testing.B, graph string) string {
+func transferTo(b testing.TB, graph string) string {
 	cfg := testConfig(b, graph)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -193,6 +193,83 @@ func graphStream(ctx context.Context, b *bench) (float64, string, error) {
 	return cpu / points * 1e6, remark, errors.Join(err, fd.close(), p.kill())
 }
 
+// graphGob is the CPU of known series that a stock transfer sends: gob, 200 items a call,
+// a third of them with a tag.
+func graphGob(ctx context.Context, b *bench) (float64, string, error) {
+	const rounds, batch, senders = 3, 200, 4
+	p, addr, _, err := b.graphAt(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	f := newWorkload(b.series)
+	t0 := start(rounds + 1)
+	var clients [senders]*rpc.Client
+	for n := range clients {
+		clients[n] = rpc.NewClient(rpc.ClientOptions{Addr: addr, Codec: rpc.Gob, CallTimeout: time.Minute})
+		defer clients[n].Close()
+	}
+	round := func(r int) error {
+		var wg sync.WaitGroup
+		var errs [senders]error
+		for n := range senders {
+			wg.Go(func() {
+				items := make([]*model.GraphItem, 0, batch)
+				for at := n * batch; at < len(f.series); at += senders * batch {
+					items = items[:0]
+					for i := at; i < min(at+batch, len(f.series)); i++ {
+						s := &f.series[i]
+						it := &model.GraphItem{
+							Endpoint: s.Endpoint, Metric: s.Metric, Value: float64(i + r), Timestamp: t0 + int64(60*r), DsType: s.Type, Step: 60, Heartbeat: 120, Min: "U", Max: "U",
+						}
+						if i%3 == 0 {
+							it.Tags = map[string]string{"iface": "eth0"}
+						}
+						items = append(items, it)
+					}
+					if errs[n] = clients[n].Call(ctx, "Graph.Send", items, &model.SimpleRpcResponse{}); errs[n] != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return errors.Join(errs[:]...)
+	}
+	if err := round(0); err != nil {
+		return 0, "", errors.Join(err, p.kill())
+	}
+	cpu, err := p.measured(func() error {
+		for r := 1; r <= rounds; r++ {
+			if err := round(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return cpu / float64(rounds*b.series) * 1e6, fmt.Sprintf("%d series, %d items a call, RSS %.0f MB", b.series, batch, p.rss()), errors.Join(err, p.kill())
+}
+
+// graphMemory is what a graph holds with an hour of points in memory and the search index.
+func graphMemory(ctx context.Context, b *bench) (float64, string, error) {
+	const rounds = 60
+	p, addr, _, err := b.graphAt(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	fd, err := newFeeder(ctx, newWorkload(b.series), stream.KindGraph, addr)
+	if err != nil {
+		return 0, "", errors.Join(err, p.kill())
+	}
+	t0 := start(rounds)
+	for r := range rounds {
+		if err := fd.round(ctx, r, t0+int64(60*r)); err != nil {
+			return 0, "", errors.Join(err, fd.close(), p.kill())
+		}
+	}
+	remark := fmt.Sprintf("RSS after an hour of points, %d series, Go's default GOGC; peak %.0f MB", b.series, p.peak())
+	return p.rss() / 1024, remark, errors.Join(fd.close(), p.kill())
+}
+
 // graphRecovery is the CPU from the start after kill -9 until the graph serves, at
 // the worst moment: 70 minutes of points, none of them sealed.
 func graphRecovery(ctx context.Context, b *bench) (float64, string, error) {
