@@ -15,7 +15,7 @@ import (
 // check prints a line for each daemon of the configuration: whether it answers, and
 // if not, why. It fails when one does not.
 func check(ctx context.Context, c *cli, args []string) error {
-	cfg, rest, err := load(c, "check", args)
+	cfg, rest, err := configured(c, "check", args)
 	if err != nil {
 		return err
 	}

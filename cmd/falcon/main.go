@@ -30,6 +30,7 @@ func commands() []command {
 		{"check", "[--data DIR] [--listen ADDR] [--config FILE]", "check the configuration, and say of each daemon whether it answers", check},
 		{"config", "[--data DIR] [--listen ADDR] [--config FILE]", "print the configuration whole, with defaults", printConfig},
 		{"passwd", "[--data DIR] [--config FILE] NAME", "give a user a new password, read from standard input or made up", passwd},
+		{"load", "[--rate N] [--verify GRAPHS] [--watch PROGRAMS] …", "send points, and look whether they arrive; falcon load --help", runLoad},
 		{"version", "", "print the version", version},
 	}
 }
@@ -93,9 +94,9 @@ func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ")
 // configError is an error that the configuration causes.
 type configError struct{ error }
 
-// load reads the flags that choose a configuration, and the configuration. rest are
+// configured reads the flags that choose a configuration, and the configuration. rest are
 // the arguments behind the flags.
-func load(c *cli, name string, args []string) (cfg fleet.Config, rest []string, err error) {
+func configured(c *cli, name string, args []string) (cfg fleet.Config, rest []string, err error) {
 	flags := flag.NewFlagSet("falcon "+name, flag.ContinueOnError)
 	flags.SetOutput(c.stderr)
 	file := flags.String("config", "", "configuration `file` (default: none, everything on this machine)")

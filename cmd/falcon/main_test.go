@@ -40,6 +40,10 @@ func TestCommands(t *testing.T) {
 		{"the configuration whole", []string{"config", "--data", data}, 0, `"rpc": {`, ""},
 		{"folders follow the data folder", []string{"config", "--data", data}, 0, filepath.Join(data, "spool", "transfer"), ""},
 		{"check without a fleet", []string{"check", "--data", data}, 1, "down: nobody listens there", "do not answer"},
+		{"load with a rate that is none", []string{"load", "--rate", "fast"}, 2, "", `rate "fast": points a second, or max`},
+		{"load that can not be", []string{"load", "--protocol", "udp", "--step", "0"}, 2, "", `protocol "udp" is unknown`},
+		{"load to verify at graphs without names", []string{"load", "--verify", "127.0.0.1:1,127.0.0.1:2"}, 2, "", `each has its name on the ring: name=address`},
+		{"load that watches nobody", []string{"load", "--watch", "no-such-program"}, 1, "", `no process has the PID or the program "no-such-program"`},
 		{"passwd without a name", []string{"passwd"}, 2, "", "name one user"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

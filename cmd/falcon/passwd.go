@@ -18,7 +18,7 @@ import (
 // password is the first line of standard input; at a terminal, or when that line is
 // empty, one is made up and printed.
 func passwd(ctx context.Context, c *cli, args []string) (err error) {
-	cfg, rest, err := load(c, "passwd", args)
+	cfg, rest, err := configured(c, "passwd", args)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // up runs the fleet until a signal comes.
 func up(ctx context.Context, c *cli, args []string) error {
-	cfg, rest, err := load(c, "up", args)
+	cfg, rest, err := configured(c, "up", args)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func greet(c *cli, cfg fleet.Config, s fleet.Started) {
 
 // printConfig prints the configuration with everything that follows from it.
 func printConfig(_ context.Context, c *cli, args []string) error {
-	cfg, rest, err := load(c, "config", args)
+	cfg, rest, err := configured(c, "config", args)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ var homes = []struct {
 	{"github.com/ugorji/go", []string{"common/rpc"}, "rpc knows the codecs, nobody else"},
 	{"github.com/gin-gonic/gin", []string{"modules/api", "modules/api/", "modules/apiproxy", "modules/dashboard"}, "a daemon without many routes uses net/http's mux and stays 8 MB lighter"},
 	{"github.com/patrickmn/go-cache", []string{"common/httpx", "modules/hbs"}, "answers of peers are cached in one place"},
-	{"github.com/prometheus/procfs", []string{"modules/agent/collect", "modules/agent/collect/"}, "only collectors read /proc"},
+	{"github.com/prometheus/procfs", []string{"modules/agent/collect", "modules/agent/collect/", "modules/load"}, "only collectors read /proc, and who measures daemons"},
 	{"github.com/beevik/ntp", []string{"modules/agent/collect/ntp"}, "one collector asks time servers"},
 	{"github.com/prometheus/client_golang", []string{"common/stat"}, "stat shows every counter"},
 	{"github.com/prometheus/common", []string{"modules/agent/scrape"}, "one place reads what exporters answer"},
