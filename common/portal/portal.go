@@ -124,6 +124,19 @@ func (db *DB) Ping(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// PingAlarms says whether the database alarms answers, within a second or by ctx's end.
+func (db *DB) PingAlarms(ctx context.Context) error {
+	if err := db.needAlarms(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := db.Alarms.read.PingContext(ctx); err != nil {
+		return fmt.Errorf("database %s: %w", db.Alarms.name, err)
+	}
+	return nil
+}
+
 // Migrate brings every database to the schema of this release; see schema/. It
 // only ever adds: tables of a stock or fork database are recognised and left as
 // they are, with their rows. A MySQL database that does not exist is created.

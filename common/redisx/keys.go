@@ -142,6 +142,11 @@ func AlarmInstance(name string) string { return "alarm:inst:" + name }
 // problem's end.
 func AlarmCase(id string) string { return "alarm:case:{" + id + "}" }
 
+// AlarmOwed is a hash of events whose people were told while the database was away, by
+// event, status, time, step and action to JSON: written by the alarm that holds the part,
+// and emptied once the rows are written.
+func AlarmOwed(part int) string { return fmt.Sprintf("{alarm:part:%d}:owed", part) }
+
 // PartLock is the lock of a part.
 func PartLock(part int) string { return fmt.Sprintf("{alarm:part:%d}:lock", part) }
 

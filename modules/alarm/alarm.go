@@ -61,6 +61,9 @@ type Alarm struct {
 	results   *mailbox[*message]
 	adopter   *adopter
 
+	owedResults *mailbox[*message] // of messages without rows
+	owedN       atomic.Int64       // events whose rows are owed, as far as this alarm knows
+
 	// Outlets tell and results are written while the others stop already.
 	telling, writing sync.WaitGroup
 	// While alarm stops, soft ends when no more messages may be begun, flush when the last
@@ -104,7 +107,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 	host, _ := os.Hostname() // for people who look into Redis
 	a := &Alarm{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, loc: loc, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
-		lease: 10 * time.Second, gap: time.Second, backlog: maxBacklog, results: newMailbox[*message](), shared: make(chan struct{}), outlets: outlets{m: map[string]*outlet{}},
+		lease: 10 * time.Second, gap: time.Second, backlog: maxBacklog, results: newMailbox[*message](), owedResults: newMailbox[*message](), shared: make(chan struct{}), outlets: outlets{m: map[string]*outlet{}},
 		callbacks: sender.NewCaller(3*time.Second, 20*time.Second),
 		channels:  &channels{db: deps.DB, api: cfg.API, log: deps.Log},
 	}
@@ -175,6 +178,7 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 		return nil
 	}
 	a.writing.Go(a.finishSent)
+	a.writing.Go(a.finishOwed)
 	var working sync.WaitGroup
 	g := run.New(ctx)
 	for _, w := range a.workers {
@@ -218,6 +222,10 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 func (a *Alarm) start(o *outlet) {
 	a.telling.Go(func() { a.claim(a.soft, o) })
 	for _, lane := range o.lanes {
+		a.telling.Go(func() { a.lane(a.soft, o, lane) })
+	}
+	a.telling.Go(func() { a.hand(a.soft, o) })
+	for _, lane := range o.beside {
 		a.telling.Go(func() { a.lane(a.soft, o, lane) })
 	}
 }

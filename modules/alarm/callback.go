@@ -130,6 +130,12 @@ func (a *Alarm) beside(ctx context.Context, m *message, when string, bySMS, byMa
 		if ctx.Err() != nil {
 			return false
 		}
+		if m.item.owed != nil {
+			if !a.besideOwed(ctx, one, notices, to) {
+				return false
+			}
+			continue
+		}
 		ok := a.insist(a.hard, "queue messages", func() error {
 			rows, err := a.deps.DB.QueueNotices(a.hard, notices)
 			if err != nil {

@@ -89,6 +89,9 @@ type DB struct {
 	// Portal and UIC are DSNs of falcon_portal and uic, who know actions and people.
 	Portal conf.DSN `json:"falcon_portal"`
 	UIC    conf.DSN `json:"uic"`
+	// Patience is how long the database alarms may be away before people are told all the
+	// same, and the rows are written when it is back. 0: events wait as long as it is away.
+	Patience conf.Duration `json:"patience"`
 }
 
 // Worker are numbers of messages; 0 is the default.
@@ -150,7 +153,7 @@ func DefaultConfig() Config {
 		},
 		API:         API{Dashboard: "http://127.0.0.1:8081", PlusAPI: "http://127.0.0.1:8080"},
 		Alarms:      Alarms{Idle: 10, Max: 100},
-		DB:          DB{Dir: "./data/portal"},
+		DB:          DB{Dir: "./data/portal", Patience: conf.Duration(10 * time.Second)},
 		Worker:      Worker{IM: 10, SMS: 10, Mail: 50, Webhook: 10, Callback: 16},
 		Housekeeper: Housekeeper{Days: 7, Batch: 1000},
 		Retention:   Retention{Case: 90, Notice: 90},
@@ -219,6 +222,9 @@ func (c *Config) Validate() error {
 		if p, err := url.Parse(u); err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
 			wrong("%s: %q is none that can be called, write http://host:port/path", key, u)
 		}
+	}
+	if c.DB.Patience < 0 {
+		wrong("db.patience: %v is negative", c.DB.Patience.D())
 	}
 	switch c.people() {
 	case fromPortal:

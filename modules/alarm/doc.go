@@ -22,14 +22,16 @@
 //	acked.go   links by which people acknowledge, and who did
 //	adopt.go   judges are told what other judges knew
 //	send.go    outlets: claim, three tries, result
+//	owed.go    people are told while the database is away, and rows are written later
 //	callback.go, channels.go, people.go, housekeeping.go, http.go
 //
 // Ports: HTTP 9912.
 //
 // What is lost when it dies: nothing. When Redis loses its memory: the events in it,
 // which judge pushes again (those of open problems, and of the last minute). While the
-// database is away events wait in Redis; while nobody can say whom an action tells, the
-// rows are written and the messages wait for an hour.
+// database is away people are told all the same, after Config.DB.Patience, and the rows are
+// kept in Redis until it is back; while nobody can say whom an action tells, the rows are
+// written and the messages wait for an hour.
 //
 // A provider that takes nothing holds up no other channel: its messages wait, 5000 of
 // them at most, and are tried three times each; what comes beyond fails with the reason

@@ -39,6 +39,7 @@ func (a *Alarm) count() {
 	s.GaugeFunc("dead.len", "dead_events", "Events in the list of dead ones.", func() float64 { return float64(a.lens.dead.Load()) })
 	s.GaugeFunc("in.hand", "events_in_hand", "Events in hand.", func() float64 { return float64(a.inHand()) })
 	s.GaugeFunc("held", "held_events", "Events of which nobody knows whom they are for.", func() float64 { return float64(a.heldN.Load()) })
+	s.GaugeFunc("owed", "owed_events", "Events that were told while the database was away, and have no rows yet.", func() float64 { return float64(a.owedN.Load()) })
 	s.GaugeFunc("message.len", "waiting_messages", "Messages that wait to be sent.", func() float64 { return float64(a.outlets.waiting()) })
 	s.GaugeFunc("lag.sec", "lag_seconds", "Age of the event that was taken last.", func() float64 { return float64(a.lag.Load()) })
 	s.GaugeFunc("parts", "parts", "Parts of the event ids that this alarm works.", func() float64 { return float64(a.holds.Load()) })

@@ -53,22 +53,33 @@ func (w *worker) route(ctx context.Context, items []*item) {
 // mayBeAgain says whether an event may tell a step that was told: its judge has lost what
 // it knew, or two judges have the series.
 func (it *item) mayBeAgain() bool {
-	e, prior := it.event, it.saved.Prior
+	e, prior := it.event, it.prior()
 	return e.Status == model.StatusProblem && prior != nil && (prior.Status == model.StatusProblem || it.saved.Known && e.CurrentStep == 1)
 }
 
 // mayBeOver says whether an event may end a problem whose end was told: another judge
 // had the series when it ended, or another action has the same case.
 func (it *item) mayBeOver() bool {
-	return it.event.Status == model.StatusOK && it.saved.Prior != nil && it.saved.Prior.Status == model.StatusOK
+	prior := it.prior()
+	return it.event.Status == model.StatusOK && prior != nil && prior.Status == model.StatusOK
+}
+
+// prior is the case as the event found it; nil when the event made it, or its row could
+// not be written.
+func (it *item) prior() *portal.PriorCase {
+	if it.saved == nil {
+		return nil
+	}
+	return it.saved.Prior
 }
 
 // ackedBy returns who works on the problem that an event tells more of, "" for nobody.
 func (it *item) ackedBy() string {
-	if it.event.Status != model.StatusProblem || it.saved.Prior == nil {
+	prior := it.prior()
+	if it.event.Status != model.StatusProblem || prior == nil {
 		return ""
 	}
-	return it.saved.Prior.AckedBy
+	return prior.AckedBy
 }
 
 // maxNotices is how many messages are queued in one transaction, give or take those of
@@ -77,9 +88,13 @@ const maxNotices = 5000
 
 // routeTogether makes the messages of items whose ids do not depend on each other.
 func (w *worker) routeTogether(ctx context.Context, items []*item) {
-	told, err := w.lookUp(ctx, items)
-	if err != nil { // the database was away until ctx ended
+	told, how := w.lookUp(ctx, items)
+	switch how {
+	case stopped:
 		w.drop(items)
+		return
+	case away:
+		w.tellWithoutRows(ctx, items)
 		return
 	}
 	var plans []plan
@@ -107,12 +122,18 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 		notices = append(notices, p.notices...)
 	}
 	var rows []portal.Notice
-	if len(notices) > 0 && !w.a.insist(ctx, "queue messages", func() (err error) {
-		rows, err = w.a.deps.DB.QueueNotices(ctx, notices)
-		return err
-	}) {
-		w.drop(items)
-		return
+	if len(notices) > 0 {
+		switch w.patient(ctx, queueMessages, func() (err error) {
+			rows, err = w.a.deps.DB.QueueNotices(ctx, notices)
+			return err
+		}) {
+		case stopped:
+			w.drop(items)
+			return
+		case away:
+			w.tellWithoutRows(ctx, items)
+			return
+		}
 	}
 	for _, p := range plans {
 		m := &message{item: p.item, ch: p.ch, text: p.text, callback: p.ch == nil}
@@ -141,7 +162,7 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 }
 
 // lookUp returns what was told before of those items whose event may tell it again.
-func (w *worker) lookUp(ctx context.Context, items []*item) (map[*item]*portal.Told, error) {
+func (w *worker) lookUp(ctx context.Context, items []*item) (map[*item]*portal.Told, ending) {
 	var again []*item
 	var asked []portal.Telling
 	for _, it := range items {
@@ -151,20 +172,20 @@ func (w *worker) lookUp(ctx context.Context, items []*item) (map[*item]*portal.T
 		}
 	}
 	if len(asked) == 0 {
-		return nil, nil
+		return nil, done
 	}
 	var all []*portal.Told
-	if !w.a.insist(ctx, "read what was told", func() (err error) {
+	if how := w.patient(ctx, readTold, func() (err error) {
 		all, err = w.a.deps.DB.LastTold(ctx, asked)
 		return err
-	}) {
-		return nil, context.Cause(ctx)
+	}); how != done {
+		return nil, how
 	}
 	told := make(map[*item]*portal.Told, len(again))
 	for i, it := range again {
 		told[it] = all[i]
 	}
-	return told, nil
+	return told, done
 }
 
 // silent is the reason why nobody is told of an event, whatever was told before.
@@ -174,7 +195,7 @@ func (it *item) silent() string {
 		return byClosed
 	case it.action == nil || it.action == nobody:
 		return byNoAction
-	case !it.saved.Moved && !it.saved.Known:
+	case it.saved != nil && !it.saved.Moved && !it.saved.Known:
 		return byLate
 	}
 	return ""

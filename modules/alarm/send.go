@@ -52,8 +52,11 @@ type message struct {
 type outlet struct {
 	queue *mailbox[*message]
 	lanes [lanes]chan *message
-	calls chan struct{} // holds one value for each call under way
-	room  chan struct{} // holds one value for each message that is claimed and has no result
+	// rowless are messages without rows: nobody claims them.
+	rowless *mailbox[*message]
+	beside  [besides]chan *message
+	calls   chan struct{} // holds one value for each call under way
+	room    chan struct{} // holds one value for each message that is claimed and has no result
 
 	mu    sync.Mutex
 	fails int    // calls that failed since the last success
@@ -88,7 +91,10 @@ func (o *outlet) dead(backlog int) string {
 }
 
 func newOutlet(calls int) *outlet {
-	o := &outlet{queue: newMailbox[*message](), calls: make(chan struct{}, calls), room: make(chan struct{}, calls*claimed)}
+	o := &outlet{queue: newMailbox[*message](), rowless: newMailbox[*message](), calls: make(chan struct{}, calls), room: make(chan struct{}, calls*claimed)}
+	for i := range o.beside {
+		o.beside[i] = make(chan *message)
+	}
 	for i := range o.lanes {
 		o.lanes[i] = make(chan *message, cap(o.room)) // the claimer never waits for one lane
 	}
@@ -258,7 +264,7 @@ const notMine = "not mine"
 // ago: it may have been stopped, or cut off, and another has taken over. It takes those that
 // are not out of the message, and reports whether some are left.
 func (a *Alarm) still(m *message) bool {
-	if time.Since(m.checked) < a.lease/4 {
+	if m.item.owed != nil || time.Since(m.checked) < a.lease/4 {
 		return true
 	}
 	mine, err := a.deps.DB.StillClaimed(a.hard, m.notices)
@@ -308,6 +314,15 @@ func (a *Alarm) giveBack(m *message) {
 	for i := range m.notices {
 		m.notices[i].Attempts--
 	}
+	a.ended(m)
+}
+
+// ended hands over a message whose result is known, or that is given back.
+func (a *Alarm) ended(m *message) {
+	if m.item.owed != nil {
+		a.owedResults.put(m)
+		return
+	}
 	a.results.put(m)
 }
 
@@ -322,7 +337,7 @@ func (a *Alarm) tell(ctx context.Context, o *outlet, m *message) {
 		result, more, answer = a.try(ctx, o, a.current(m.ch), m)
 	}
 	if result == notMine {
-		a.results.put(m)
+		a.ended(m)
 		return
 	}
 	if result == "" {
@@ -342,7 +357,7 @@ func (a *Alarm) result(m *message, result string, calls int, answer string) {
 		n.Result, n.Answer, n.SendTS = result, answer, now
 		n.Attempts += calls - 1 // claiming has counted one
 	}
-	a.results.put(m)
+	a.ended(m)
 }
 
 // current returns the channel as it is set up now; a message may have waited while
@@ -367,7 +382,7 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		return notMine, 0, ""
 	}
 	text := m.text
-	text.ID = fmt.Sprintf("alarm.notice.%d", m.notices[0].ID)
+	text.ID = messageID(&m.notices[0])
 	for _, addr := range m.to {
 		if addr != "" && !slices.Contains(text.To, addr) {
 			text.To = append(text.To, addr)

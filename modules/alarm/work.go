@@ -48,6 +48,7 @@ type item struct {
 	waits   atomic.Int32 // messages not told yet, and one while they are being made
 	worker  *worker
 	given   atomic.Bool // it is given back
+	owed    *owed       // its people are told without rows; nil for most
 }
 
 // finish says that one of the things that an item waits for is over.
@@ -92,6 +93,8 @@ type worker struct {
 	parked      map[string]bool // ids of events that are left in flight
 	parkedN     int
 	parkedBytes int
+
+	debts
 }
 
 func (a *Alarm) newWorker() *worker {
@@ -131,6 +134,7 @@ func (w *worker) roster(ctx context.Context) {
 	changed := false
 	for _, p := range w.parts.poll(parts) {
 		w.mine, changed = append(w.mine, p), true
+		w.unpaid = true       // whoever had it may have told people without rows
 		w.suspect.Store(true) // this alarm may have had it before, and lost an answer with it
 	}
 	w.mine = slices.DeleteFunc(w.mine, func(p *part) bool {
@@ -191,6 +195,9 @@ func (w *worker) work(ctx context.Context) int {
 	}
 	if w.suspect.Load() {
 		w.recover(ctx)
+	}
+	if !w.pay(ctx) {
+		return 0
 	}
 	room := min(batch, window-int(w.inHand.Load()))
 	if w.queue == nil {
@@ -286,21 +293,24 @@ func (w *worker) handle(ctx context.Context, items []*item) {
 			unknown[it] = err
 		}
 	}
-	var ready []*item
-	kept := w.save(ctx, items)
-	w.remember(ctx, kept)
-	for _, it := range kept {
-		// An event waits behind those of its id.
-		if err := unknown[it]; w.parked[it.event.Id] || len(w.held) >= maxHeld && (err != nil || w.heldIDs[it.event.Id]) {
-			w.park(it)
-			continue
-		} else if err != nil || w.heldIDs[it.event.Id] {
-			w.hold(it, err)
-			continue
+	known := func(items []*item) (ready []*item) {
+		for _, it := range items {
+			// An event waits behind those of its id.
+			if err := unknown[it]; w.parked[it.event.Id] || len(w.held) >= maxHeld && (err != nil || w.heldIDs[it.event.Id]) {
+				w.park(it)
+				continue
+			} else if err != nil || w.heldIDs[it.event.Id] {
+				w.hold(it, err)
+				continue
+			}
+			ready = append(ready, it)
 		}
-		ready = append(ready, it)
+		return ready
 	}
-	w.route(ctx, ready)
+	saved, unsaved := w.save(ctx, items)
+	w.remember(ctx, saved)
+	w.route(ctx, known(saved))
+	w.tellWithoutRows(ctx, known(unsaved))
 }
 
 // mayTell says whether somebody may have to be told.
@@ -332,9 +342,13 @@ func (w *worker) address(ctx context.Context, it *item) error {
 	return nil
 }
 
-// save writes the rows of items and returns those that could be written. It insists
-// while the database is away; an event that a living database does not take is dead.
-func (w *worker) save(ctx context.Context, items []*item) []*item {
+// save writes the rows of items and returns those that could be written, and those that
+// can not be since the database is away for too long. An event that a living database does
+// not take is dead.
+func (w *worker) save(ctx context.Context, items []*item) (kept, unsaved []*item) {
+	if w.rowless {
+		return nil, items
+	}
 	saved := func(items []*item) error {
 		events := make([]portal.AlarmEvent, len(items))
 		for i, it := range items {
@@ -352,31 +366,37 @@ func (w *worker) save(ctx context.Context, items []*item) []*item {
 		return err
 	}
 	refused := false
-	if !w.a.insist(ctx, "write events", func() error {
+	switch w.patient(ctx, writeEvents, func() error {
 		err := saved(items)
 		if refused = portal.Refused(err); refused {
 			return nil
 		}
 		return err
 	}) {
+	case stopped:
 		w.drop(items)
-		return nil
+		return nil, nil
+	case away:
+		return nil, items
 	}
 	if !refused {
-		return items
+		return items, nil
 	}
 	var good []*item
 	for i, it := range items {
 		var bad error
-		if !w.a.insist(ctx, "write events", func() error {
+		switch w.patient(ctx, writeEvents, func() error {
 			err := saved([]*item{it})
 			if portal.Refused(err) {
 				bad, err = err, nil
 			}
 			return err
 		}) {
+		case stopped:
 			w.drop(items[i:])
-			return good
+			return good, nil
+		case away:
+			return good, items[i:]
 		}
 		if bad != nil {
 			w.kill(ctx, it, fmt.Sprintf("the database does not take it: %v", bad))
@@ -384,7 +404,7 @@ func (w *worker) save(ctx context.Context, items []*item) []*item {
 		}
 		good = append(good, it)
 	}
-	return good
+	return good, nil
 }
 
 // kill puts an event into the list of dead ones.
@@ -408,6 +428,9 @@ func (w *worker) drop(items []*item) {
 func (w *worker) release(it *item) {
 	it.part.inHand.Add(-1)
 	w.inHand.Add(-1)
+	if it.owed != nil {
+		w.owing.Add(-1)
+	}
 	w.bytes.Add(-int64(len(it.element.Payload)))
 	w.handMu.Lock()
 	defer w.handMu.Unlock()
@@ -478,7 +501,9 @@ func (w *worker) retryHeld(ctx context.Context) {
 	}
 	for chunk := range slices.Chunk(ready, batch) {
 		// With the teams that are known now.
-		w.route(ctx, w.save(ctx, chunk))
+		saved, unsaved := w.save(ctx, chunk)
+		w.route(ctx, saved)
+		w.tellWithoutRows(ctx, unsaved)
 	}
 }
 
