@@ -130,7 +130,7 @@ func TestRulesThatChangeAndComeBack(t *testing.T) {
 	w := newWorld(t, book("h1", "h2"))
 	w.start()
 	now := time.Now().Unix()
-	in := &inbound{j: w.Judge, rules: w.inForce.Load(), refs: make([]*entry, 1)}
+	in := &inbound{j: w.Judge, rules: w.inForce.Load(), refs: newRefs()}
 	in.Define(1, &model.Series{Endpoint: "h1", Metric: "cpu.idle", Type: "GAUGE"})
 	in.Define(2, &model.Series{Endpoint: "h2", Metric: "cpu.idle", Type: "GAUGE"})
 	pushTo(in, pointsOf(now-120, 1, 2))
@@ -153,7 +153,7 @@ func TestRulesThatChangeAndComeBack(t *testing.T) {
 func TestTwoBooksBeforeTheFirstPush(t *testing.T) {
 	w := newWorld(t, nil)
 	w.start()
-	in := &inbound{j: w.Judge, rules: w.inForce.Load(), refs: make([]*entry, 1)}
+	in := &inbound{j: w.Judge, rules: w.inForce.Load(), refs: newRefs()}
 	w.changed(book("h1"))
 	in.Define(1, &model.Series{Endpoint: "h2", Metric: "cpu.idle", Type: "GAUGE"})
 	w.changed(book("h1", "h2"))

@@ -86,7 +86,7 @@ func (j *Judge) registerStreams(s *rpc.Server) {
 		if h.Kind != stream.KindJudge {
 			return nil, fmt.Errorf("stream of %q refused: a judge takes streams of %q", h.Kind, stream.KindJudge)
 		}
-		return &inbound{j: j, rules: j.inForce.Load(), refs: make([]*entry, 1)}, nil
+		return &inbound{j: j, rules: j.inForce.Load(), refs: newRefs()}, nil
 	})
 }
 
@@ -105,8 +105,8 @@ var types = [...]string{"", model.Gauge, model.Counter, model.Derive}
 type inbound struct {
 	j     *Judge
 	rules *inForce // those that the mutes so far went by
-	refs  []*entry // by the stream's ref
-	types []uint8  // which of types it was defined with
+	refs  refs
+	types []uint8 // which of types it was defined with
 }
 
 // Define resolves a series.
@@ -121,9 +121,9 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 	if len(s.Endpoint) > core.MaxName || len(s.Metric) > core.MaxName || len(s.Tags) > core.MaxName {
 		return model.ReasonTooLong
 	}
-	if grow := int(n) + 1 - len(in.refs); grow > 0 {
-		in.refs = append(slices.Grow(in.refs, grow), make([]*entry, grow)...)
-		in.types = append(in.types, make([]uint8, len(in.refs)-len(in.types))...)
+	in.refs.grow(int(n) + 1)
+	if grow := int(n) + 1 - len(in.types); grow > 0 {
+		in.types = append(slices.Grow(in.types, grow), make([]uint8, grow)...)
 	}
 	e := in.j.table.findKind(s.Endpoint, s.Metric, s.Tags, s.Type, tags, s.Text, in.j.inForce.Load())
 	if e == nil {
@@ -131,14 +131,15 @@ func (in *inbound) Define(n uint32, s *model.Series) string {
 	} else {
 		e.step.Store(int32(min(s.Step, math.MaxInt32)))
 	}
-	in.refs[n], in.types[n] = e, uint8(max(0, slices.Index(types[:], s.Type)))
+	in.refs.set(n, e)
+	in.types[n] = uint8(max(0, slices.Index(types[:], s.Type)))
 	return ""
 }
 
 // Forget says that n is not used until it is defined again.
 func (in *inbound) Forget(n uint32) {
-	if int(n) < len(in.refs) {
-		in.refs[n] = nil
+	if int(n) < in.refs.len() {
+		in.refs.set(n, nil)
 	}
 }
 
@@ -160,7 +161,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	b, committed := j.begin(), false
 	defer b.abandon(&committed)
 	for i, n := range p.Refs {
-		e := in.refs[n]
+		e := in.refs.at(n)
 		ts, v, text := p.Times[i], 0.0, ""
 		if i < len(p.Values) {
 			v = p.Values[i]
@@ -202,7 +203,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		case nobodys:
 			filtered++
 			if e != muted {
-				in.refs[n] = muted
+				in.refs.set(n, muted)
 				ack.Mute = append(ack.Mute, n)
 			}
 		case taken:
@@ -212,7 +213,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 	if j.inForce.Load() != in.rules {
 		// Other rules came meanwhile: nobody knows by which these mutes are.
 		for _, n := range ack.Mute {
-			in.refs[n] = outdated
+			in.refs.set(n, outdated)
 		}
 		ack.Mute = nil
 	}
@@ -225,7 +226,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 		// The sender keeps the batch. Points that it sends once more are those that are
 		// there already; mutes that it does not hear of are told again.
 		for _, n := range ack.Mute {
-			in.refs[n] = unwatched
+			in.refs.set(n, unwatched)
 		}
 		in.rules = before // so is the unmute
 		done(nil, err)
@@ -236,7 +237,7 @@ func (in *inbound) Push(p *stream.Points, done func(*stream.Ack, error)) {
 
 // redefine asks for the definition of n with its points.
 func (in *inbound) redefine(ack *stream.Ack, n uint32) {
-	in.refs[n] = nil
+	in.refs.set(n, nil)
 	if !slices.Contains(ack.Redefine, n) {
 		ack.Redefine = append(ack.Redefine, n)
 	}
@@ -264,11 +265,7 @@ func (in *inbound) unmute(ack *stream.Ack) {
 	}
 	// What was decided by the rules before, and not told yet, is decided anew: the mute
 	// must not overtake this unmute.
-	for i, e := range in.refs {
-		if e == unwatched {
-			in.refs[i] = outdated
-		}
-	}
+	in.refs.change(unwatched, outdated)
 }
 
 // Close ends the stream.
