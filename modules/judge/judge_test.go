@@ -286,7 +286,7 @@ type sender struct {
 
 func (w *world) stream() *sender {
 	w.t.Helper()
-	snd, err := stream.NewSender(stream.SenderOptions{Addr: w.addr, Kind: stream.KindJudge, Sender: "test"})
+	snd, err := stream.NewSender(stream.SenderOptions{Addr: w.addr, Kind: stream.KindJudge, Sender: "test", CallTimeout: 30 * time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
