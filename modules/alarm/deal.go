@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/redisx"
 	"falcon/common/run"
@@ -94,6 +95,7 @@ func (a *Alarm) dealSome(ctx context.Context, q *redisx.Queue) (int, error) {
 	if err != nil || len(elements) == 0 {
 		return 0, err
 	}
+	failpoint.Reached("alarm.taken")
 	moves := make([]redisx.Moved, len(elements))
 	for i, e := range elements {
 		event, err := Decode(e.Payload)
