@@ -86,6 +86,7 @@ func skip(err error) error {
 
 // walks are the tests that walk over the points of somebody, and where they stand.
 var walks = map[string][2]string{
+	"graph":   {"TestFailpoints", "modules/graph/tsdb"},
 	"upgrade": {"TestAgentsUpgradeThemselves", "deploy"},
 }
 
