@@ -86,8 +86,14 @@ func skip(err error) error {
 
 // walks are the tests that walk over the points of somebody, and where they stand.
 var walks = map[string][2]string{
-	"graph":   {"TestFailpoints", "modules/graph/tsdb"},
-	"upgrade": {"TestAgentsUpgradeThemselves", "deploy"},
+	"transfer":   {"TestKillLoop", "modules/fleet"},
+	"judge":      {"TestKillLoop", "modules/fleet"},
+	"alarm":      {"TestKillLoop", "modules/fleet"},
+	"hbs":        {"TestKillLoop", "modules/fleet"},
+	"agent":      {"TestKillLoop", "modules/fleet"},
+	"plus_judge": {"TestFailpoints", "modules/plus_judge"},
+	"graph":      {"TestFailpoints", "modules/graph/tsdb"},
+	"upgrade":    {"TestAgentsUpgradeThemselves", "deploy"},
 }
 
 // Each point is walked by a test that asks this list, and the page of reliability says
@@ -107,11 +113,7 @@ func TestPointsAreWalkedAndExplained(t *testing.T) {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		walk, ok := walks[name]
-		if !ok {
-			continue
-		}
-		test, dir := walk[0], walk[1]
+		test, dir := walks[name][0], walks[name][1]
 		found := false
 		files, _ := filepath.Glob(filepath.Join(root, dir, "*_test.go")) // the pattern is good
 		for _, file := range files {
