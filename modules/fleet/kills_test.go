@@ -552,10 +552,11 @@ func (k *killChain) counter(name, counter string) (float64, error) {
 	return 0, fmt.Errorf("%s has no counter %s", name, counter)
 }
 
-// kill kills one of what the chain has under load, n times, and starts it again.
+// kill kills one of what the chain has under load, n times, and starts it again; every
+// fourth time a program is killed once more while it reads what it has left.
 func (k *killChain) kill(what string, n int) int {
 	k.t.Helper()
-	for i := range n {
+	for i := 0; i < n; i++ {
 		k.works(what)
 		<-time.After(k.between(0, 300)) // where the kill falls is the point of the test
 		switch what {
@@ -577,6 +578,12 @@ func (k *killChain) kill(what string, n int) int {
 			k.process(name).Kill()
 			<-time.After(k.between(0, 600))
 			k.start(name, "")
+			if i+1 < n && k.chance(4) == 0 {
+				<-time.After(k.between(0, 60))
+				k.process(name).Kill()
+				k.start(name, "")
+				i++
+			}
 			k.healthy(name)
 		}
 	}
