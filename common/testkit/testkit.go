@@ -154,6 +154,15 @@ func (p *Process) Dead() bool {
 	}
 }
 
+// Killed reports whether the program has ended as kill -9 ends one, and not by itself.
+func (p *Process) Killed() bool {
+	if !p.Dead() {
+		return false
+	}
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // Wait returns the program's error once it has ended by itself.
 func (p *Process) Wait(ctx context.Context) error {
 	select {

@@ -76,6 +76,7 @@ type killChain struct {
 
 	mu   sync.Mutex
 	proc map[string]*testkit.Process
+	all  []*testkit.Process
 	rng  *rand.Rand
 
 	gate    sync.RWMutex // a round holds it for reading
@@ -349,6 +350,7 @@ func (k *killChain) start(name, deadly string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.proc[name] = p
+	k.all = append(k.all, p)
 }
 
 func (k *killChain) process(name string) *testkit.Process {
@@ -612,6 +614,9 @@ func (k *killChain) walk(what string) int {
 			k.provoke(what, point)
 			<-time.After(50 * time.Millisecond)
 		}
+		if !p.Killed() {
+			k.t.Errorf("%s ended by itself at %s", name, deadly)
+		}
 		if what == "hbs" {
 			k.start("hbs-1", "")
 		}
@@ -871,7 +876,7 @@ var killFiles = map[string]*regexp.Regexp{
 	"agent":    regexp.MustCompile(`^([^/]+/)?(LOCK|position|spool-[0-9a-f]{16})$`),
 }
 
-// clean looks for files that a restart has left behind.
+// clean looks for panics, and for files that a restart has left behind.
 func (k *killChain) clean() {
 	k.t.Helper()
 	k.gate.Lock()
@@ -887,6 +892,11 @@ func (k *killChain) clean() {
 	}
 	for _, name := range killDaemons {
 		k.process(name).Stop()
+	}
+	for _, p := range k.all {
+		if strings.Contains(p.Output(), "panic") {
+			k.t.Errorf("a program panicked:\n%s", p.Output())
+		}
 	}
 	for folder, known := range killFiles {
 		dir, n := filepath.Join(k.dir, folder), map[string]int{}

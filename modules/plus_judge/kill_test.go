@@ -189,12 +189,16 @@ func TestFailpoints(t *testing.T) {
 		deadly := fmt.Sprint(name, ":", 1+l.rng.IntN(2))
 		l.p.Kill()
 		l.start(deadly)
-		for p, limit := l.p, time.Now().Add(30*time.Second); !p.Dead(); {
+		died := l.p
+		for limit := time.Now().Add(30 * time.Second); !died.Dead(); {
 			if time.Now().After(limit) {
 				t.Fatalf("it never comes to %s", deadly)
 			}
 			l.round(false)
 			<-time.After(30 * time.Millisecond) // journals turn by the clock
+		}
+		if !died.Killed() {
+			t.Fatalf("at %s it ended by itself", deadly)
 		}
 	}
 	l.verify()

@@ -112,21 +112,16 @@ func TestKillLoop(t *testing.T) {
 	dir := t.TempDir()
 	acked := -1
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0])
-		kill := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
 		// Every other child dies a while after it has begun to work, however slow
 		// the machine is; the others perhaps while they recover.
 		wait := 50*time.Millisecond + rand.N(longest)
-		waits := round%2 == 0
-		if !waits {
-			kill.Reset(wait)
-		}
-		acked = follow(t, cmd, dir, acked, func() {
-			if waits {
-				kill.Reset(wait)
+		works := round%2 == 0
+		cmd := exec.Command(os.Args[0])
+		acked = follow(t, cmd, dir, acked, func(begun bool) {
+			if begun == works {
+				time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 			}
 		})
-		kill.Stop()
 		st := survived(t, dir, acked)
 		t.Logf("round %d: %d ticks acked, %d segments, replayed %d, skipped %d, torn %d", round, acked+1, st.Segments, st.Recovery.Points, st.Recovery.Skipped, st.Recovery.Torn)
 		if t.Failed() {
@@ -138,9 +133,9 @@ func TestKillLoop(t *testing.T) {
 	}
 }
 
-// follow runs a child until it ends and returns the last tick that was acknowledged; begins
-// is called with the first one.
-func follow(t *testing.T, cmd *exec.Cmd, dir string, acked int, begins func()) int {
+// follow runs a child until it ends and returns the last tick that was acknowledged. lives
+// is called when it was started, and again, with true, when it has acknowledged something.
+func follow(t *testing.T, cmd *exec.Cmd, dir string, acked int, lives func(begun bool)) int {
 	t.Helper()
 	cmd.Env = append(cmd.Environ(), crashDir+"="+dir)
 	cmd.Stdin = strings.NewReader(fmt.Sprintln(acked + 1))
@@ -151,6 +146,7 @@ func follow(t *testing.T, cmd *exec.Cmd, dir string, acked int, begins func()) i
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	lives(false)
 	begun := false
 	for sc := bufio.NewScanner(out); sc.Scan(); {
 		if _, err := fmt.Sscanf(sc.Text(), "acked %d", &acked); err != nil {
@@ -158,7 +154,7 @@ func follow(t *testing.T, cmd *exec.Cmd, dir string, acked int, begins func()) i
 		}
 		if !begun {
 			begun = true
-			begins()
+			lives(true)
 		}
 	}
 	_, _ = io.Copy(io.Discard, out)
@@ -215,11 +211,15 @@ func TestFailpoints(t *testing.T) {
 		for _, name := range failpoint.Of("graph") {
 			cmd := exec.Command(bin)
 			cmd.Env = append(os.Environ(), fmt.Sprintf("FALCON_FAILPOINT=%s:%d", name, n))
-			missed := time.AfterFunc(time.Minute, func() {
-				t.Errorf("no child comes to %s for the %d. time", name, n)
-				_ = cmd.Process.Kill()
+			var missed *time.Timer
+			acked = follow(t, cmd, dir, acked, func(begun bool) {
+				if !begun {
+					missed = time.AfterFunc(time.Minute, func() {
+						t.Errorf("no child comes to %s for the %d. time", name, n)
+						_ = cmd.Process.Kill()
+					})
+				}
 			})
-			acked = follow(t, cmd, dir, acked, func() {})
 			missed.Stop()
 			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 				t.Errorf("%s: the child ended with %v", name, cmd.ProcessState)
