@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 
 	"aead.dev/minisign"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/testkit"
@@ -418,8 +420,8 @@ func TestAgentsUpgradeThemselves(t *testing.T) {
 	}{
 		{name: "a build that ends at once", version: "7.2", reason: "7.2: rolled back to 7.0: no heartbeat was taken in 3 starts"},
 		{name: "a build that hangs", version: "7.3", reason: "7.3: rolled back to 7.0: no heartbeat was taken"},
-		{name: "a build that ends, and a guard killed on its way back", version: "7.2", reason: "7.2: ", guardPlace: "rolled back falcon-agent"},
-		{name: "a build that ends, and a guard killed behind its way back", version: "7.2", reason: "7.2: ", guardPlace: "rolled back"},
+		{name: "a build that ends, and a guard killed on its way back", version: "7.2", reason: "7.2: ", guardPlace: "upgrade.file-back"},
+		{name: "a build that ends, and a guard killed behind its way back", version: "7.2", reason: "7.2: ", guardPlace: "upgrade.back"},
 		{name: "wrong MD5", version: "7.1", reason: "has the MD5", more: map[string]any{"binfile_md5": "35ac8534c0b31237e844ef8ee2bb9b9e"}},
 		{name: "wrong signature", version: "7.1", reason: "does not fit the file", more: map[string]any{"binfile_sig": w.sign("bin_7.2")},
 			config: map[string]any{"upgrade": map[string]any{"public_key": w.key, "backoff": "1s"}}},
@@ -445,9 +447,8 @@ func TestAgentsUpgradeThemselves(t *testing.T) {
 		})
 	}
 	t.Run("killed at each step", func(t *testing.T) {
-		places := []string{
-			"downloading", "downloaded", "checked", "tried", "kept", "swap is written", "renamed falcon-agent", "renamed", "trial is written",
-		}
+		// Those of the guard are walked above.
+		places := slices.DeleteFunc(failpoint.Of("upgrade"), func(name string) bool { return strings.HasSuffix(name, "back") })
 		var units []*unit
 		for i, place := range places {
 			units = append(units, w.start(t, fmt.Sprint("killed", i), nil, place, ""))

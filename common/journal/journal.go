@@ -31,6 +31,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"falcon/common/failpoint"
 )
 
 var (
@@ -341,6 +343,7 @@ func (j *Journal) write() error {
 		n, err = j.file.Write(j.held)
 	}
 	if err == nil {
+		failpoint.Reached("journal.appended")
 		j.size += int64(n)
 		if j.held = j.held[:0]; cap(j.held) > 4<<20 {
 			j.held = nil
@@ -380,6 +383,7 @@ func (j *Journal) Turn() error {
 	if err := j.begin(j.seq + 1); err != nil {
 		return err
 	}
+	failpoint.Reached("journal.turned")
 	_ = old.Close() // its records were written with success, and the next file has begun
 	return nil
 }
@@ -434,9 +438,11 @@ func (j *Journal) Snapshot(fill func(emit func(record []byte) error) error) (err
 	if err != nil {
 		return err
 	}
+	failpoint.Reached("journal.snapshot")
 	if err := os.Rename(f.Name(), j.path("snapshot", n)); err != nil {
 		return err
 	}
+	failpoint.Reached("journal.snapshot-named")
 	// The name must be on the disk before the files that it replaces are not.
 	if err := syncDir(j.dir); err != nil {
 		return err
@@ -449,6 +455,7 @@ func (j *Journal) Snapshot(fill func(emit func(record []byte) error) error) (err
 		if err := os.Remove(filepath.Join(j.dir, name)); err != nil {
 			return err
 		}
+		failpoint.Reached("journal.removed")
 	}
 	return f.Close()
 }

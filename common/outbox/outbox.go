@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/redisx"
 )
@@ -356,6 +357,7 @@ func (b *Box) push(ctx context.Context, epoch string) (err error) {
 	if len(done) > 0 {
 		b.drop(len(done))
 		b.opts.Pushed(done)
+		failpoint.Reached("outbox.marked")
 	}
 	return err
 }
@@ -368,6 +370,8 @@ func (b *Box) pushOne(ctx context.Context, ev *model.Event, epoch string) error 
 	}
 	list := fmt.Sprintf(b.opts.QueuePattern, ev.Priority())
 	seen := redisx.EventSeen(list, ev.Id, ev.Status, ev.EventTime, ev.CurrentStep, ev.ActionId())
+	failpoint.Reached("outbox.pushing")
 	_, err = b.opts.Redis.PushOnce(ctx, list, seen, epoch, seenTTL, raw)
+	failpoint.Reached("outbox.pushed")
 	return err
 }

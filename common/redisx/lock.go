@@ -17,8 +17,8 @@ import (
 
 // A lock's value is "<expiry>:<host>-<process>:<token>", the expiry in Unix seconds as
 // its holder saw it when it last renewed: GET tells a person who has it and until when.
-// What makes it somebody's is all behind the first colon. The token of a fenced lock ends
-// with "@" and the home of the process.
+// What makes it somebody's is all behind the first colon. The token ends with "@" and the
+// home of the process, where that is known.
 var (
 	takeFenced = newScript(2, `
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
@@ -72,47 +72,56 @@ type Lock struct {
 }
 
 func (p *Pool) newLock(key string, ttl time.Duration) *Lock {
-	return &Lock{pool: p, key: key, mine: ":" + instance + ":" + rand.Text(), ttl: ttl}
+	return &Lock{pool: p, key: key, mine: mark(rand.Text()), ttl: ttl}
+}
+
+// mark names this process behind the time of a value, and where it is at home.
+func mark(token string) string {
+	m := ":" + instance + ":" + token
+	if home() != "" {
+		m += "@" + home()
+	}
+	return m
 }
 
 // value is what stands in Redis from now on.
 func (l *Lock) value() string { return fmt.Sprint(time.Now().Add(l.ttl).Unix(), l.mine) }
 
-// TryLock takes the lock key for ttl; nil when somebody else holds it.
+// TryLock takes the lock key for ttl; nil when somebody else holds it. A lock whose holder
+// was a process of this machine that is gone is not waited for.
 func (p *Pool) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	l := p.newLock(key, ttl)
-	set, err := p.Do(ctx, "SET", key, l.value(), "NX", "PX", ttl.Milliseconds())
-	if err != nil || set == nil {
-		return nil, err
+	return p.tryLock(ctx, l, func() (bool, error) {
+		set, err := p.Do(ctx, "SET", key, l.value(), "NX", "PX", ttl.Milliseconds())
+		return set != nil, err
+	})
+}
+
+// tryLock takes l, once more when its holder turned out to be dead.
+func (p *Pool) tryLock(ctx context.Context, l *Lock, take func() (bool, error)) (*Lock, error) {
+	for range 2 {
+		if ok, err := take(); err != nil {
+			return nil, err
+		} else if ok {
+			return l, nil
+		}
+		if free, err := p.orphaned(ctx, l.key); err != nil || !free {
+			return nil, err
+		}
 	}
-	return l, nil
+	return nil, nil
 }
 
 // TryFenced takes the lock key for ttl and counts the key generation up, in one step;
 // nil when somebody else holds it. A script that writes for the holder compares the
 // generation, so that one that was held up beyond its lock can not write over its
 // successor. After Redis lost its memory generations go on from the clock.
-//
-// A lock whose holder was a process of this machine that is gone is not waited for.
 func (p *Pool) TryFenced(ctx context.Context, key, generation string, ttl time.Duration) (*Lock, error) {
 	l := p.newLock(key, ttl)
-	if home() != "" {
-		l.mine += "@" + home()
-	}
-	for range 2 {
-		var err error
+	return p.tryLock(ctx, l, func() (_ bool, err error) {
 		l.Generation, err = Int64(p.run(ctx, takeFenced, key, generation, l.value(), ttl.Milliseconds(), time.Now().UnixMicro()))
-		if err != nil {
-			return nil, err
-		}
-		if l.Generation != 0 {
-			return l, nil
-		}
-		if free, err := p.orphaned(ctx, key); err != nil || !free {
-			return nil, err
-		}
-	}
-	return nil, nil
+		return l.Generation != 0, err
+	})
 }
 
 // orphaned frees a lock whose holder is known to be dead, and says whether it was.
@@ -132,7 +141,7 @@ func (p *Pool) orphaned(ctx context.Context, key string) (bool, error) {
 	return n == 1, err
 }
 
-// dead says whether a lock is one of a process of this machine that does not run any more.
+// dead says whether a mark is one of a process of this machine that does not run any more.
 // One whose number another process has by now is taken for alive.
 func dead(mine string) bool {
 	who, token, _ := strings.Cut(mine, ":")

@@ -2,7 +2,10 @@ package redisx
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,7 +19,8 @@ type Members struct {
 }
 
 // NewMembers returns the members that set lists, of whom the caller is one under a name
-// of its own. Each has a key, which expires after ttl.
+// of its own. Each has a key, which expires after ttl: its value is the time of the last
+// beat and, as in a lock, the process. One of this machine that is gone is not waited for.
 func (p *Pool) NewMembers(set string, key func(name string) string, name string, ttl time.Duration) *Members {
 	return &Members{pool: p, set: set, key: key, name: name, ttl: ttl}
 }
@@ -24,7 +28,7 @@ func (p *Pool) NewMembers(set string, key func(name string) string, name string,
 // Beat says that the caller lives and returns the names of all who do, in order. It is
 // called several times within the ttl.
 func (m *Members) Beat(ctx context.Context) ([]string, error) {
-	_, err := m.pool.Pipe(ctx, C("SET", m.key(m.name), time.Now().Unix(), "PX", m.ttl.Milliseconds()), C("SADD", m.set, m.name))
+	_, err := m.pool.Pipe(ctx, C("SET", m.key(m.name), fmt.Sprint(time.Now().Unix(), mark("")), "PX", m.ttl.Milliseconds()), C("SADD", m.set, m.name))
 	if err != nil {
 		return nil, err
 	}
@@ -34,17 +38,19 @@ func (m *Members) Beat(ctx context.Context) ([]string, error) {
 	}
 	cmds := make([]Cmd, len(all))
 	for i, name := range all {
-		cmds[i] = C("EXISTS", m.key(name))
+		cmds[i] = C("GET", m.key(name))
 	}
-	there, err := m.pool.Pipe(ctx, cmds...)
+	values, err := m.pool.Pipe(ctx, cmds...)
 	if err != nil {
 		return nil, err
 	}
 	var live []string
 	for i, name := range all {
-		if n, err := Int64(there[i], nil); err != nil {
+		value, err := String(values[i], nil)
+		if err != nil && !errors.Is(err, Nil) {
 			return nil, err
-		} else if n == 1 {
+		}
+		if _, process, _ := strings.Cut(value, ":"); err == nil && !dead(process) {
 			live = append(live, name)
 		} else if _, err := m.pool.Do(ctx, "SREM", m.set, name); err != nil {
 			return nil, err

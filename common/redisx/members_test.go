@@ -3,6 +3,7 @@ package redisx
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,6 +33,28 @@ func TestMembers(t *testing.T) {
 		}
 		if got := beat("c"); got != "[c]" {
 			t.Errorf("after a left: %s", got)
+		}
+	})
+}
+
+// A member that was killed on this machine leaves its share at once; one of which nothing
+// can be known from here is waited for.
+func TestADeadMember(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		for _, tc := range append(holders(t), holder{"of a release that says the time only", "", false}) {
+			if _, err := p.Pipe(t.Context(), C("SET", AlarmInstance("b"), strings.TrimSuffix("1700000000:"+tc.mine, ":")), C("SADD", AlarmInstances, "b")); err != nil {
+				t.Fatal(err)
+			}
+			want := "[a b]"
+			if tc.dead {
+				want = "[a]"
+			}
+			for range 2 {
+				live, err := p.NewMembers(AlarmInstances, AlarmInstance, "a", time.Minute).Beat(t.Context())
+				if got := fmt.Sprint(live); err != nil || got != want {
+					t.Errorf("%s: %s live, %v, want %s", tc.name, got, err, want)
+				}
+			}
 		}
 	})
 }

@@ -3,6 +3,8 @@ package redisx
 import (
 	"context"
 	"time"
+
+	"falcon/common/failpoint"
 )
 
 // publishRules writes for the holder of a generation. 0: there is a later one. 2: the
@@ -37,6 +39,7 @@ func (p *Pool) PublishRules(ctx context.Context, generation int64, r Rules, body
 	}
 	n, err := say(nil)
 	if err == nil && n == 2 {
+		failpoint.Reached("hbs.asked")
 		n, err = say(body())
 	}
 	return n == 1, err

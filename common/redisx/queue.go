@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"falcon/common/failpoint"
 	"falcon/common/run"
 )
 
@@ -157,6 +158,7 @@ func (q *Queue) Move(ctx context.Context, elements ...Moved) error {
 	if _, err := q.pool.Pipe(ctx, cmds...); err != nil {
 		return err
 	}
+	failpoint.Reached("queue.moved")
 	return q.Done(ctx, done...)
 }
 

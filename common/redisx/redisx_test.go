@@ -186,9 +186,15 @@ func TestLock(t *testing.T) {
 	})
 }
 
-// A fenced lock of a process of this machine that is dead is free at once; that of one
-// which lives, or of which nothing can be known from here, waits for its time.
-func TestOrphanedFencedLock(t *testing.T) {
+// A holder is what a value of Redis says of a process, and whether that is known to be
+// dead.
+type holder struct {
+	name, mine string
+	dead       bool
+}
+
+func holders(t *testing.T) []holder {
+	t.Helper()
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {
 		t.Skip("no process can be run: ", err)
@@ -197,19 +203,43 @@ func TestOrphanedFencedLock(t *testing.T) {
 	if home() == "" {
 		t.Skip("this system does not say where its process ids hold")
 	}
+	return []holder{
+		{"dead", gone + ":TOKEN@" + home(), true},
+		{"alive", alive + ":TOKEN@" + home(), false},
+		{"of another boot or container", gone + ":TOKEN@" + home() + "0", false},
+		{"of a release that does not say", gone + ":TOKEN", false},
+		{"no process", "host-x:TOKEN@" + home(), false},
+		{"a group of processes", "host-0:TOKEN@" + home(), false},
+		{"of the fork", "1", false},
+	}
+}
+
+// A lock of a process of this machine that is dead is free at once; that of one which
+// lives, or of which nothing can be known from here, waits for its time.
+func TestOrphanedLock(t *testing.T) {
 	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
-		for _, tc := range []struct {
-			name, mine string
-			free       bool
-		}{
-			{"dead", gone + ":TOKEN@" + home(), true},
-			{"alive", alive + ":TOKEN@" + home(), false},
-			{"of another boot or container", gone + ":TOKEN@" + home() + "0", false},
-			{"of a release that does not say", gone + ":TOKEN", false},
-			{"no process", "host-x:TOKEN@" + home(), false},
-			{"a group of processes", "host-0:TOKEN@" + home(), false},
-			{"of the fork", "1", false},
-		} {
+		for _, tc := range holders(t) {
+			if _, err := p.Do(t.Context(), "SET", "l", "1700000000:"+tc.mine, "PX", 60_000); err != nil {
+				t.Fatal(err)
+			}
+			l, err := p.TryLock(t.Context(), "l", time.Minute)
+			if err != nil || (l != nil) != tc.dead {
+				t.Errorf("%s: %v, %v", tc.name, l, err)
+			}
+			if l == nil {
+				continue
+			}
+			if other, err := p.TryLock(t.Context(), "l", time.Minute); err != nil || other != nil {
+				t.Errorf("%s: the next one has it, too: %v", tc.name, err)
+			}
+		}
+	})
+}
+
+// A fenced lock is freed likewise, and its generation goes on.
+func TestOrphanedFencedLock(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		for _, tc := range holders(t) {
 			if _, err := p.Do(t.Context(), "SET", HBSLock, "1700000000:"+tc.mine, "PX", 60_000); err != nil {
 				t.Fatal(err)
 			}
@@ -217,7 +247,7 @@ func TestOrphanedFencedLock(t *testing.T) {
 				t.Fatal(err)
 			}
 			l, err := p.TryFenced(t.Context(), HBSLock, HBSGeneration, time.Minute)
-			if err != nil || (l != nil) != tc.free {
+			if err != nil || (l != nil) != tc.dead {
 				t.Errorf("%s: %v, %v", tc.name, l, err)
 			}
 			if l == nil {

@@ -45,6 +45,28 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
+// Failpoints builds programs with the tag failpoint and returns the folder they are in,
+// named as those of Program. FALCON_FAILPOINT then says where one dies.
+func Failpoints(t testing.TB, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"build", "-tags", "failpoint", "-ldflags", "-s -w", "-o", dir + "/"}
+	for _, name := range names {
+		args = append(args, "./cmd/"+name)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "falcon-"+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // A Process is a program that a test runs.
 type Process struct {
 	t      testing.TB
@@ -59,10 +81,18 @@ type Process struct {
 // and what it printed is shown if the test failed.
 func Start(t testing.TB, dir, path string, args ...string) *Process {
 	t.Helper()
+	return StartDeadly(t, "", dir, path, args...)
+}
+
+// StartDeadly is Start of a program that Failpoints has built, and that dies at a
+// failpoint, name or name:N for the N-th time; it lives with an empty one.
+func StartDeadly(t testing.TB, failpoint, dir, path string, args ...string) *Process {
+	t.Helper()
 	p := &Process{t: t, name: filepath.Base(path), cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), "FALCON_FAILPOINT="+failpoint)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = orphanless()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +108,9 @@ func Start(t testing.TB, dir, path string, args ...string) *Process {
 	})
 	return p
 }
+
+// orphanless lets a program end with the test that runs it.
+func orphanless() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 // PID returns the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -111,6 +144,25 @@ func (p *Process) Stop() {
 	}
 }
 
+// Dead reports whether the program has ended.
+func (p *Process) Dead() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Killed reports whether the program has ended as kill -9 ends one, and not by itself.
+func (p *Process) Killed() bool {
+	if !p.Dead() {
+		return false
+	}
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // Wait returns the program's error once it has ended by itself.
 func (p *Process) Wait(ctx context.Context) error {
 	select {
@@ -139,6 +191,22 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()
+}
+
+// Seed returns the seed of a test that does things at random: that of FALCON_SEED, which a
+// log of another run names, or a new one. It repeats what the test does, and not how the
+// machine is scheduled.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("FALCON_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal("FALCON_SEED: ", err)
+		}
+	}
+	t.Logf("FALCON_SEED=%d", seed)
+	return seed
 }
 
 // FreeAddr returns an address on the loopback that nobody listens on, for programs

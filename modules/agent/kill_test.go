@@ -64,9 +64,7 @@ func TestKilledAgentLosesNothing(t *testing.T) {
 	if os.Getenv("FALCON_SOAK") != "" {
 		rounds = 50
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := rand.New(rand.NewPCG(testkit.Seed(t), 1))
 	a, b := newTransfer("a"), newTransfer("b")
 	transfers := []*transfer{a, b}
 	dir, addr := t.TempDir(), testkit.FreeAddr(t)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/queue/spool"
 	"falcon/common/run"
@@ -141,6 +142,7 @@ func (o *outbox) spool(points []point, done func(error), dropped *[]func(error))
 		o.log.Info("the spool takes points again")
 	}
 	o.disk.failing = err != nil
+	failpoint.Reached("agent.spooled")
 	return err == nil
 }
 
@@ -303,8 +305,10 @@ func (o *outbox) answer(f *flight, round uint64, r stream.Result) {
 		o.log.Debug("batch not acknowledged; the next transfer is tried", "n", f.points, "err", r.Err)
 		return
 	}
+	failpoint.Reached("agent.acked")
 	o.flights = o.flights[1:] // answers come in the order of sending
 	n, waited := o.leave(f)
+	failpoint.Reached("agent.forgotten")
 	o.fails, o.until = 0, time.Time{}
 	o.count(r, n, f.unread)
 	if o.held() == 0 {

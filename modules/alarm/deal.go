@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/redisx"
 	"falcon/common/run"
@@ -56,10 +57,27 @@ func (e errText) Error() string { return string(e) }
 
 // deal is the work of the one alarm that holds the lock: it takes events from the lists
 // of judge and puts each into its part, in order. A crash in between deals some twice.
+// When Redis blinks it begins again, and steps down for another only when it can not deal
+// for half a lease.
 func (a *Alarm) deal(ctx context.Context) error {
 	lists, _, _ := a.cfg.queues()
 	q := a.deps.Redis.NewQueue(a.instance, lists...)
-	// What this alarm had in flight when it lost the lock, and what others had.
+	for good, pause := time.Now(), idle; ctx.Err() == nil && time.Since(good) < a.lease/2; pause = min(2*pause, time.Second) {
+		if err := a.dealFrom(ctx, q, func() { good, pause = time.Now(), idle }); err != nil && ctx.Err() == nil {
+			a.failing.Set(a.log, "something is tried again until it works", "deal events", err)
+		}
+		run.Sleep(ctx, pause)
+	}
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = q.Resign(after) // or whoever deals next takes over
+	return nil
+}
+
+// dealFrom deals until something fails, and calls well whenever nothing did. It begins
+// with what was in flight when an answer of Redis was lost, or the lock, and with what
+// others had.
+func (a *Alarm) dealFrom(ctx context.Context, q *redisx.Queue, well func()) error {
 	err := q.Resign(ctx)
 	if err == nil {
 		err = q.Announce(ctx)
@@ -69,22 +87,21 @@ func (a *Alarm) deal(ctx context.Context) error {
 			a.log.Info("events of an alarm that is gone are dealt", "instance", who, "n", n)
 		})
 	}
-	if err == nil {
-		a.log.Info("this alarm deals the events", "instance", a.instance)
+	if err != nil {
+		return err
 	}
-	for err == nil && ctx.Err() == nil {
-		var n int
-		if n, err = a.dealSome(ctx, q); err == nil && n == 0 {
+	a.log.Info("this alarm deals the events", "instance", a.instance)
+	for ctx.Err() == nil {
+		n, err := a.dealSome(ctx, q)
+		if err != nil {
+			return err
+		}
+		well()
+		if n == 0 {
 			a.failing.Clear("deal events")
 			run.Sleep(ctx, idle)
 		}
 	}
-	if err != nil && ctx.Err() == nil {
-		a.failing.Set(a.log, "something is tried again until it works", "deal events", err)
-	}
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = q.Resign(after) // or whoever deals next takes over
 	return nil
 }
 
@@ -94,6 +111,7 @@ func (a *Alarm) dealSome(ctx context.Context, q *redisx.Queue) (int, error) {
 	if err != nil || len(elements) == 0 {
 		return 0, err
 	}
+	failpoint.Reached("alarm.taken")
 	moves := make([]redisx.Moved, len(elements))
 	for i, e := range elements {
 		event, err := Decode(e.Payload)

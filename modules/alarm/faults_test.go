@@ -104,6 +104,24 @@ func TestHungProviderAndRedis(t *testing.T) {
 	within(t, 30*time.Second, w.toldAs(ids[1], "ann bell sent 1 1"))
 }
 
+// Redis blinks: the alarm that deals goes on, and does not leave its place for a lease.
+func TestDealsAfterABlink(t *testing.T) {
+	w := newWorld(t)
+	w.lease = time.Minute
+	w.set = func(c *Config) { c.API.IM = w.sink.URL + "/im" }
+	action := w.action(portal.Action{UIC: "ops", Channels: "im"})
+	w.start()
+	at := time.Now().Unix() - 1000
+	w.push(event("s_1", action, 1, "PROBLEM", at, 1))
+	w.eventually(w.posts(1))
+	for i := range 3 {
+		w.redis.Kill()
+		w.redis.Start()
+		w.push(event(fmt.Sprint("s_2", i), action, 1, "PROBLEM", at, 1))
+		w.eventually(w.posts(2 + i))
+	}
+}
+
 // Another alarm that starts while a provider hangs does not stop the parts that it is to have.
 func TestSecondWhileProviderHangs(t *testing.T) {
 	w := newWorld(t)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/modules/alarm/sender"
@@ -135,6 +136,7 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 			return
 		}
 	}
+	failpoint.Reached("alarm.queued")
 	for _, p := range plans {
 		m := &message{item: p.item, ch: p.ch, text: p.text, callback: p.ch == nil}
 		for i := range p.notices {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/portal"
 	"falcon/common/run"
 	"falcon/modules/alarm/sender"
@@ -181,6 +182,7 @@ func (a *Alarm) claim(ctx context.Context, o *outlet) {
 		}) || !a.insist(a.hard, "claim messages", func() error { return a.reclaim(notices, mine) }) {
 			return
 		}
+		failpoint.Reached("alarm.claimed")
 		now := time.Now()
 		ended, why := ctx.Err() != nil, o.dead(a.backlog)
 		for _, m := range batch {
@@ -419,6 +421,7 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 		o.called(err)
 		<-o.calls
 		if err == nil {
+			failpoint.Reached("alarm.sent")
 			a.sent(ch.name, true)
 			a.failing.Clear("channel " + ch.name)
 			return portal.NoticeSent, n, said
@@ -464,6 +467,7 @@ func (a *Alarm) finishSent() {
 		if !a.insist(a.hard, "write what became of messages", func() error { return a.deps.DB.SetNotices(a.hard, notices) }) {
 			return
 		}
+		failpoint.Reached("alarm.noted")
 		for _, m := range batch {
 			if m.unsent {
 				a.active.drop(m.notices...)

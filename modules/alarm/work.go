@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
@@ -239,6 +240,9 @@ func (w *worker) work(ctx context.Context) int {
 	if len(bad) > 0 && w.queue.Move(ctx, bad...) != nil {
 		w.suspect.Store(true)
 	}
+	if len(items) > 0 {
+		failpoint.Reached("alarm.popped")
+	}
 	w.handle(ctx, items)
 	return len(elements)
 }
@@ -308,6 +312,7 @@ func (w *worker) handle(ctx context.Context, items []*item) {
 		return ready
 	}
 	saved, unsaved := w.save(ctx, items)
+	failpoint.Reached("alarm.saved")
 	w.remember(ctx, saved)
 	w.route(ctx, known(saved))
 	w.tellWithoutRows(ctx, known(unsaved))
@@ -559,6 +564,7 @@ func (w *worker) forget(ctx context.Context, p *part, elements []redisx.Element)
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := p.queue.Done(ctx, elements...)
 		if err == nil {
+			failpoint.Reached("alarm.forgotten")
 			return
 		}
 		if p.lost.Load() || !run.Sleep(ctx, pause) {

@@ -26,9 +26,7 @@ func TestAgentOverOutages(t *testing.T) {
 	if os.Getenv("FALCON_SOAK") != "" {
 		rounds, pace = 900, 600*time.Millisecond
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := rand.New(rand.NewPCG(testkit.Seed(t), 1))
 	start := func(program, name string, cfg values) *testkit.Process {
 		t.Helper()
 		b, err := json.Marshal(cfg)

@@ -556,14 +556,7 @@ type soak struct {
 
 func TestSoak(t *testing.T) {
 	long := os.Getenv("FALCON_SOAK") != ""
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("FALCON_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal("FALCON_SEED: ", err)
-		}
-	}
-	t.Logf("FALCON_SEED=%d", seed)
+	seed := testkit.Seed(t)
 	bin := map[string]string{}
 	for _, d := range soakDaemons {
 		bin[d.name] = testkit.Program(t, d.name)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/portal"
 	"falcon/common/redisx"
 	"falcon/common/rulebook"
@@ -374,7 +375,9 @@ func (k *keeper) compile(ctx context.Context, publish func(*edition) error) erro
 		if e.name == "" {
 			e.seal(rows, old)
 		}
+		failpoint.Reached("hbs.compiled")
 		err := publish(e)
+		failpoint.Reached("hbs.published")
 		switch {
 		case errors.Is(err, errFenced):
 			return err

@@ -87,6 +87,7 @@ func TestAdopt(t *testing.T) {
 func TestAdoptNonsense(t *testing.T) {
 	w := newWorld(t, book("h1"))
 	w.start()
+	w.meets()
 	now := time.Now().Unix()
 	change := func(f func(*model.Event)) *model.AdoptItem { it := open("h1", 1, now-7200); f(&it.Event); return it }
 	bad := []*model.AdoptItem{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"falcon/common/expr"
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/outbox"
 	"falcon/modules/judge/core"
@@ -175,6 +176,7 @@ func (b *batch) commit() error {
 		b.full = append(b.full, b.buf)
 	}
 	if len(b.full) > 0 {
+		failpoint.Reached("judge.judged")
 		err = j.journal.Append(b.full...)
 		j.broken(err)
 		if err == nil {

@@ -39,6 +39,18 @@ func (w *world) killAndStart() {
 	w.start()
 }
 
+// meets waits until the judge has met Redis, which is new: the problems that it has by then
+// are pushed again.
+func (w *world) meets() {
+	w.t.Helper()
+	testkit.Eventually(w.t, 5*time.Second, func() error {
+		if _, epoch := w.out.state(); epoch == "" {
+			return errors.New("redis was not met yet")
+		}
+		return nil
+	})
+}
+
 // A point that is sent once more is not acknowledged before its first sending is on the
 // disk.
 func TestADuplicateWaitsForTheFirst(t *testing.T) {
@@ -185,12 +197,7 @@ func TestSnapshotBeforeTheRecord(t *testing.T) {
 	w.start()
 	now := time.Now().Unix()
 	w.mustSend(point(now-120, 1))
-	testkit.Eventually(t, 5*time.Second, func() error {
-		if _, epoch := w.out.state(); epoch == "" {
-			return errors.New("redis was not met yet")
-		}
-		return nil
-	})
+	w.meets()
 	w.skew.Store(int64(-2 * time.Minute)) // the judge is away for longer than what it pushes again
 	w.turning.Lock()
 	if err := w.journal.Turn(); err != nil {

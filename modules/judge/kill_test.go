@@ -23,11 +23,16 @@ var point60 = expr.Point{Ts: 60, Value: 1}
 
 // A judge that is killed again and again, by a sender that repeats what was not
 // acknowledged, tells each beginning and each end once: the ledger of all events is
-// that of a judge that never died.
+// that of a judge that never died. FALCON_SOAK=1 kills it fifty times.
 func TestKillLedger(t *testing.T) {
+	kills := 8
+	if os.Getenv("FALCON_SOAK") != "" {
+		kills = 50
+	}
 	redis := testkit.Redis(t)
 	dir := t.TempDir()
-	const hosts, rounds = 40, 24
+	const hosts = 40
+	rounds := 3 * kills
 	b := rulebook.New()
 	for h := range hosts {
 		b.Add(fmt.Sprintf("host%02d", h), []*model.Strategy{strategy(1)})
@@ -51,8 +56,8 @@ func TestKillLedger(t *testing.T) {
 	c := rpc.NewClient(rpc.ClientOptions{Addr: addr, CallTimeout: 5 * time.Second})
 	defer c.Close()
 
-	t0 := time.Now().Unix() - rounds*60
-	rng := rand.New(rand.NewPCG(1, 2))
+	t0 := time.Now().Unix() - int64(rounds)*60
+	rng := rand.New(rand.NewPCG(testkit.Seed(t), 1))
 	want := map[string]int{}
 	low := make([]int, hosts) // how many bad points in a row
 	for round := range rounds {
@@ -130,7 +135,7 @@ func TestKillLedger(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("%d events, each once", len(want))
+	t.Logf("%d kills, %d events, each once", kills, len(want))
 }
 
 // A judge that is killed behind each answer forgets no acknowledgement: nothing more is

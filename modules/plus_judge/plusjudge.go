@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/httpx"
 	"falcon/common/journal"
 	"falcon/common/model"
@@ -272,6 +273,7 @@ func (p *PlusJudge) flush() error {
 	p.mu.Unlock()
 	var err error
 	if len(records) > 0 {
+		failpoint.Reached("plus_judge.judged")
 		err = p.journal.Append(records...)
 		p.broken(err)
 	} else if p.diskErr.Load() != nil {

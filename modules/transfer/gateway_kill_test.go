@@ -114,9 +114,7 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 	})
 
 	load := newPushes(t, gateway)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd := rand.New(rand.NewPCG(testkit.Seed(t), 1))
 	kills := 0
 	behind[0].start()
 	for range rounds {

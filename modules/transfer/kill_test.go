@@ -9,7 +9,8 @@ import (
 	"os"
 	"sync"
 	"testing"
-	"time"
+
+	"falcon/common/testkit"
 )
 
 // A transfer is killed again and again while its graph comes and goes. Once the graph
@@ -17,7 +18,7 @@ import (
 func TestKilledTransferLosesNothing(t *testing.T) {
 	rounds := 5
 	if os.Getenv("FALCON_SOAK") != "" {
-		rounds = 100
+		rounds = 50
 	}
 	graph := newPeer(t)
 	at := &place{t: t}
@@ -31,9 +32,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	m := newMember(t, "transfer", map[string]any{"graph": map[string]any{"enabled": true, "cluster": map[string]string{"graph-00": at.addr}}})
 
 	load := newPushes(t, m)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd := rand.New(rand.NewPCG(testkit.Seed(t), 1))
 	for range rounds {
 		m.start()
 		count := make(chan struct{}, 1)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/queue/spool"
 	"falcon/common/run"
@@ -223,6 +224,9 @@ func (o *outlet) spoolLive() (answer func()) {
 		}
 	}
 	o.live, o.sent, o.inFlight = nil, 0, 0
+	if len(tell) > 0 {
+		failpoint.Reached("transfer.spooled")
+	}
 	return func() {
 		for _, t := range tell {
 			t.done(t.err)
@@ -364,6 +368,7 @@ func (o *outlet) answer(c *chunk, r stream.Result) {
 		o.recycle(c)
 		return
 	}
+	failpoint.Reached("transfer.acked")
 	c.answered = true
 	o.live[0] = nil
 	o.live = o.live[1:]
@@ -372,6 +377,7 @@ func (o *outlet) answer(c *chunk, r stream.Result) {
 	o.count(r, len(c.points))
 	o.turned = false
 	o.mu.Unlock()
+	failpoint.Reached("transfer.counted")
 	for _, done := range c.done {
 		done(nil)
 	}
@@ -541,6 +547,7 @@ func (o *outlet) forgetReplayed() {
 func (o *outlet) commit(l *load, r stream.Result) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	failpoint.Reached("transfer.replayed")
 	n, err := o.spool.Commit(l.last)
 	if n == int64(l.n) {
 		o.count(r, l.n)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"falcon/common/failpoint"
 )
 
 const (
@@ -322,6 +324,7 @@ func (s *Spool) Append(payload []byte, points int) error {
 		return err
 	}
 	s.stats.In += int64(points)
+	failpoint.Reached("spool.appended")
 	select {
 	case s.ready <- struct{}{}:
 	default:
@@ -383,6 +386,7 @@ func (s *Spool) turn() error {
 		return fmt.Errorf("begin a file of the spool: %w", err)
 	}
 	s.full = append(s.full, old)
+	failpoint.Reached("spool.turned")
 	return nil
 }
 
@@ -519,6 +523,7 @@ func (s *Spool) advance(rec Record) (points int64, err error) {
 		return 0, fmt.Errorf("write the position of the spool: %w", err)
 	}
 	s.committed = p
+	failpoint.Reached("spool.committed")
 	for s.files[0].number < p.file {
 		points += s.files[0].points - s.files[0].done
 		err = errors.Join(err, s.removeFirst())
@@ -544,7 +549,9 @@ func (s *Spool) removeFirst() error {
 	f := s.files[0]
 	s.bytes -= f.size
 	s.files = s.files[1:]
-	return os.Remove(s.path(f.number))
+	err := os.Remove(s.path(f.number))
+	failpoint.Reached("spool.removed")
+	return err
 }
 
 // Rewind makes Read begin again behind the last committed record, after what was

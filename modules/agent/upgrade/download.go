@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/run"
 )
 
@@ -155,7 +156,7 @@ func (d *downloads) copy(ctx context.Context, w io.Writer, r io.Reader, room int
 			if _, err := w.Write(buf[:n]); err != nil {
 				return final("%w", err) // a full disk is no better in a moment
 			}
-			reached("downloading")
+			failpoint.Reached("upgrade.downloading")
 			if d.rate > 0 {
 				due := time.Duration(float64(done) / float64(d.rate) * float64(time.Second))
 				if !run.Sleep(ctx, due-time.Since(began)) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"falcon/common/failpoint"
 )
 
 // stateFile is the name of what is known of an upgrade, beside the program.
@@ -143,12 +145,12 @@ func (s *state) finishSwap(dir string, now time.Time) error {
 		if err := os.Rename(f.New, f.Target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		reached("renamed " + filepath.Base(f.Target))
+		failpoint.Reached("upgrade.file-in-place")
 	}
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	reached("renamed")
+	failpoint.Reached("upgrade.in-place")
 	s.Phase, s.At, s.Starts = phaseTrial, now.Unix(), 0
 	return s.save(dir)
 }
@@ -164,12 +166,12 @@ func (s *state) rollBack(dir, why string, now time.Time) error {
 		if err := os.Rename(tmp, f.Target); err != nil {
 			return err
 		}
-		reached("rolled back " + filepath.Base(f.Target))
+		failpoint.Reached("upgrade.file-back")
 	}
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	reached("rolled back")
+	failpoint.Reached("upgrade.back")
 	s.fail(s.Key, fmt.Sprintf("%s: rolled back to %s: %s", s.To, s.From, why), now)
 	return s.save(dir)
 }

@@ -17,6 +17,7 @@ import (
 	"aead.dev/minisign"
 	"golang.org/x/sys/unix"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 )
 
@@ -233,7 +234,7 @@ func (u *Upgrader) perform(ctx context.Context, args *model.AgentUpgradeArgs) (d
 	if err == nil {
 		// From here on the way leads forward.
 		if err = s.save(u.dir); err == nil {
-			reached("swap is written")
+			failpoint.Reached("upgrade.swap-noted")
 			err = s.finishSwap(u.dir, u.o.Now())
 		}
 	}
@@ -241,7 +242,7 @@ func (u *Upgrader) perform(ctx context.Context, args *model.AgentUpgradeArgs) (d
 	defer u.mu.Unlock()
 	u.busy = false
 	if err == nil {
-		reached("trial is written")
+		failpoint.Reached("upgrade.trial-noted")
 		u.state, u.over = *s, true
 		u.o.Log.Info("the new files are in place", "from", s.From, "version", s.To)
 		return true, nil
@@ -325,7 +326,7 @@ func (u *Upgrader) prepare(ctx context.Context, a *model.AgentUpgradeArgs) (*sta
 		}
 		return nil, err
 	}
-	reached("tried")
+	failpoint.Reached("upgrade.tried")
 	for _, f := range s.Files {
 		if err := keep(f.Target, f.Backup); err != nil {
 			return nil, fmt.Errorf("keep %s: %w", f.Target, err)
@@ -334,7 +335,7 @@ func (u *Upgrader) prepare(ctx context.Context, a *model.AgentUpgradeArgs) (*sta
 	if err := syncDir(u.dir); err != nil {
 		return nil, err
 	}
-	reached("kept")
+	failpoint.Reached("upgrade.kept")
 	return s, nil
 }
 
@@ -373,10 +374,10 @@ func (u *Upgrader) obtain(ctx context.Context, url, path, md5sum, sha256sum, sig
 		if err := u.loads.fetch(ctx, url, path); err != nil {
 			return err
 		}
-		reached("downloaded")
+		failpoint.Reached("upgrade.downloaded")
 		err := u.check(ctx, url, path, md5sum, sha256sum, sig)
 		if err == nil {
-			reached("checked")
+			failpoint.Reached("upgrade.checked")
 			return nil
 		}
 		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/modules/graph/tsdb/record"
 )
@@ -90,6 +91,7 @@ func (db *DB) appendRecord(batch []Sample, offset int, refuse func(int, string))
 		db.fail(err)
 		return 0, err
 	}
+	failpoint.Reached("graph.logged")
 	resent := false
 	for _, r := range sc.refused {
 		if r.outcome == late && db.sealedAlready(&batch[r.at]) {

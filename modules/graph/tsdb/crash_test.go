@@ -8,13 +8,17 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
+	"falcon/modules/graph/tsdb/segment"
 )
 
 const (
@@ -41,7 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 // crashChild appends from the tick given on stdin, printing each tick that was
-// acknowledged, and seals whenever an hour of its fast clock has passed.
+// acknowledged, and seals whenever an hour of its fast clock has passed. A series comes
+// and goes each tick, so that the catalog is rewritten now and then.
 func crashChild(dir string) {
 	fail := func(err error) {
 		fmt.Println("error", err)
@@ -81,6 +86,13 @@ func crashChild(dir string) {
 		if err != nil || n != len(batch) && tick > from {
 			fail(fmt.Errorf("append: %d, %v", n, err))
 		}
+		passing := fmt.Sprint("passing", tick)
+		if _, err := db.Resolve(&Def{Endpoint: "h", Counter: passing, Type: model.Gauge, Step: crashStep}); err != nil {
+			fail(err)
+		}
+		if _, err := db.Delete("h", passing, model.Gauge, crashStep); err != nil {
+			fail(err)
+		}
 		if tick%360 == 70 {
 			due <- c.now()
 		}
@@ -95,52 +107,23 @@ func crashChild(dir string) {
 func TestKillLoop(t *testing.T) {
 	rounds, longest := 5, 250*time.Millisecond
 	if os.Getenv("FALCON_SOAK") != "" {
-		rounds, longest = 200, 2*time.Second
+		rounds, longest = 100, 2*time.Second
 	}
 	dir := t.TempDir()
 	acked := -1
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), crashDir+"="+dir)
-		cmd.Stdin = strings.NewReader(fmt.Sprintln(acked + 1))
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
 		// Every other child dies a while after it has begun to work, however slow
 		// the machine is; the others perhaps while they recover.
 		wait := 50*time.Millisecond + rand.N(longest)
-		waits := round%2 == 0
-		if !waits {
-			kill.Reset(wait)
-		}
-		for sc := bufio.NewScanner(out); sc.Scan(); {
-			if _, err := fmt.Sscanf(sc.Text(), "acked %d", &acked); err != nil {
-				t.Errorf("child says %q", sc.Text())
+		works := round%2 == 0
+		cmd := exec.Command(os.Args[0])
+		acked = follow(t, cmd, dir, acked, func(begun bool) {
+			if begun == works {
+				time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 			}
-			if waits {
-				waits = false
-				kill.Reset(wait)
-			}
-		}
-		_, _ = io.Copy(io.Discard, out)
-		_ = cmd.Wait()
-		kill.Stop()
-		c := newClock(crashTime(acked))
-		db := open(t, Options{Dir: dir, Now: c.now})
-		checkAcked(t, db, acked)
-		st := db.Stats()
+		})
+		st := survived(t, dir, acked)
 		t.Logf("round %d: %d ticks acked, %d segments, replayed %d, skipped %d, torn %d", round, acked+1, st.Segments, st.Recovery.Points, st.Recovery.Skipped, st.Recovery.Torn)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if r, err := Verify(dir); err != nil || r.Faults != 0 {
-			t.Fatalf("Verify: %+v, %v", r, err)
-		}
 		if t.Failed() {
 			return
 		}
@@ -148,6 +131,106 @@ func TestKillLoop(t *testing.T) {
 	if acked < 0 {
 		t.Error("no child got anything done")
 	}
+}
+
+// follow runs a child until it ends and returns the last tick that was acknowledged. lives
+// is called when it was started, and again, with true, when it has acknowledged something.
+func follow(t *testing.T, cmd *exec.Cmd, dir string, acked int, lives func(begun bool)) int {
+	t.Helper()
+	cmd.Env = append(cmd.Environ(), crashDir+"="+dir)
+	cmd.Stdin = strings.NewReader(fmt.Sprintln(acked + 1))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lives(false)
+	begun := false
+	for sc := bufio.NewScanner(out); sc.Scan(); {
+		if _, err := fmt.Sscanf(sc.Text(), "acked %d", &acked); err != nil {
+			t.Errorf("child says %q", sc.Text())
+		}
+		if !begun {
+			begun = true
+			lives(true)
+		}
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait() // it was killed
+	return acked
+}
+
+// survived looks at what a child that was killed has left: all that was acknowledged, and
+// nothing else, in files of which none is damaged or half made.
+func survived(t *testing.T, dir string, acked int) Stats {
+	t.Helper()
+	c := newClock(crashTime(acked))
+	db := open(t, Options{Dir: dir, Now: c.now})
+	checkAcked(t, db, acked)
+	st := db.Stats()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Verify(dir); err != nil || r.Faults != 0 {
+		t.Fatalf("Verify: %+v, %v", r, err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogs := 0
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), segment.TmpSuffix) || strings.HasSuffix(f.Name(), segment.BadSuffix) {
+			t.Errorf("%s is left", f.Name())
+		}
+		if strings.HasPrefix(f.Name(), "catalog") {
+			catalogs++
+		}
+	}
+	if catalogs != 1 {
+		t.Errorf("there are %d catalogs", catalogs)
+	}
+	return st
+}
+
+// A process that appends and seals dies at each failpoint, more than once. Nothing that it
+// acknowledged is lost.
+func TestFailpoints(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "tsdb.test")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "failpoint", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, out)
+	}
+	times := []int{1, 2}
+	if os.Getenv("FALCON_SOAK") != "" {
+		times = []int{1, 2, 3, 4, 5}
+	}
+	dir, acked := t.TempDir(), -1
+	for _, n := range times {
+		for _, name := range failpoint.Of("graph") {
+			cmd := exec.Command(bin)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("FALCON_FAILPOINT=%s:%d", name, n))
+			var missed *time.Timer
+			acked = follow(t, cmd, dir, acked, func(begun bool) {
+				if !begun {
+					missed = time.AfterFunc(time.Minute, func() {
+						t.Errorf("no child comes to %s for the %d. time", name, n)
+						_ = cmd.Process.Kill()
+					})
+				}
+			})
+			missed.Stop()
+			if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+				t.Errorf("%s: the child ended with %v", name, cmd.ProcessState)
+			}
+			survived(t, dir, acked)
+			if t.Failed() {
+				t.Fatalf("after %s for the %d. time, with %d ticks acknowledged", name, n, acked+1)
+			}
+		}
+	}
+	t.Logf("%d ticks acknowledged", acked+1)
 }
 
 // checkAcked compares the stored values up to a tick, within the retention.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/modules/graph/tsdb/codec"
 	"falcon/modules/graph/tsdb/record"
 	"falcon/modules/graph/tsdb/segment"
@@ -156,6 +157,7 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 		db.fail(err)
 		return err
 	}
+	failpoint.Reached("graph.rotated")
 	wr, err := segment.Create(db.fs, db.opt.Dir, segment.Name(0, w*windowSpan), segment.Header{
 		T0: w * windowSpan, T1: (w + 1) * windowSpan, Shards: numShards, Created: uint32(now.Unix()),
 	})
@@ -176,6 +178,7 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 		wr.Abort()
 		return err
 	}
+	failpoint.Reached("graph.named")
 	var g *segment.Segment
 	if chunks == 0 {
 		wr.Abort() // all its series were deleted
@@ -183,6 +186,7 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 		if err := wr.Commit(); err != nil {
 			return err
 		}
+		failpoint.Reached("graph.segment-named")
 		if g, err = segment.Open(db.fs, db.opt.Dir, segment.Name(0, w*windowSpan)); err != nil {
 			return err
 		}
@@ -208,6 +212,7 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 		s.waiting = s.waiting[:0]
 		s.mu.Unlock()
 	}
+	failpoint.Reached("graph.published")
 	if err := db.wal.Drop(seq, w+1); err != nil {
 		db.log.Warn("old log file not removed, it is tried again at the next start", "err", err)
 	}

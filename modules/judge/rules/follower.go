@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/rulebook"
@@ -498,5 +499,8 @@ func (f *Follower) save(b *rulebook.Book) error {
 	if err := os.WriteFile(path+".tmp", b.Encode(), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".tmp", path)
+	failpoint.Reached("judge.rules")
+	err := os.Rename(path+".tmp", path)
+	failpoint.Reached("judge.rules-named")
+	return err
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"falcon/common/failpoint"
 	"falcon/modules/graph/tsdb/record"
 	"falcon/modules/graph/tsdb/vfs"
 )
@@ -115,6 +116,7 @@ func (c *Catalog) Rewrite(fill func(add func(recs []byte) error) error) error {
 	if err := c.write(c.n+1, fill); err != nil {
 		return err
 	}
+	failpoint.Reached("graph.catalog-named")
 	err := oldFile.Close()
 	return errors.Join(err, c.fs.Remove(filepath.Join(c.dir, Name(old))))
 }
@@ -142,6 +144,7 @@ func (c *Catalog) write(n uint64, fill func(add func([]byte) error) error) error
 		err = f.Sync()
 	}
 	if err == nil {
+		failpoint.Reached("graph.catalog")
 		err = c.fs.Rename(tmp, path)
 	}
 	if err == nil {

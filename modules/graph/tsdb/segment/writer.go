@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"falcon/common/failpoint"
 	"falcon/modules/graph/tsdb/vfs"
 )
 
@@ -160,6 +161,7 @@ func (w *Writer) Commit() error {
 	err = errors.Join(err, w.f.Close())
 	w.f = nil
 	if err == nil {
+		failpoint.Reached("graph.segment")
 		err = w.fs.Rename(w.path+TmpSuffix, w.path)
 	}
 	if err == nil {

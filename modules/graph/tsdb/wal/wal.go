@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/modules/graph/tsdb/vfs"
 )
 
@@ -256,6 +257,7 @@ func (l *Log) Drop(seq uint64, window uint32) error {
 	var err error
 	for _, f := range gone {
 		err = errors.Join(err, l.fs.Remove(filepath.Join(l.dir, Name(f.Seq))))
+		failpoint.Reached("graph.log-dropped")
 	}
 	return err
 }
