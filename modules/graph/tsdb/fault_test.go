@@ -151,13 +151,13 @@ func TestSegmentThatCanNotBeWritten(t *testing.T) {
 			t.Fatal("a segment that fails is no reason to be read-only")
 		}
 	}
-	mustPut(t, db, ref, t0-60, 0) // the window still takes points
+	mustPut(t, db, ref, t0-60, 0) // the points of the window are late now
 	fs.set("", nil, 0, nil)
 	mustSeal(t, db, t0+600)
-	if got := put(t, db, ref, t0-120, 0); got != model.ReasonLate {
-		t.Errorf("a point for the sealed window: %q", got)
-	}
 	if got := put(t, db, ref, t0-60, 9); got != model.ReasonDuplicate {
+		t.Errorf("a resend for the sealed window: %q", got)
+	}
+	if got := put(t, db, ref, t0, 9); got != model.ReasonDuplicate {
 		t.Errorf("a resend for the sealed window: %q", got)
 	}
 	for range 2 {
