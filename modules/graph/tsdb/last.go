@@ -50,6 +50,7 @@ func (db *DB) newest(endpoint, counter string) (info Info, step uint32, out [2]s
 		want = 2
 		n = offerNewest(&out, n, sample{x.prevSlot, x.prevValue})
 	}
+	known := m.kind == typeDerive && !m.prevUnknown && n == want // the head and the newest sealed one
 	s.buffers(0, math.MaxUint32, func(b *lateBuffer) {
 		if at := b.heads[id]; at != 0 {
 			n = offerNewest(&out, n, sample{b.at(at).slot, b.at(at).value})
@@ -59,7 +60,7 @@ func (db *DB) newest(endpoint, counter string) (info Info, step uint32, out [2]s
 		}
 	})
 	r.segs = r.segs[:0]
-	if n < want || m.prevUnknown || m.kind == typeGauge {
+	if !known {
 		from := uint32(0)
 		if n >= want {
 			from = windowOf(out[want-1].slot, m.step)
