@@ -154,7 +154,7 @@ func (db *DB) Run(ctx context.Context) error {
 			if db.ReadOnly() != nil || !db.lateDue(now) {
 				return
 			}
-			_ = db.flushLate(now) // it has said so; they stay where they are until the next try
+			_ = db.FlushLate(now) // it has said so; they stay where they are until the next try
 		})
 	})
 	wg.Wait()

@@ -30,7 +30,7 @@ func mustSeal(t *testing.T, db *DB, at int64) {
 // mustFlush writes the late buffers to overlays.
 func mustFlush(t testing.TB, db *DB, at int64) {
 	t.Helper()
-	if err := db.flushLate(unix(at)); err != nil {
+	if err := db.FlushLate(unix(at)); err != nil {
 		t.Fatal(err)
 	}
 }

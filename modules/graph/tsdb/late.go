@@ -371,7 +371,7 @@ func (db *DB) lateFull() error {
 	if db.lateBytes.Load() <= bound {
 		return nil
 	}
-	err := db.flushLate(db.now())
+	err := db.FlushLate(db.now())
 	if db.lateBytes.Load() <= bound {
 		return nil
 	}

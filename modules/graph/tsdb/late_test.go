@@ -491,7 +491,7 @@ func TestOverlayThatCanNotBeWritten(t *testing.T) {
 			tc.breaks(fs)
 			at := t0 + 600
 			for range 2 {
-				if err := db.flushLate(unix(at)); err == nil {
+				if err := db.FlushLate(unix(at)); err == nil {
 					t.Fatal("no error")
 				}
 				at += 60
@@ -514,7 +514,7 @@ func TestOverlayThatCanNotBeWritten(t *testing.T) {
 			check("1 1 _")
 			ref = resolve(t, db, "h", "c", model.Derive, 60)
 			tc.breaks(fs)
-			if err := db.flushLate(unix(at)); err == nil {
+			if err := db.FlushLate(unix(at)); err == nil {
 				t.Fatal("no error")
 			}
 			mustPut(t, db, ref, t0-120, 180)
@@ -746,7 +746,7 @@ func TestLateWhileSealingAndQuerying(t *testing.T) {
 	})
 	wg.Go(func() {
 		for at := range due {
-			if err := errors.Join(db.Seal(at), db.flushLate(at)); err != nil {
+			if err := errors.Join(db.Seal(at), db.FlushLate(at)); err != nil {
 				t.Error(err)
 			}
 		}

@@ -15,13 +15,13 @@ import (
 // more does not count, and stays as it is.
 const maxOverlays = 8
 
-// flushLate writes all late buffers to overlays, one for each window, and lets go of
-// their log files. As with a seal the order makes a crash at any point harmless: the
+// FlushLate writes all late buffers to overlays, one for each window, and lets go of
+// their log files. Run does it when they are big or old enough. As with a seal the order makes a crash at any point harmless: the
 // catalog knows every series and the log every point until the overlay stands under
 // its name, and a point that is in both is recognised at the start. A window that is
 // being sealed keeps its buffer until it is. On an error what is not written stays
-// where it was.
-func (db *DB) flushLate(now time.Time) error {
+// where it was, and the disk is left alone for half a minute.
+func (db *DB) FlushLate(now time.Time) error {
 	db.sealing.Lock()
 	defer db.sealing.Unlock()
 	if err := db.ReadOnly(); err != nil {
