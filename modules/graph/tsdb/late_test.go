@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/modules/graph/tsdb/record"
 )
 
 // overlaysOf returns the names of the overlays in a folder.
@@ -71,6 +72,7 @@ func TestLatePoints(t *testing.T) {
 		{name: "and the late first sample the last one of the hour before", kind: model.Derive, step: 60, in: []mv{{-1, 0}, {3, 300}, {62, 0}}, late: []mv{{1, 60}}, from: 1, to: 3, want: "0.5 2 2"},
 		{name: "an hour of which nothing came in time", kind: model.Derive, step: 60, in: []mv{{62, 6200}, {63, 6260}}, late: []mv{{-2, 0}, {-1, 60}, {1, 300}, {2, 300}}, from: -1, to: 2, want: "1 2 2 0"},
 		{name: "and the rate behind it", kind: model.Derive, step: 60, in: []mv{{62, 6300}, {63, 6360}}, late: []mv{{57, 6000}}, from: 61, to: 63, want: "_ 1 1"},
+		{name: "the sample before is hours away", kind: model.Derive, step: 60, in: []mv{{-130, 0}, {62, 20000}}, late: []mv{{5, 8100}}, from: 5, to: 6, want: "1 _"},
 		{name: "a reset", kind: model.Derive, step: 60, in: []mv{{-9, 600}, {-7, 660}, {62, 0}}, late: []mv{{-8, 10}}, from: -8, to: -7, want: "_ 10.833333333333334"},
 		{name: "step of 5 minutes", kind: model.Derive, step: 300, in: []mv{{-15, 0}, {5, 1200}, {62, 0}}, late: []mv{{0, 600}, {-5, 300}}, from: -10, to: 5, want: "0.5 0.5 1 2"},
 		{name: "step of 2 hours", kind: model.Gauge, step: 7200, in: []mv{{0, 1}, {240, 3}}, late: []mv{{120, 2}}, from: 0, to: 240, want: "1 2 3"},
@@ -324,6 +326,101 @@ func TestLateIsRefusedBeyondTheRetention(t *testing.T) {
 	}
 }
 
+// A window that has late points takes none into the head, where they would not be
+// compared with them: not when the clock is put back, not after a restart.
+func TestWindowWithLatePointsStaysClosed(t *testing.T) {
+	db, c, opt := testDB(t)
+	put20 := func(minutes int64, v float64) string {
+		return put(t, db, resolve(t, db, "h", "c", model.Gauge, 60), t0-20*3600-1800+60*minutes, v)
+	}
+	for i, state := range []string{"buffer", "buffer, after a restart", "overlay", "overlay, after a restart"} {
+		c.set(t0)
+		if i == 0 {
+			put20(0, 1)
+		}
+		c.set(t0 - 15*3600)
+		if r := put20(0, 9); r != model.ReasonDuplicate {
+			t.Errorf("%s: another value is %q, want duplicate", state, r)
+		}
+		if r := put20(int64(i+1), 2); r != "" {
+			t.Errorf("%s: another point: %q", state, r)
+		}
+		if n := db.Stats().OpenWindows; n > 0 {
+			t.Errorf("%s: it is in the head", state)
+		}
+		if state == "buffer, after a restart" {
+			mustFlush(t, db, t0)
+		} else {
+			db = reopen(t, db, opt)
+		}
+	}
+	if got := values(query(t, db, "h", "c", t0-20*3600-1800, t0-20*3600-1560)); got != "1 2 2 2 2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// An overlay with a point of the same time comes between the look into the files and
+// the buffer.
+func TestOverlayComesWhileALatePointIsLookedFor(t *testing.T) {
+	db, c, _ := testDB(t)
+	c.set(t0 + 7200)
+	ref := resolve(t, db, "h", "c", model.Gauge, 60)
+	mustPut(t, db, ref, t0, 1)
+	mustSeal(t, db, t0+600)
+	sc, r, batch := &appendScratch{}, &reader{}, []Sample{{ref, t0 - 60, 9}, {ref, t0 - 120, 3}}
+	s := &db.shards[ref.shard()]
+	w, _ := s.lateRun(sc, batch, []int32{0, 1}, t0+7200, r)
+	mustPut(t, db, ref, t0-60, 2)
+	mustFlush(t, db, t0+7200)
+	if n := db.storeRun(sc, batch, s, w, c.now(), r); n != 1 || len(sc.refused) != 1 || sc.refused[0] != (refusal{0, duplicate}) {
+		t.Errorf("%d taken, refused %v, want the second taken and the first a duplicate", n, sc.refused)
+	}
+	if got := values(query(t, db, "h", "c", t0-120, t0)); got != "3 2 1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// While buffers are written their points are known, and when they could not be written
+// they and those that came meanwhile are together again.
+func TestLatePointsComeDuringAFlush(t *testing.T) {
+	db, c, opt := testDB(t)
+	c.set(t0 + 7200)
+	ref, other := resolve(t, db, "h", "c", model.Gauge, 60), resolve(t, db, "h", "other", model.Gauge, 60)
+	mustPut(t, db, ref, t0, 1)
+	mustSeal(t, db, t0+600)
+	mustPut(t, db, ref, t0-60, 2)
+	mustPut(t, db, ref, t0-7200, 5)
+	before := db.Stats().LateBytes
+	if windows, left := db.freezeLate(); len(windows) != 2 || left {
+		t.Fatalf("%v, %v", windows, left)
+	}
+	if r := put(t, db, ref, t0-60, 9); r != model.ReasonDuplicate {
+		t.Errorf("a point that is being written again: %q", r)
+	}
+	mustPut(t, db, ref, t0-120, 3)
+	mustPut(t, db, other, t0-120, 4)
+	check := func(state string) {
+		t.Helper()
+		got := values(query(t, db, "h", "c", t0-120, t0)) + " " + values(query(t, db, "h", "other", t0-120, t0-120)) + " " + values(query(t, db, "h", "c", t0-7200, t0-7200))
+		if got != "3 2 1 4 5" {
+			t.Errorf("%s: got %s", state, got)
+		}
+	}
+	check("during it")
+	db.thawLate()
+	check("after it")
+	if n := db.Stats().LateBytes; n != before+lateHeadSize {
+		t.Errorf("%d bytes in buffers, want %d", n, before+lateHeadSize)
+	}
+	mustFlush(t, db, t0+7200)
+	if n := db.Stats().LateBytes; n != 0 {
+		t.Errorf("%d bytes in buffers", n)
+	}
+	check("written")
+	db = reopen(t, db, opt)
+	check("after a restart")
+}
+
 // The log keeps a late point until an overlay has it, and no longer.
 func TestLogOfLatePoints(t *testing.T) {
 	db, c, opt := testDB(t)
@@ -360,14 +457,14 @@ func TestLogOfLatePoints(t *testing.T) {
 	if got := values(query(t, db, "h", "c", t0-60, t0+60)); got != "2 1 3" {
 		t.Errorf("got %s", got)
 	}
-	// Points that are only in flight when their buffer is written do not hold the log
-	// for ever: a seal without late points lets it go.
+	// Points that were on their way to the log when their buffer was written do not hold
+	// it for ever: a seal without late points lets it go.
 	ref = resolve(t, db, "h", "c", model.Gauge, 60)
 	c.set(t0 + 7200)
 	mustPut(t, db, ref, t0+7200, 4)
-	db.sealing.Lock()
-	db.lateSeq = 0
-	db.sealing.Unlock()
+	if _, err := db.wal.Write(record.End(record.Begin(nil, record.Late), 0), 0, true); err != nil {
+		t.Fatal(err)
+	}
 	mustSeal(t, db, t0+7800)
 	if n := db.Stats().LogFiles; n != 1 {
 		t.Errorf("%d log files after a seal", n)
@@ -809,13 +906,14 @@ func TestSealAfterLatePointsOfTheWindow(t *testing.T) {
 	if r := put(t, db, g, t0-60*8, 99); r != model.ReasonDuplicate {
 		t.Errorf("what is in the head again: %q", r)
 	}
+	mustPut(t, db, d, t0, 60*9)
 	mustPut(t, db, d, t0+60, 60*10)
 	check := func(state string) {
 		t.Helper()
 		if got := values(query(t, db, "h", "g", t0-60*9, t0-60*2)); got != "-9 -8 -7 -6 _ _ _ -2" {
 			t.Errorf("%s: %s", state, got)
 		}
-		if got := values(query(t, db, "h", "d", t0-60*8, t0+60)); got != "1 1 1 _ _ _ 1 _ _ 1" {
+		if got := values(query(t, db, "h", "d", t0-60*8, t0+60)); got != "1 1 1 _ _ _ 1 1 1 1" {
 			t.Errorf("%s: %s", state, got)
 		}
 		if got := values(query(t, db, "h", "d", t0+60, t0+60)); got != "1" {
@@ -823,6 +921,9 @@ func TestSealAfterLatePointsOfTheWindow(t *testing.T) {
 		}
 		if _, p := db.LastRaw("h", "g"); p != (Point{t0 - 120, -2}) {
 			t.Errorf("%s: newest %v", state, p)
+		}
+		if _, p := db.Last("h", "d"); p != (Point{t0 + 60, 1}) {
+			t.Errorf("%s: newest rate %v", state, p)
 		}
 	}
 	check("seal failed")
@@ -833,15 +934,17 @@ func TestSealAfterLatePointsOfTheWindow(t *testing.T) {
 	fs.set("", nil, 0, nil)
 	db = reopen(t, db, opt)
 	check("after a restart")
-	mustSeal(t, db, t0+600)
+	mustFlush(t, db, t0+600)
+	mustSeal(t, db, t0+600) // the log has to keep what the flush before left
 	check("sealed")
+	kept := logsOf(t, opt.Dir)
 	mustFlush(t, db, t0+600)
 	check("overlay")
 	mustSeal(t, db, t0+4300)
 	check("all sealed")
 	db = reopen(t, db, opt)
 	check("all sealed, after a restart")
-	if files := slices.Collect(maps.Keys(logsOf(t, opt.Dir))); len(files) != 1 {
-		t.Errorf("log files %v", files)
+	if files := slices.Collect(maps.Keys(logsOf(t, opt.Dir))); len(files) != 1 || len(kept) < 2 {
+		t.Errorf("log files %v, while the late points were in memory %d", files, len(kept))
 	}
 }
