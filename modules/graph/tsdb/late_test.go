@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"falcon/common/model"
+	"falcon/modules/graph/tsdb/codec"
 	"falcon/modules/graph/tsdb/record"
+	"falcon/modules/graph/tsdb/segment"
 )
 
 // overlaysOf returns the names of the overlays in a folder.
@@ -333,7 +335,7 @@ func TestWindowWithLatePointsStaysClosed(t *testing.T) {
 	put20 := func(minutes int64, v float64) string {
 		return put(t, db, resolve(t, db, "h", "c", model.Gauge, 60), t0-20*3600-1800+60*minutes, v)
 	}
-	for i, state := range []string{"buffer", "buffer, after a restart", "overlay", "overlay, after a restart"} {
+	for i, state := range []string{"buffer", "buffer, after a restart", "overlay, after a restart"} {
 		c.set(t0)
 		if i == 0 {
 			put20(0, 1)
@@ -348,13 +350,12 @@ func TestWindowWithLatePointsStaysClosed(t *testing.T) {
 		if n := db.Stats().OpenWindows; n > 0 {
 			t.Errorf("%s: it is in the head", state)
 		}
-		if state == "buffer, after a restart" {
+		if i > 0 {
 			mustFlush(t, db, t0)
-		} else {
-			db = reopen(t, db, opt)
 		}
+		db = reopen(t, db, opt)
 	}
-	if got := values(query(t, db, "h", "c", t0-20*3600-1800, t0-20*3600-1560)); got != "1 2 2 2 2" {
+	if got := values(query(t, db, "h", "c", t0-20*3600-1800, t0-20*3600-1560)); got != "1 2 2 2 _" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -421,6 +422,75 @@ func TestLatePointsComeDuringAFlush(t *testing.T) {
 	check("after a restart")
 }
 
+// The chunk of a counter carries the sample before it, in overlays too, and in the
+// hour behind a late point that sample is the late one. Last knows it as well.
+func TestChunksCarryTheSampleBefore(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
+			db, c, opt := testDB(t)
+			c.set(t0 + 4000)
+			ref := resolve(t, db, "h", "c", model.Derive, 60)
+			mustPut(t, db, ref, t0-7200, 0)
+			mustPut(t, db, ref, t0+60, 60)
+			mustSeal(t, db, t0+4200)
+			mustPut(t, db, ref, t0+3660, 3660)
+			mustPut(t, db, ref, t0-60, 30)
+			mustPut(t, db, ref, t0+3600, 3000)
+			if restart {
+				db = reopen(t, db, opt)
+			}
+			prev := func(name string, w int64) string {
+				t.Helper()
+				g, err := segment.Open(db.fs, opt.Dir, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer g.Release()
+				body, err := g.Chunk(ref.shard(), ref.id())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var dec codec.Decoder
+				p, err := dec.Chunk(body, make([]float64, 60), 60)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return fmt.Sprintf("%v at %d", p.Value, w+60-60*int64(p.Gap)-t0)
+			}
+			last := func(state string) {
+				t.Helper()
+				if _, p := db.Last("h", "c"); p != (Point{t0 + 3660, 11}) {
+					t.Errorf("%s: Last %v", state, p)
+				}
+			}
+			last("buffer")
+			if restart {
+				mustSeal(t, db, t0+7800)
+				last("sealed")
+				mustFlush(t, db, t0+7800)
+			} else {
+				mustFlush(t, db, t0+4200)
+				last("overlay")
+				mustSeal(t, db, t0+7800)
+			}
+			last("both")
+			for _, tc := range []struct {
+				name string
+				w    int64
+				want string
+			}{
+				{segment.OverlayName(0, uint32(t0-3600), 1), t0 - 3600, "0 at -7200"},
+				{segment.OverlayName(0, uint32(t0), 1), t0, "30 at -60"},
+				{segment.Name(0, uint32(t0+3600)), t0 + 3600, "3000 at 3600"},
+			} {
+				if got := prev(tc.name, tc.w); got != tc.want {
+					t.Errorf("%s carries %s, want %s", tc.name, got, tc.want)
+				}
+			}
+		})
+	}
+}
+
 // The log keeps a late point until an overlay has it, and no longer.
 func TestLogOfLatePoints(t *testing.T) {
 	db, c, opt := testDB(t)
@@ -430,6 +500,7 @@ func TestLogOfLatePoints(t *testing.T) {
 	mustSeal(t, db, t0+600)
 	mustPut(t, db, ref, t0-60, 2)
 	mustPut(t, db, ref, t0+60, 3)
+	db = reopen(t, db, opt)
 	mustSeal(t, db, t0+4200) // nothing but the late point keeps the file
 	files := db.Stats().LogFiles
 	before := logsOf(t, opt.Dir)
@@ -907,7 +978,8 @@ func TestSealAfterLatePointsOfTheWindow(t *testing.T) {
 		t.Errorf("what is in the head again: %q", r)
 	}
 	mustPut(t, db, d, t0, 60*9)
-	mustPut(t, db, d, t0+60, 60*10)
+	db = reopen(t, db, opt) // the next point is in another log file
+	mustPut(t, db, resolve(t, db, "h", "d", model.Derive, 60), t0+60, 60*10)
 	check := func(state string) {
 		t.Helper()
 		if got := values(query(t, db, "h", "g", t0-60*9, t0-60*2)); got != "-9 -8 -7 -6 _ _ _ -2" {
