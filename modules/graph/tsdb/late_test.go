@@ -20,6 +20,7 @@ import (
 	"falcon/modules/graph/tsdb/codec"
 	"falcon/modules/graph/tsdb/record"
 	"falcon/modules/graph/tsdb/segment"
+	"falcon/modules/graph/tsdb/wal"
 )
 
 // overlaysOf returns the names of the overlays in a folder.
@@ -1009,14 +1010,16 @@ func TestSealAfterLatePointsOfTheWindow(t *testing.T) {
 	mustFlush(t, db, t0+600)
 	mustSeal(t, db, t0+600) // the log has to keep what the flush before left
 	check("sealed")
-	kept := logsOf(t, opt.Dir)
+	if logsOf(t, opt.Dir)[filepath.Join(opt.Dir, wal.Name(2))] == nil { // the seal that failed had begun it
+		t.Error("late points that are only in memory are not in the log any more")
+	}
 	mustFlush(t, db, t0+600)
 	check("overlay")
 	mustSeal(t, db, t0+4300)
 	check("all sealed")
 	db = reopen(t, db, opt)
 	check("all sealed, after a restart")
-	if files := slices.Collect(maps.Keys(logsOf(t, opt.Dir))); len(files) != 1 || len(kept) < 2 {
-		t.Errorf("log files %v, while the late points were in memory %d", files, len(kept))
+	if files := slices.Collect(maps.Keys(logsOf(t, opt.Dir))); len(files) != 1 {
+		t.Errorf("log files %v", files)
 	}
 }
