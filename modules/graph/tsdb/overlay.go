@@ -354,13 +354,3 @@ func (m *merger) series(s *shard, id uint32) error {
 func (db *DB) inOverlay(list []*segment.Segment, shard int, id uint32) bool {
 	return slices.ContainsFunc(list, func(g *segment.Segment) bool { return g.Overlay > 0 && db.has(g, shard, id) })
 }
-
-// overlayFloor returns the window behind the newest overlay.
-func overlayFloor(list []*segment.Segment) (w uint32) {
-	for _, g := range list {
-		if g.Overlay > 0 {
-			w = max(w, g.T1/windowSpan)
-		}
-	}
-	return w
-}
