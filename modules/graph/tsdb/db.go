@@ -123,9 +123,10 @@ func (db *DB) fail(cause error) {
 	}
 }
 
-// Run does the work of the background until ctx ends: it syncs the log each
-// second, seals windows, writes late points to overlays, removes what is past its retention and deletes series
-// that have been silent too long. It returns when the log is on the disk.
+// Run does the work of the background until ctx ends: it syncs the log each second,
+// seals windows, writes late points to overlays, removes what is past its retention
+// and deletes series that have been silent too long. It returns when the log is on the
+// disk.
 func (db *DB) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { db.every(ctx, time.Second, db.syncTick) })

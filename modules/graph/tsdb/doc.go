@@ -78,6 +78,7 @@
 //
 // # Not there yet
 //
-// Coarser tiers, hence also strict xff; hiding of expired series: a silent series is deleted after 30 days or the retention,
-// whichever is longer, when nothing of it is stored any more.
+// Coarser tiers, hence also strict xff; hiding of expired series: a silent series is
+// deleted after 30 days or the retention, whichever is longer, when nothing of it is
+// stored any more.
 package tsdb

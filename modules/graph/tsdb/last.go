@@ -82,22 +82,26 @@ func (db *DB) newestStored(r *reader, shard int, m meta, out *[2]sample, n, want
 			break
 		}
 		first, last := firstSlot(w, m.step), lastSlot(w, m.step)
-		if last >= first {
-			r.reset(first, int(last-first)+1)
-		}
+		found := false
 		for ; i < len(r.segs) && r.segs[i].T0/windowSpan == w; i++ {
-			if last >= first && db.has(r.segs[i], shard, m.id) {
-				db.readChunk(r, r.segs[i], shard, m)
+			g := r.segs[i]
+			if last < first || w < m.bornWin && g.Overlay == 0 || !db.has(g, shard, m.id) {
+				continue
 			}
+			if !found {
+				found = true
+				r.reset(first, int(last-first)+1)
+			}
+			db.readChunk(r, g, shard, m)
 		}
-		if last < first {
+		if !found {
 			continue
 		}
 		c := &r.span
-		for j, found := len(c.out)-1, 0; j >= 0 && found < 2; j-- {
+		for j, k := len(c.out)-1, 0; j >= 0 && k < 2; j-- {
 			if v := c.out[j]; v == v {
 				n = offerNewest(out, n, sample{c.from + uint32(j), v})
-				found++
+				k++
 			}
 		}
 		n = offerNewest(out, n, c.before)

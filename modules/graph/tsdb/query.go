@@ -226,8 +226,8 @@ func (db *DB) queryPiece(r *reader, s *shard, p piece, dst []Point) []Point {
 const overlaysOnly = math.MaxUint32
 
 // hold acquires the segments of windows lo to hi, newest first and the overlays of a
-// window before its first file, which holds something of an earlier owner of the id
-// when the window is before bornWin. The shard is locked.
+// window before its first file. The first files of windows before bornWin are left
+// out: what they have under the id is an earlier owner's. The shard is locked.
 func (r *reader) hold(s *shard, bornWin, lo, hi uint32) {
 	r.segs = r.segs[:0]
 	for i := len(s.segments) - 1; i >= 0; i-- {

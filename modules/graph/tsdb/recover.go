@@ -166,8 +166,8 @@ func (db *DB) droppable() uint64 {
 	return math.MaxUint64
 }
 
-// openSegments maps the segments and overlays. One that can not be read is left out: the rest
-// still serves.
+// openSegments maps the segments and overlays. One that can not be read is left out:
+// the rest still serves.
 func (db *DB) openSegments(names []string) {
 	var list []*segment.Segment
 	published, floor := uint32(0), uint32(0)

@@ -1,6 +1,8 @@
 package tsdb
 
 import (
+	"math"
+
 	"falcon/modules/graph/tsdb/record"
 )
 
@@ -155,6 +157,8 @@ func (w *replayer) lateGroup(s *shard, g *record.Group) {
 		return
 	}
 	now := w.db.now()
+	held := uint32(math.MaxUint32) // the window whose files are held
+	defer w.reader.release()
 	for i, id := range w.batch.IDs {
 		ts := w.batch.Times[i]
 		if id >= s.n {
@@ -167,10 +171,12 @@ func (w *replayer) lateGroup(s *shard, g *record.Group) {
 		}
 		slot := ts / x.step
 		v := windowOf(slot, x.step)
-		w.reader.hold(s, 0, v, v)
-		stored := w.db.stored(w.reader.segs, s.index, id, slot, x.step, x.bornWin)
-		w.reader.release()
-		if stored {
+		if v != held {
+			w.reader.release()
+			w.reader.hold(s, 0, v, v)
+			held = v
+		}
+		if w.db.stored(w.reader.segs, s.index, id, slot, x.step, x.bornWin) {
 			x.last = max(x.last, slot)
 			s.sinceLate(id, x, slot*x.step)
 			w.skipped++

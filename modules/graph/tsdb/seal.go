@@ -301,20 +301,14 @@ func (db *DB) learnPrev(s *shard, n, w uint32) {
 				todo, gens = append(todo, s.meta(id)), append(gens, x.gen)
 			}
 		}
-		var held []*segment.Segment
 		if len(todo) > 0 && w > 0 {
 			r.hold(s, 0, 0, w-1)
-			held = r.segs
 		}
 		s.mu.Unlock()
 		for i, m := range todo {
 			var newest [2]sample
 			found := 0
 			if m.kind == typeDerive {
-				r.segs = held
-				if m.bornWin > 0 {
-					r.segs = ownFiles(held, m.bornWin)
-				}
 				found = db.newestStored(r, s.index, m, &newest, 0, 1)
 			}
 			s.mu.Lock()
@@ -327,19 +321,8 @@ func (db *DB) learnPrev(s *shard, n, w uint32) {
 			}
 			s.mu.Unlock()
 		}
-		r.segs = held
 		r.release()
 	}
-}
-
-// ownFiles leaves out what may hold chunks of an earlier owner of an id.
-func ownFiles(held []*segment.Segment, bornWin uint32) (own []*segment.Segment) {
-	for _, g := range held {
-		if g.Overlay > 0 || g.T0/windowSpan >= bornWin {
-			own = append(own, g)
-		}
-	}
-	return own
 }
 
 // publish makes the segment visible in place of the window.
