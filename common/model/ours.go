@@ -45,7 +45,7 @@ const (
 	ReasonCharacter = "bad_char"     // endpoint or counter holds a character that graph refuses
 	ReasonTimestamp = "bad_time"     // the timestamp is out of range
 	ReasonBlacklist = "blacklisted"  // the endpoint or metric is on the blacklist
-	ReasonLate      = "late"         // older than the windows that are still open
+	ReasonLate      = "late"         // older than what is kept
 	ReasonDuplicate = "duplicate"    // the series already has a value at that time
 	ReasonFuture    = "future"       // too far ahead of the clock
 	ReasonBusy      = "busy"         // a queue or spool is full

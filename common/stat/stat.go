@@ -109,8 +109,7 @@ type Reasons struct {
 // the sum is shown on /counter/all.
 func (s *Set) Reasons(stock, name, help string) *Reasons {
 	r := &Reasons{by: map[string]*Counter{}}
-	s.reg.MustRegister(&reasonCollector{r, prometheus.NewDesc(s.prefix+name, help, []string{"reason"}, nil)})
-	s.show(stock, r.Sum, false)
+	s.ReasonsFunc(stock, name, help, r.All)
 	return r
 }
 
@@ -162,15 +161,27 @@ func (r *Reasons) All() map[string]int64 {
 	return m
 }
 
+// ReasonsFunc shows counts by reason that someone else keeps; stock is the name under
+// which their sum is shown on /counter/all.
+func (s *Set) ReasonsFunc(stock, name, help string, all func() map[string]int64) {
+	s.reg.MustRegister(&reasonCollector{all, prometheus.NewDesc(s.prefix+name, help, []string{"reason"}, nil)})
+	s.show(stock, func() (sum int64) {
+		for _, n := range all() {
+			sum += n
+		}
+		return sum
+	}, false)
+}
+
 type reasonCollector struct {
-	*Reasons
+	all  func() map[string]int64
 	desc *prometheus.Desc
 }
 
 func (c *reasonCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 func (c *reasonCollector) Collect(ch chan<- prometheus.Metric) {
-	for reason, n := range c.All() {
+	for reason, n := range c.all() {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), reason)
 	}
 }

@@ -2,8 +2,9 @@
 // stores them (package tsdb), and answers who asks for their history.
 //
 //	transfer ── stream, or gob from a stock one ──> log ── ack
-//	                                                 └─> head ──> hourly segments
-//	api ── Graph.Query, QueryBatch, Last, Search ──> segments and head
+//	                                                 ├─> head ──> hourly segments
+//	                                                 └─> late buffers ──> overlays over them
+//	api ── Graph.Query, QueryBatch, Last, Search ──> segments, overlays, buffers and head
 //	graph ── write-behind ──> database graph (endpoint, tag_endpoint, endpoint_counter)
 //
 // Ports: RPC 6070, admin HTTP 6071.
@@ -12,8 +13,6 @@
 // derived from the engine's catalog, in memory at start and in SQL behind it.
 //
 // Not there yet: the coarser tiers (queries answer raw points only, for as long as
-// Config.Retention), overlays for late points (a point for a sealed hour is refused
-// and counted as late), GetRrd and moving data from old nodes, a hand-written gob
-// decoder, replicas that fill each other's gaps, and keeping an expired series
-// findable.
+// Config.Retention), GetRrd and moving data from old nodes, a hand-written gob decoder,
+// replicas that fill each other's gaps, and keeping an expired series findable.
 package graph

@@ -62,14 +62,28 @@ func (g *Graph) count() {
 
 // countEngine shows what the engine counts.
 func (g *Graph) countEngine() {
-	gauge := func(name, help string, value func(tsdb.Stats) float64) {
-		g.stats.GaugeFunc("", name, help, func() float64 {
-			if !g.ready.Load() {
-				return 0
-			}
-			return value(g.db.Stats())
-		})
+	engine := func() (st tsdb.Stats) {
+		if g.ready.Load() {
+			st = g.db.Stats()
+		}
+		return st
 	}
+	row := func(stock, name, help string, value func(tsdb.Stats) float64) {
+		g.stats.GaugeFunc(stock, name, help, func() float64 { return value(engine()) })
+	}
+	gauge := func(name, help string, value func(tsdb.Stats) float64) { row("", name, help, value) }
+	g.stats.CounterFunc("LateCnt", "late_points_total", "Points stored that came when their hour was sealed.",
+		func() int64 { return int64(engine().Late) })
+	g.stats.ReasonsFunc("LateRefusedCnt", "late_refused_points_total", "Points not stored that came when their hour was sealed, by reason.",
+		func() map[string]int64 {
+			by := map[string]int64{}
+			for reason, n := range engine().LateRefused {
+				by[reason] = int64(n)
+			}
+			return by
+		})
+	row("OverlayCnt", "engine_overlays", "Files of late points over sealed hours.", func(s tsdb.Stats) float64 { return float64(s.Overlays) })
+	row("LateBufferBytes", "engine_late_buffer_bytes", "Memory of late points that are not in an overlay yet.", func(s tsdb.Stats) float64 { return float64(s.LateBytes) })
 	gauge("engine_incarnations", "Series with their earlier steps and types.", func(s tsdb.Stats) float64 { return float64(s.Alive) })
 	gauge("engine_log_bytes", "Size of the log files.", func(s tsdb.Stats) float64 { return float64(s.LogBytes) })
 	gauge("engine_segment_bytes", "Size of the sealed hours.", func(s tsdb.Stats) float64 { return float64(s.SegmentBytes) })

@@ -10,7 +10,7 @@ import (
 const (
 	taken = iota
 	duplicate
-	late
+	tooLate
 	future
 	badTime
 	badValue
@@ -20,7 +20,7 @@ const (
 
 var reasons = [outcomeCount]string{
 	duplicate:  model.ReasonDuplicate,
-	late:       model.ReasonLate,
+	tooLate:    model.ReasonLate,
 	future:     model.ReasonFuture,
 	badTime:    model.ReasonTimestamp,
 	badValue:   model.ReasonValue,
@@ -49,16 +49,22 @@ type appendScratch struct {
 	order   []uint16
 	rec     []byte
 	refused []refusal
+
+	late    []int32 // samples for sealed windows, a shard after the other
+	lateRec []byte
+	run     []lateCheck
+	version uint32 // of the shard's files when run was made
 }
 
 // Append stores a batch and returns how many samples it took, after the log has
 // them. Samples that are not taken are reported to refuse, which may be nil, with
 // the index in batch and one of model.Reason…: a duplicate (the first value of a
-// series and time wins), which is no fault of the sender; late, for a window that
-// is sealed; future; unknown_ref, for a series deleted meanwhile; bad_time and
-// bad_value. An error says that the log took nothing of the batch, or of a rest of
-// it: it must not be acknowledged. After nil, everything in the batch that is in
-// the head is in the log, also when an earlier call brought it.
+// series and time wins), which is no fault of the sender; late, for one older than
+// the retention; future; unknown_ref, for a series deleted meanwhile; bad_time and
+// bad_value. Points for a sealed window go to its late buffer. An error says that the
+// log did not take the batch, or a rest of it: it must not be acknowledged. After nil,
+// everything in the batch that is in the head or a late buffer is in the log, also
+// when an earlier call brought it.
 func (db *DB) Append(batch []Sample, refuse func(i int, reason string)) (int, error) {
 	total := 0
 	for at := 0; at < len(batch); at += maxRecord {
@@ -80,23 +86,28 @@ func (db *DB) appendRecord(batch []Sample, offset int, refuse func(int, string))
 		sc = &appendScratch{}
 	}
 	defer db.appends.Put(sc)
-	sc.refused = sc.refused[:0]
-	now := db.now().Unix()
+	sc.refused, sc.late = sc.refused[:0], sc.late[:0]
+	now := db.now()
+	full := db.lateFull()
 
 	ticket := db.gate.enter()
-	newest, n := db.fill(sc, batch, now)
-	err := db.logPoints(sc, newest, n)
+	newest, n := db.fill(sc, batch, now.Unix())
+	nLate := 0
+	if len(sc.late) > 0 && full == nil {
+		nLate = db.fillLate(sc, batch, now)
+	}
+	err := db.logPoints(sc, newest, n, nLate)
 	db.gate.leave(ticket)
 	if err != nil {
 		db.fail(err)
 		return 0, err
 	}
 	failpoint.Reached("graph.logged")
+	if len(sc.late) > 0 && full != nil {
+		return n, full
+	}
 	resent := false
 	for _, r := range sc.refused {
-		if r.outcome == late && db.sealedAlready(&batch[r.at]) {
-			r.outcome = duplicate
-		}
 		resent = resent || r.outcome == duplicate
 		if refuse != nil {
 			refuse(offset+int(r.at), reasons[r.outcome])
@@ -109,42 +120,11 @@ func (db *DB) appendRecord(batch []Sample, offset int, refuse func(int, string))
 			return 0, err
 		}
 	}
-	return n, nil
-}
-
-// sealedAlready tells whether a segment has a value in the slot of a late sample:
-// then it is the resend of a batch whose answer was lost, and nothing is missing.
-// The counters move from late to duplicate.
-func (db *DB) sealedAlready(p *Sample) bool {
-	r := db.reader()
-	defer db.readers.Put(r)
-	s := &db.shards[p.Ref.shard()]
-	s.mu.Lock()
-	if p.Ref.id() >= s.n || uint64(s.at(p.Ref.id()).gen) != p.Ref.gen() {
-		s.mu.Unlock()
-		return false
-	}
-	m := s.meta(p.Ref.id())
-	slot := uint32(p.Ts) / m.step
-	w := windowOf(slot, m.step)
-	r.hold(s, m.bornWin, w, w)
-	s.mu.Unlock()
-	if len(r.segs) == 0 {
-		return false
-	}
-	r.span.reset(slot, 1)
-	db.readSegments(r, s.index, m)
-	if v := r.span.out[0]; v != v {
-		return false
-	}
-	s.mu.Lock()
-	s.outcomes[late]--
-	s.outcomes[duplicate]++
-	s.mu.Unlock()
-	return true
+	return n + nLate, nil
 }
 
 // fill puts the samples into the head and those it took into the record sc.rec.
+// Those for sealed windows it sets aside in sc.late.
 func (db *DB) fill(sc *appendScratch, batch []Sample, now int64) (newest uint32, n int) {
 	if cap(sc.order) < len(batch) {
 		sc.order = make([]uint16, maxRecord)
@@ -185,6 +165,10 @@ func (db *DB) fill(sc *appendScratch, batch []Sample, now int64) (newest uint32,
 		for _, i := range group {
 			p := &batch[i]
 			outcome := s.take(p, now, lo, hi)
+			if outcome == tooLate {
+				sc.late = append(sc.late, int32(i))
+				continue
+			}
 			if outcome != taken {
 				s.outcomes[outcome]++
 				sc.refused = append(sc.refused, refusal{int32(i), outcome})
@@ -234,14 +218,12 @@ func (s *shard) accepts(now int64) (lo, hi uint32) {
 	return max(lo, s.floor), hi
 }
 
-// take stores one sample; its window is then s.cur.
+// take stores one sample; its window is then s.cur. tooLate says that the window
+// takes no points into the head.
 func (s *shard) take(p *Sample, now int64, lo, hi uint32) uint8 {
 	id := p.Ref.id()
-	if id >= s.n {
-		return unknownRef
-	}
-	x := s.at(id)
-	if p.Ref.gen() != uint64(x.gen) || x.flags&flagAlive == 0 {
+	x := s.known(p.Ref)
+	if x == nil {
 		return unknownRef
 	}
 	if !bounded(p.Value) {
@@ -253,7 +235,7 @@ func (s *shard) take(p *Sample, now int64, lo, hi uint32) uint8 {
 	slot := uint32(p.Ts) / x.step
 	w := windowOf(slot, x.step)
 	if w < lo {
-		return late
+		return tooLate
 	}
 	if w > hi && p.Ts > now+3*int64(x.step) {
 		return future
@@ -281,13 +263,21 @@ func (s *shard) store(id uint32, x *series, slot, w uint32, v float64) uint8 {
 	return taken
 }
 
-// logPoints writes the record of a batch, when it has points, and makes it as
+// logPoints writes the records of a batch, when they have points, and makes them as
 // durable as the DB promises.
-func (db *DB) logPoints(sc *appendScratch, newest uint32, n int) error {
-	if n == 0 {
+func (db *DB) logPoints(sc *appendScratch, newest uint32, n, nLate int) error {
+	if n+nLate == 0 {
 		return nil
 	}
-	pos, err := db.wal.Write(record.End(sc.rec, 0), newest)
+	if n > 0 {
+		sc.rec = record.End(sc.rec, 0)
+	} else {
+		sc.rec = sc.rec[:0]
+	}
+	if nLate > 0 {
+		sc.rec = append(sc.rec, record.End(sc.lateRec, 0)...)
+	}
+	pos, err := db.wal.Write(sc.rec, newest, nLate > 0)
 	if err == nil && db.opt.Durability == Group {
 		err = db.wal.Sync(pos)
 	}

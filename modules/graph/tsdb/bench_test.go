@@ -118,6 +118,101 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportMetric(float64(db.Stats().LogWritten)/float64(db.Stats().Appended), "log-B/pt")
 }
 
+// BenchmarkAppendLate replays a spool: every point is of a sealed hour, all series of
+// it in time order, and the buffers are written whenever they are full.
+func BenchmarkAppendLate(b *testing.B) {
+	c := newClock(t0)
+	db := open(b, Options{Dir: b.TempDir(), Now: c.now})
+	defer db.Close()
+	f := newFeeder(b, db, tsdbtest.Size(20000))
+	for m := int64(0); m <= 60; m += 10 { // each hour has something that came in time
+		c.set(t0 + 60*m)
+		f.tick(b, db, t0+60*m)
+	}
+	c.set(t0 + 12*3600)
+	if err := db.Seal(c.now()); err != nil {
+		b.Fatal(err)
+	}
+	f.n, f.spent = 0, 0
+	var flushed time.Duration
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i, hour := 0, int64(0); i < b.N; hour++ {
+		for m := int64(1); m < 60 && i < b.N; m++ {
+			if m%10 == 0 && hour == 0 {
+				continue
+			}
+			before := f.n
+			f.tick(b, db, t0-3600*hour+60*m)
+			i += f.n - before
+			if db.lateDue(c.now()) {
+				start := cpu()
+				if err := db.FlushLate(c.now()); err != nil {
+					b.Fatal(err)
+				}
+				flushed += cpu() - start
+			}
+		}
+	}
+	b.StopTimer()
+	start := cpu()
+	if err := db.FlushLate(c.now()); err != nil {
+		b.Fatal(err)
+	}
+	flushed += cpu() - start
+	st := db.Stats()
+	b.ReportMetric(float64(f.spent.Nanoseconds())/float64(f.n), "append-ns/pt")
+	b.ReportMetric(float64(flushed.Nanoseconds())/float64(st.Late), "flush-cpu-ns/pt")
+}
+
+// BenchmarkQueryOverlays asks for an hour that has eight overlays, and for one that
+// has none in the same folder.
+func BenchmarkQueryOverlays(b *testing.B) {
+	c := newClock(t0)
+	db := open(b, Options{Dir: b.TempDir(), Now: c.now})
+	defer db.Close()
+	f := newFeeder(b, db, tsdbtest.Size(2000))
+	for m := int64(1); m <= 180; m++ {
+		if m > 60 || m%9 == 0 {
+			c.set(t0 + 60*m)
+			f.tick(b, db, t0+60*m)
+		}
+	}
+	c.set(t0 + 4*3600)
+	if err := db.Seal(c.now()); err != nil {
+		b.Fatal(err)
+	}
+	f.late = nil
+	for k := int64(1); k <= maxOverlays; k++ {
+		for m := k; m < 60; m += 9 {
+			f.tick(b, db, t0+60*m)
+		}
+		f.late = nil
+		if err := db.FlushLate(c.now().Add(time.Duration(k) * time.Minute)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n := db.Stats().Overlays; n != maxOverlays {
+		b.Fatalf("%d overlays", n)
+	}
+	for _, tc := range []struct {
+		name string
+		end  int64
+	}{{"eight", t0 + 3600}, {"none", t0 + 3*3600}} {
+		b.Run(tc.name, func(b *testing.B) {
+			var dst []Point
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				e, n, _ := f.load.Def(i * 7919 % f.load.Len())
+				_, dst, _ = db.Query(e, n, "AVERAGE", tc.end-3540, tc.end, dst[:0])
+			}
+			if len(dst) != 60 {
+				b.Fatalf("%d points", len(dst))
+			}
+		})
+	}
+}
+
 func BenchmarkResolveNew(b *testing.B) {
 	db := open(b, Options{Dir: b.TempDir()})
 	defer db.Close()

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -25,7 +26,17 @@ const (
 	crashSeries = 300
 	crashStep   = 10
 	crashDir    = "FALCON_TSDB_CRASH_DIR"
+	crashBehind = 700 // ticks that every third series is late, two hours
 )
+
+// crashTick is the tick of the point that a series has at a tick of the clock; below
+// 0 it has none yet.
+func crashTick(i, tick int) int {
+	if i%3 == 2 {
+		return tick - crashBehind
+	}
+	return tick
+}
 
 func crashName(i int) (endpoint, counter, kind string) {
 	return fmt.Sprintf("h%d", i%7), fmt.Sprintf("c%d", i), []string{model.Gauge, model.Derive}[i%2]
@@ -45,8 +56,9 @@ func TestMain(m *testing.M) {
 }
 
 // crashChild appends from the tick given on stdin, printing each tick that was
-// acknowledged, and seals whenever an hour of its fast clock has passed. A series comes
-// and goes each tick, so that the catalog is rewritten now and then.
+// acknowledged, and seals whenever an hour of its fast clock has passed. A third of its
+// points are two hours late; they are written to overlays a few times an hour. A series
+// comes and goes each tick, so that the catalog is rewritten now and then.
 func crashChild(dir string) {
 	fail := func(err error) {
 		fmt.Println("error", err)
@@ -71,16 +83,19 @@ func crashChild(dir string) {
 	due := make(chan time.Time) // a seal goes on while the next hour is appended
 	go func() {
 		for at := range due {
-			if err := db.Seal(at); err != nil {
+			if err := errors.Join(db.Seal(at), db.FlushLate(at), db.sweep(at)); err != nil {
 				fail(err)
 			}
 		}
 	}()
-	batch := make([]Sample, crashSeries)
+	var batch []Sample
 	for tick := from; ; tick++ {
 		c.set(crashTime(tick))
-		for i := range batch {
-			batch[i] = Sample{refs[i], crashTime(tick), crashValue(i, tick)}
+		batch = batch[:0]
+		for i, ref := range refs {
+			if j := crashTick(i, tick); j >= 0 {
+				batch = append(batch, Sample{ref, crashTime(j), crashValue(i, j)})
+			}
 		}
 		n, err := db.Append(batch, nil)
 		if err != nil || n != len(batch) && tick > from {
@@ -93,7 +108,7 @@ func crashChild(dir string) {
 		if _, err := db.Delete("h", passing, model.Gauge, crashStep); err != nil {
 			fail(err)
 		}
-		if tick%360 == 70 {
+		if tick%90 == 70 {
 			due <- c.now()
 		}
 		if _, err := fmt.Println("acked", tick); err != nil {
@@ -123,7 +138,7 @@ func TestKillLoop(t *testing.T) {
 			}
 		})
 		st := survived(t, dir, acked)
-		t.Logf("round %d: %d ticks acked, %d segments, replayed %d, skipped %d, torn %d", round, acked+1, st.Segments, st.Recovery.Points, st.Recovery.Skipped, st.Recovery.Torn)
+		t.Logf("round %d: %d ticks acked, %d segments, %d overlays, replayed %d, of them late %d, skipped %d, torn %d", round, acked+1, st.Segments, st.Overlays, st.Recovery.Points, st.Recovery.Late, st.Recovery.Skipped, st.Recovery.Torn)
 		if t.Failed() {
 			return
 		}
@@ -244,23 +259,24 @@ func checkAcked(t *testing.T, db *DB, acked int) {
 		s := &db.shards[k]
 		_, id, ok := s.find(hash, e, n)
 		if !ok {
-			if acked >= 0 {
+			if crashTick(i, acked) >= 0 {
 				t.Fatalf("series %d is unknown", i)
 			}
 			continue
 		}
 		m := s.meta(id)
-		r.span.reset(uint32(crashTime(first)/crashStep), acked-first+3)
+		r.reset(uint32(crashTime(first)/crashStep), acked-first+3)
 		r.hold(s, 0, 0, 1<<31)
 		for _, w := range s.windows {
 			s.readBlocks(w, id, m.step, &r.span)
 		}
 		s.at(id).readOpen(&r.span)
+		s.readLate(r, id, 0, 1<<31)
 		db.readSegments(r, k, m)
 		for j, v := range r.span.out {
 			tick := first + j
 			// The last batch may be stored without its answer having come back.
-			if tick <= acked && v != crashValue(i, tick) || v == v && v != crashValue(i, tick) {
+			if tick <= crashTick(i, acked) && v != crashValue(i, tick) || v == v && v != crashValue(i, tick) {
 				t.Fatalf("series %d tick %d of %d: %v, want %v", i, tick, acked, v, crashValue(i, tick))
 			}
 		}

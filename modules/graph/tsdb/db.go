@@ -38,17 +38,24 @@ type DB struct {
 	watch   func(Change)
 	failure atomic.Pointer[error]
 
-	sealing   sync.Mutex // one seal, sweep or catalog write at a time
-	cat       *catalog.Catalog
-	catPuts   int // records in the catalog
-	busy      map[uint32]*activity
-	measured  time.Time
-	segs      atomic.Int64
-	segBytes  atomic.Int64
-	sealNanos atomic.Int64
-	seals     atomic.Int64
-	crcErrors atomic.Int64
-	recovery  Recovery
+	lateBytes atomic.Int64 // in late buffers
+	overlays  atomic.Int64
+
+	sealing    sync.Mutex     // one seal, flush of late buffers, sweep or catalog write at a time
+	lateSeq    uint64         // log files below it have no late point that is not in an overlay
+	lateErr    error          // why the last flush of late buffers failed
+	lateFailed time.Time      // when
+	lastOver   map[uint32]int // highest number of an overlay by window
+	cat        *catalog.Catalog
+	catPuts    int // records in the catalog
+	busy       map[uint32]*activity
+	measured   time.Time
+	segs       atomic.Int64
+	segBytes   atomic.Int64
+	sealNanos  atomic.Int64
+	seals      atomic.Int64
+	crcErrors  atomic.Int64
+	recovery   Recovery
 }
 
 // Open takes the folder, recovers what is in it and is then ready for every call.
@@ -60,7 +67,7 @@ func Open(opt Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, fs: opt.FS, log: opt.Log, opened: opt.Now(), busy: map[uint32]*activity{}}
+	db := &DB{opt: opt, fs: opt.FS, log: opt.Log, opened: opt.Now(), busy: map[uint32]*activity{}, lastOver: map[uint32]int{}}
 	db.measured = db.opened
 	db.gate.init()
 	for k := range db.shards {
@@ -116,9 +123,10 @@ func (db *DB) fail(cause error) {
 	}
 }
 
-// Run does the work of the background until ctx ends: it syncs the log each
-// second, seals windows, removes what is past its retention and deletes series
-// that have been silent too long. It returns when the log is on the disk.
+// Run does the work of the background until ctx ends: it syncs the log each second,
+// seals windows, writes late points to overlays, removes what is past its retention
+// and deletes series that have been silent too long. It returns when the log is on the
+// disk.
 func (db *DB) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { db.every(ctx, time.Second, db.syncTick) })
@@ -139,6 +147,15 @@ func (db *DB) Run(ctx context.Context) error {
 					db.log.Error("sweep of old data not finished", "err", err)
 				}
 			}
+		})
+	})
+	wg.Go(func() {
+		db.every(ctx, time.Second, func() {
+			now := db.now()
+			if db.ReadOnly() != nil || !db.lateDue(now) {
+				return
+			}
+			_ = db.FlushLate(now) // it has said so; they stay where they are until the next try
 		})
 	})
 	wg.Wait()
@@ -165,7 +182,7 @@ func (db *DB) syncTick() {
 	if db.ReadOnly() != nil {
 		return
 	}
-	_, err := db.wal.Write(nil, 0)
+	_, err := db.wal.Write(nil, 0, false)
 	if err == nil && db.opt.Durability != None {
 		err = db.wal.Sync(0)
 	}

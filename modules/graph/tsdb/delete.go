@@ -38,7 +38,7 @@ func (db *DB) Delete(endpoint, counter, dstype string, step int) (bool, error) {
 	}
 	c := db.remove(s, id, Deleted)
 	s.mu.Unlock()
-	_, err := db.wal.Write(nil, 0)
+	_, err := db.wal.Write(nil, 0, false)
 	if err == nil {
 		err = db.wal.Sync(0)
 	}
@@ -51,8 +51,9 @@ func (db *DB) Delete(endpoint, counter, dstype string, step int) (bool, error) {
 }
 
 // remove takes an incarnation out of memory and buffers the record of it. The
-// shard is locked. The id is used again only after the next seal: until then a
-// record of the log or a segment that is being written may name it.
+// shard is locked. The id is used again only after the next seal, and when no overlay
+// has a chunk of it: until then a record of the log, or a file that is being written or
+// holds late points, may name it.
 func (db *DB) remove(s *shard, id uint32, kind ChangeKind) Change {
 	x := s.at(id)
 	e, c := s.nameOf(x)
@@ -113,18 +114,13 @@ func (db *DB) dropSegments(before int64) {
 	for k := range db.shards {
 		s := &db.shards[k]
 		s.mu.Lock()
-		s.segments = keep
+		s.setSegments(keep)
 		s.mu.Unlock()
 	}
 	for _, g := range gone {
-		size := g.Size()
-		g.Doom()
-		if err := g.Release(); err != nil {
-			db.log.Warn("expired segment not removed, it is tried again at the next start", "segment", g.Name, "err", err)
-		}
-		db.segs.Add(-1)
-		db.segBytes.Add(-size)
+		delete(db.lastOver, g.T0/windowSpan)
 	}
+	db.dropFiles(gone)
 	db.log.Info("segments past the retention removed", "n", len(gone))
 }
 
@@ -157,7 +153,7 @@ func (db *DB) expire(before int64) error {
 	if n == 0 {
 		return nil
 	}
-	_, err := db.wal.Write(nil, 0)
+	_, err := db.wal.Write(nil, 0, false)
 	if err == nil {
 		err = db.wal.Sync(0)
 	}

@@ -15,21 +15,38 @@ import (
 	"falcon/modules/graph/tsdb/wal"
 )
 
-// faultFS fails writes and syncs of the files whose name has a prefix.
+// faultFS fails writes, syncs and renames of the files whose name has a prefix.
 type faultFS struct {
 	vfs.OS
-	mu       sync.Mutex
-	prefix   string
-	writeErr error
-	short    int // bytes that a failing write still writes
-	syncErr  error
-	syncs    int
+	mu        sync.Mutex
+	prefix    string
+	writeErr  error
+	short     int // bytes that a failing write still writes
+	syncErr   error
+	renameErr error
+	syncs     int
 }
 
 func (f *faultFS) set(prefix string, writeErr error, short int, syncErr error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.prefix, f.writeErr, f.short, f.syncErr = prefix, writeErr, short, syncErr
+	f.prefix, f.writeErr, f.short, f.syncErr, f.renameErr = prefix, writeErr, short, syncErr, nil
+}
+
+func (f *faultFS) failRenames(prefix string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.prefix, f.renameErr = prefix, err
+}
+
+// Rename implements vfs.FS.
+func (f *faultFS) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.renameErr != nil && strings.HasPrefix(filepath.Base(to), f.prefix) {
+		return f.renameErr
+	}
+	return f.OS.Rename(from, to)
 }
 
 type faultFile struct {
@@ -151,13 +168,13 @@ func TestSegmentThatCanNotBeWritten(t *testing.T) {
 			t.Fatal("a segment that fails is no reason to be read-only")
 		}
 	}
-	mustPut(t, db, ref, t0-60, 0) // the window still takes points
+	mustPut(t, db, ref, t0-60, 0) // the points of the window are late now
 	fs.set("", nil, 0, nil)
 	mustSeal(t, db, t0+600)
-	if got := put(t, db, ref, t0-120, 0); got != model.ReasonLate {
-		t.Errorf("a point for the sealed window: %q", got)
-	}
 	if got := put(t, db, ref, t0-60, 9); got != model.ReasonDuplicate {
+		t.Errorf("a resend for the sealed window: %q", got)
+	}
+	if got := put(t, db, ref, t0, 9); got != model.ReasonDuplicate {
 		t.Errorf("a resend for the sealed window: %q", got)
 	}
 	for range 2 {

@@ -27,6 +27,14 @@ func mustSeal(t *testing.T, db *DB, at int64) {
 	}
 }
 
+// mustFlush writes the late buffers to overlays.
+func mustFlush(t testing.TB, db *DB, at int64) {
+	t.Helper()
+	if err := db.FlushLate(unix(at)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func open(t testing.TB, opt Options) *DB {
 	t.Helper()
 	db, err := Open(opt)

@@ -45,32 +45,81 @@ func (db *DB) newest(endpoint, counter string) (info Info, step uint32, out [2]s
 	r := db.reader()
 	defer db.readers.Put(r)
 	n = s.newestInHead(r, id, &out)
-	x := s.at(id)
-	if n == 1 && x.prevSlot != 0 {
-		out[1] = sample{x.prevSlot, x.prevValue}
-		n = 2
+	want := 1
+	if x := s.at(id); m.kind == typeDerive {
+		want = 2
+		n = offerNewest(&out, n, sample{x.prevSlot, x.prevValue})
 	}
+	known := m.kind == typeDerive && !m.prevUnknown && n == want // the head and the newest sealed one
+	s.buffers(0, math.MaxUint32, func(b *lateBuffer) {
+		if at := b.heads[id]; at != 0 {
+			n = offerNewest(&out, n, sample{b.at(at).slot, b.at(at).value})
+			if at = b.at(at).older; at != 0 {
+				n = offerNewest(&out, n, sample{b.at(at).slot, b.at(at).value})
+			}
+		}
+	})
 	r.segs = r.segs[:0]
-	if n < 2 {
-		r.hold(s, m.bornWin, 0, math.MaxUint32)
+	if !known {
+		from := uint32(0)
+		if n >= want {
+			from = windowOf(out[want-1].slot, m.step)
+		}
+		r.hold(s, m.bornWin, from, math.MaxUint32)
 	}
 	s.mu.Unlock()
 	defer r.release()
-	for _, g := range r.segs { // newest first
-		if n == 2 || n == 1 && info.Type == typeName(typeGauge) {
+	n = db.newestStored(r, s.index, m, &out, n, want)
+	return info, m.step, out, n
+}
+
+// newestStored adds to out, of which n are there, what the held files know of, until
+// nothing in an older window can be among the want newest.
+func (db *DB) newestStored(r *reader, shard int, m meta, out *[2]sample, n, want int) int {
+	for i := 0; i < len(r.segs); {
+		w := r.segs[i].T0 / windowSpan
+		if n >= want && w < windowOf(out[want-1].slot, m.step) {
 			break
 		}
-		w := g.T0 / windowSpan
 		first, last := firstSlot(w, m.step), lastSlot(w, m.step)
-		if last < first || !db.has(g, k, id) {
+		found := false
+		for ; i < len(r.segs) && r.segs[i].T0/windowSpan == w; i++ {
+			g := r.segs[i]
+			if last < first || w < m.bornWin && g.Overlay == 0 || !db.has(g, shard, m.id) {
+				continue
+			}
+			if !found {
+				found = true
+				r.reset(first, int(last-first)+1)
+			}
+			db.readChunk(r, g, shard, m)
+		}
+		if !found {
 			continue
 		}
-		r.span.reset(first, int(last-first)+1)
-		if db.readChunk(r, g, k, m) {
-			n = r.span.newest(&out, n)
+		c := &r.span
+		for j, k := len(c.out)-1, 0; j >= 0 && k < 2; j-- {
+			if v := c.out[j]; v == v {
+				n = offerNewest(out, n, sample{c.from + uint32(j), v})
+				k++
+			}
 		}
+		n = offerNewest(out, n, c.before)
 	}
-	return info, m.step, out, n
+	return n
+}
+
+// offerNewest puts a sample among the newest two, of which n are there, newest first.
+func offerNewest(out *[2]sample, n int, q sample) int {
+	switch {
+	case q.slot == 0 || n > 0 && q.slot == out[0].slot || n > 1 && q.slot <= out[1].slot:
+		return n
+	case n == 0 || q.slot > out[0].slot:
+		out[1], out[0] = out[0], q
+	default:
+		out[1] = q
+	}
+	return min(n+1, 2)
 }
 
 // newestInHead takes the newest samples from the open slots, then from the blocks

@@ -48,7 +48,8 @@ func (r *reference) values() map[int64]float64 {
 }
 
 // A random life of a few series, next to the reference: samples in and out of
-// order, duplicates, gaps, resets, seals at odd moments, clean restarts, deletes.
+// order, late ones of sealed hours too, duplicates, gaps, resets, seals and overlays at
+// odd moments, clean restarts, deletes.
 func TestRandomLifeAgainstAReference(t *testing.T) {
 	rounds := 12
 	if os.Getenv("FALCON_SOAK") != "" {
@@ -82,7 +83,57 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 		all = append(all, l)
 	}
 	now := t0
-	sealed := t0 - 3600 // no sample up to here may be newly taken
+	check := func(when string) {
+		t.Helper()
+		for _, l := range all {
+			want := l.r.values()
+			_, got, err := db.Query("host", l.name, "AVERAGE", t0-90000, now+l.r.step, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have := map[int64]float64{}
+			for _, p := range got {
+				if !math.IsNaN(p.Value) {
+					have[p.Ts] = p.Value
+				}
+			}
+			for _, slot := range slices.Sorted(maps.Keys(want)) {
+				if v, ok := have[slot]; !ok || math.Abs(v-want[slot]) > 1e-9*math.Abs(want[slot]) {
+					t.Fatalf("%s: %s %s step %d at %d: %v (%v), want %v", when, l.name, l.r.kind, l.r.step, slot-t0, v, ok, want[slot])
+				}
+			}
+			for slot := range have {
+				if _, ok := want[slot]; !ok {
+					t.Fatalf("%s: %s %s step %d at %d: %v, want nothing", when, l.name, l.r.kind, l.r.step, slot-t0, have[slot])
+				}
+			}
+			for range 4 { // a part of it is the same
+				from := t0 - 90000 + rnd.Int64N(now-t0+90000)
+				to := from + rnd.Int64N(9000)
+				_, part, _ := db.Query("host", l.name, "AVERAGE", from, to, nil)
+				for _, p := range part {
+					if v, ok := have[p.Ts]; ok != !math.IsNaN(p.Value) || ok && v != p.Value {
+						t.Fatalf("%s: %s %s step %d at %d in [%d, %d]: %v, want %v (%v)", when, l.name, l.r.kind, l.r.step, p.Ts-t0, from-t0, to-t0, p.Value, v, ok)
+					}
+				}
+			}
+			if len(l.r.samples) > 0 {
+				newest := slices.Max(slices.Collect(maps.Keys(l.r.samples)))
+				if _, p := db.LastRaw("host", l.name); p.Ts != newest || p.Value != l.r.samples[newest] {
+					t.Fatalf("%s: LastRaw(%s) = %v, want %v at %v", when, l.name, p, l.r.samples[newest], newest)
+				}
+				want := Point{newest, l.r.samples[newest]}
+				if before, ok := l.r.samples[newest-l.r.step]; l.r.kind == model.Derive && ok {
+					want.Value = max(0, (want.Value-before)/float64(l.r.step))
+				} else if l.r.kind == model.Derive {
+					want = Point{}
+				}
+				if _, p := db.Last("host", l.name); p != want {
+					t.Fatalf("%s: Last(%s) = %v, want %v", when, l.name, p, want)
+				}
+			}
+		}
+	}
 	for range 120 {
 		now += int64(rnd.IntN(400))
 		clock.set(now)
@@ -106,7 +157,7 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 				reason := put(t, db, l.ref, ts, l.raw)
 				if reason == "" {
 					l.r.samples[ts], l.r.at[ts] = l.raw, ts
-				} else if !(reason == model.ReasonLate && ts <= sealed) {
+				} else {
 					t.Fatalf("%s step %d at %d refused: %s", l.name, l.r.step, ts-t0, reason)
 				}
 				// The same time again, with another value: the first stays.
@@ -116,16 +167,25 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 					}
 				}
 			}
-			// Now and then a lost sample arrives late, which changes gauges only in
-			// its own slot and counters in two.
+			// Now and then lost samples arrive late, which changes gauges only in their
+			// own slots and counters in two each; some of them are there already.
 			if rnd.IntN(5) == 0 && len(l.r.samples) > 3 {
 				ts := now - now%l.r.step - l.r.step*int64(rnd.IntN(40))
-				if _, have := l.r.samples[ts]; !have && ts > t0 && ts > sealed {
-					v := l.raw
-					if reason := put(t, db, l.ref, ts, v); reason == "" {
-						l.r.samples[ts], l.r.at[ts] = v, ts
-					} else if reason != model.ReasonLate {
+				for range rnd.IntN(6) {
+					ts -= l.r.step * int64(rnd.IntN(1+int(14400/l.r.step)))
+					if ts <= t0-86400 {
+						break
+					}
+					v := float64(rnd.IntN(100000)) / 4
+					_, have := l.r.samples[ts]
+					reason := put(t, db, l.ref, ts, v)
+					switch {
+					case have && reason != model.ReasonDuplicate:
+						t.Fatalf("%s: a second value at %d is %q, want duplicate", l.name, ts-t0, reason)
+					case !have && reason != "":
 						t.Fatalf("%s: late sample at %d refused: %s", l.name, ts-t0, reason)
+					case !have:
+						l.r.samples[ts], l.r.at[ts] = v, ts
 					}
 				}
 			}
@@ -133,7 +193,6 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 		switch rnd.IntN(12) {
 		case 0:
 			mustSeal(t, db, now)
-			sealed = (now - 600) / 3600 * 3600
 		case 1:
 			db = reopen(t, db, opt)
 			for _, l := range all {
@@ -149,45 +208,22 @@ func randomLife(t *testing.T, rnd *rand.Rand) {
 			}
 			l.r.samples, l.r.at = map[int64]float64{}, map[int64]int64{}
 			create(l)
-		}
-	}
-	check := func(when string) {
-		t.Helper()
-		for _, l := range all {
-			want := l.r.values()
-			_, got, err := db.Query("host", l.name, "AVERAGE", t0-3600, now+l.r.step, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			have := map[int64]float64{}
-			for _, p := range got {
-				if !math.IsNaN(p.Value) {
-					have[p.Ts] = p.Value
-				}
-			}
-			for _, slot := range slices.Sorted(maps.Keys(want)) {
-				if v, ok := have[slot]; !ok || math.Abs(v-want[slot]) > 1e-9*math.Abs(want[slot]) {
-					t.Fatalf("%s: %s %s step %d at %d: %v (%v), want %v", when, l.name, l.r.kind, l.r.step, slot-t0, v, ok, want[slot])
-				}
-			}
-			for slot := range have {
-				if _, ok := want[slot]; !ok {
-					t.Fatalf("%s: %s %s step %d at %d: %v, want nothing", when, l.name, l.r.kind, l.r.step, slot-t0, have[slot])
-				}
-			}
-			if len(l.r.samples) > 0 {
-				newest := slices.Max(slices.Collect(maps.Keys(l.r.samples)))
-				if _, p := db.LastRaw("host", l.name); p.Ts != newest || p.Value != l.r.samples[newest] {
-					t.Fatalf("%s: LastRaw(%s) = %v, want %v at %v", when, l.name, p, l.r.samples[newest], newest)
-				}
-			}
+		case 3, 4:
+			mustFlush(t, db, now)
+		case 5:
+			check("meanwhile")
 		}
 	}
 	check("before")
 	db = reopen(t, db, opt)
 	check("after a restart")
+	mustFlush(t, db, now)
+	check("in overlays")
 	mustSeal(t, db, now+7200)
 	check("sealed")
 	db = reopen(t, db, opt)
 	check("sealed and restarted")
+	if r, err := Verify(opt.Dir); err != nil || r.Faults > 0 {
+		t.Fatalf("Verify: %+v, %v", r, err)
+	}
 }

@@ -35,6 +35,12 @@ type Options struct {
 	Durability Durability
 	// MaxSeries bounds the incarnations; 0 means no bound.
 	MaxSeries int
+	// LateBytes bounds the memory of points that came for sealed windows and are not
+	// in an overlay yet, in bytes; 0 means 64 MiB. It may be exceeded by a quarter.
+	LateBytes int64
+	// LateAge is how long such a point waits for an overlay at most; 0 means 10
+	// minutes.
+	LateAge time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes changes of state; nil discards them.
@@ -58,6 +64,15 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Durability > None {
 		return o, fmt.Errorf("tsdb: unknown durability %d", o.Durability)
+	}
+	if o.LateBytes == 0 {
+		o.LateBytes = 64 << 20
+	}
+	if o.LateAge == 0 {
+		o.LateAge = 10 * time.Minute
+	}
+	if o.LateBytes < 0 || o.LateAge < 0 {
+		return o, fmt.Errorf("tsdb: LateBytes %d and LateAge %v can not be negative: 0 means their default", o.LateBytes, o.LateAge)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"errors"
 	"math"
 	"runtime"
 	"runtime/debug"
@@ -19,6 +20,15 @@ type reader struct {
 	slots []float64
 	dec   codec.Decoder
 	segs  []*segment.Segment
+
+	buffered []uint32 // windows whose late buffers gave values to the span
+	wrote    uint32   // the window of the chunk before
+}
+
+// reset empties the span and has it collect n slots from the first.
+func (r *reader) reset(from uint32, n int) {
+	r.span.reset(from, n)
+	r.buffered, r.wrote = r.buffered[:0], math.MaxUint32
 }
 
 // reader returns the memory of a query; the caller puts it back into readers.
@@ -135,13 +145,17 @@ func (s *shard) pieces(cur uint32, start, end int64) []piece {
 	for p := s.at(cur).sib; p != cur; p = s.at(p).sib {
 		ids = append(ids, p)
 	}
-	slices.SortFunc(ids[1:], func(a, b uint32) int { return int(int64(s.at(b).since) - int64(s.at(a).since)) })
+	rest := ids[1:]
+	if s.at(cur).flags&flagFresh != 0 {
+		rest = ids // it had no point since it became current again: it answers for its earlier time
+	}
+	slices.SortFunc(rest, func(a, b uint32) int { return int(int64(s.at(b).since) - int64(s.at(a).since)) })
 	var out []piece
 	to := end
-	for i, id := range ids {
+	for _, id := range ids {
 		x := s.at(id)
 		from := int64(x.since)
-		if x.flags&flagFresh != 0 && (i == 0 || from == 0) {
+		if x.flags&flagFresh != 0 && from == 0 {
 			continue // it had no point yet: the one before goes on
 		}
 		out = append(out, piece{id, x.gen, max(from, start), to, false})
@@ -179,12 +193,7 @@ func (db *DB) queryPiece(r *reader, s *shard, p piece, dst []Point) []Point {
 	lo := first - min(m.fill, first-1)
 	hi := last + m.fill
 	c := &r.span
-	c.from, c.before = lo, sample{}
-	n := int(hi - lo + 1)
-	c.out = slices.Grow(c.out[:0], n)[:n]
-	for i := range c.out {
-		c.out[i] = math.NaN()
-	}
+	r.reset(lo, int(hi-lo+1))
 	wlo, whi := windowOf(lo, m.step), windowOf(hi, m.step)
 	r.hold(s, m.bornWin, wlo, whi)
 	for i := len(s.windows) - 1; i >= 0; i-- {
@@ -196,30 +205,38 @@ func (db *DB) queryPiece(r *reader, s *shard, p piece, dst []Point) []Point {
 		s.readBlocks(w, p.id, m.step, c)
 	}
 	x.readOpen(c)
+	late := s.hasLate()
+	if late {
+		s.readLate(r, p.id, wlo, whi)
+	}
 	c.offer(x.prevSlot, x.prevValue)
 	s.mu.Unlock()
 
-	db.readSegments(r, s.index, m)
+	late = db.readSegments(r, s.index, m) || late
 	if p.raw {
 		return received(dst, m, c, first, last)
 	}
-	if m.kind == typeDerive && c.before.slot == 0 && m.prevUnknown {
-		db.seekBefore(r, s, m, wlo)
+	if m.kind == typeDerive && (late || c.before.slot == 0 && m.prevUnknown) {
+		db.seekBefore(r, s, m, wlo, c.before.slot == 0)
 	}
 	return render(dst, m, c, first, last)
 }
 
-// hold acquires the segments of windows lo to hi. The shard is locked.
+// overlaysOnly is a bornWin for which hold leaves out all but overlays.
+const overlaysOnly = math.MaxUint32
+
+// hold acquires the segments of windows lo to hi, newest first and the overlays of a
+// window before its first file. The first files of windows before bornWin are left
+// out: what they have under the id is an earlier owner's. The shard is locked.
 func (r *reader) hold(s *shard, bornWin, lo, hi uint32) {
 	r.segs = r.segs[:0]
-	lo = max(lo, bornWin)
 	for i := len(s.segments) - 1; i >= 0; i-- {
 		g := s.segments[i]
 		w := g.T0 / windowSpan
 		if w < lo {
 			break
 		}
-		if w <= hi {
+		if w <= hi && (w >= bornWin || g.Overlay > 0) {
 			g.Acquire()
 			r.segs = append(r.segs, g)
 		}
@@ -233,13 +250,18 @@ func (r *reader) release() {
 	r.segs = r.segs[:0]
 }
 
-// readSegments adds the chunks of the held segments to the span and lets them go.
-// A chunk that can not be read is as if it were not there, and counted.
-func (db *DB) readSegments(r *reader, shard int, m meta) {
+// readSegments adds the chunks of the held segments to the span, lets them go and
+// tells whether overlays were among them. They come newest first, the overlays of a
+// window before its first file, and write over what came before: the first value
+// that was received wins. A chunk that can not be read is as if it were not there,
+// and counted.
+func (db *DB) readSegments(r *reader, shard int, m meta) (overlays bool) {
 	defer r.release()
 	for _, g := range r.segs {
+		overlays = overlays || g.Overlay > 0
 		db.readChunk(r, g, shard, m)
 	}
+	return overlays
 }
 
 // caught ends the care of reads from a mapping, deferred: a disk that fails there
@@ -268,21 +290,31 @@ func (db *DB) has(g *segment.Segment, shard int, id uint32) (found bool) {
 
 // readChunk adds one chunk to the span and tells whether there was one.
 func (db *DB) readChunk(r *reader, g *segment.Segment, shard int, m meta) (found bool) {
+	found, _ = db.chunk(r, g, shard, m)
+	return found
+}
+
+var errFault = errors.New("the disk failed under a mapping")
+
+// chunk is readChunk with the reason why a chunk could not be read, which is counted.
+func (db *DB) chunk(r *reader, g *segment.Segment, shard int, m meta) (found bool, err error) {
+	err = errFault // unless we come to an end
 	defer db.caught(debug.SetPanicOnFault(true), &found)
-	body, err := g.Chunk(shard, m.id)
-	if body == nil && err == nil {
-		return false
+	body, cause := g.Chunk(shard, m.id)
+	if body == nil && cause == nil {
+		return false, nil
 	}
 	c := &r.span
 	w := g.T0 / windowSpan
 	first := firstSlot(w, m.step)
 	n := int(lastSlot(w, m.step)) - int(first) + 1
 	if n <= 0 {
-		return false
+		return false, nil
 	}
-	// A window that lies inside the range is decoded in place: nothing else writes
-	// its slots.
-	in := first >= c.from && int(first-c.from)+n <= len(c.out)
+	// A window that lies inside the range and has no other file or buffer is decoded
+	// in place: nothing else writes its slots.
+	in := first >= c.from && int(first-c.from)+n <= len(c.out) && w != r.wrote && !slices.Contains(r.buffered, w)
+	r.wrote = w
 	var slots []float64
 	if in {
 		slots = c.out[first-c.from:][:n]
@@ -290,17 +322,17 @@ func (db *DB) readChunk(r *reader, g *segment.Segment, shard int, m meta) (found
 		slots = r.window(n)
 	}
 	var prev codec.Prev
-	if err == nil {
-		prev, err = r.dec.Chunk(body, slots, int(m.step))
+	if cause == nil {
+		prev, cause = r.dec.Chunk(body, slots, int(m.step))
 	}
-	if err != nil {
+	if cause != nil {
 		db.crcErrors.Add(1)
 		if in {
 			for i := range slots {
 				slots[i] = math.NaN()
 			}
 		}
-		return false
+		return false, cause
 	}
 	if !in {
 		for i, v := range slots {
@@ -312,7 +344,7 @@ func (db *DB) readChunk(r *reader, g *segment.Segment, shard int, m meta) (found
 	if prev.Gap > 0 && prev.Gap < first {
 		c.offer(first-prev.Gap, prev.Value)
 	}
-	return true
+	return true, nil
 }
 
 // window returns memory for n slots.
@@ -321,19 +353,37 @@ func (r *reader) window(n int) []float64 {
 	return r.slots
 }
 
-// seekBefore looks for the newest sample below the span in the segments of the
-// windows before w, which is needed after a restart only.
-func (db *DB) seekBefore(r *reader, s *shard, m meta, w uint32) {
+// seekBefore looks for the newest sample below the span in the windows before w,
+// from the one on that has the newest known so far: a late one may be newer than what
+// a chunk carries. base says that the first files of the windows are asked, too, which
+// is needed when no chunk in the span has said what was before it.
+func (db *DB) seekBefore(r *reader, s *shard, m meta, w uint32, base bool) {
 	if w == 0 {
 		return
 	}
+	c := &r.span
+	stop := uint32(0)
+	if c.before.slot != 0 {
+		stop = windowOf(c.before.slot, m.step)
+	}
+	bornWin := uint32(overlaysOnly)
+	if base {
+		bornWin = m.bornWin
+	}
 	s.mu.Lock()
-	r.hold(s, m.bornWin, 0, w-1)
+	s.buffers(stop, w-1, func(b *lateBuffer) {
+		q := b.newest(m.id)
+		c.offer(q.slot, q.value)
+	})
+	r.hold(s, bornWin, stop, w-1)
 	s.mu.Unlock()
 	defer r.release()
 	for _, g := range r.segs { // newest first
-		if db.has(g, s.index, m.id) && db.readChunk(r, g, s.index, m) && r.span.before.slot != 0 {
+		if c.before.slot != 0 && g.T0/windowSpan < windowOf(c.before.slot, m.step) {
 			return
+		}
+		if db.has(g, s.index, m.id) {
+			db.readChunk(r, g, s.index, m)
 		}
 	}
 }

@@ -20,7 +20,9 @@ type Recovery struct {
 	Series   int           // incarnations
 	Segments int           // mapped
 	Points   int64         // replayed from the log
-	Skipped  int64         // points in the log that segments hold already
+	Overlays int           // of late points, mapped
+	Late     int64         // of Points, those that go back to late buffers
+	Skipped  int64         // points in the log that segments or overlays hold already
 	LogBytes int64         // read
 	Torn     int64         // bytes of a torn tail that a crash left
 	Damaged  int           // damaged records and files that hid data
@@ -78,7 +80,7 @@ func (db *DB) checkFormat(isNew bool) error {
 
 // files is a folder, sorted out.
 type files struct {
-	segments []string
+	segments []string // with overlays
 	logs     []uint64 // ascending
 	catalogs []uint64 // ascending
 }
@@ -99,8 +101,11 @@ func (db *DB) listFiles() (fs files, err error) {
 			fs.logs = append(fs.logs, seq)
 		} else if n, ok := catalog.ParseName(name); ok {
 			fs.catalogs = append(fs.catalogs, n)
-		} else if tier, _, n, ok := segment.ParseName(name); ok && tier == 0 && n == 0 {
+		} else if tier, t0, n, ok := segment.ParseName(name); ok && tier == 0 {
 			fs.segments = append(fs.segments, name)
+			if w := t0 / windowSpan; n > 0 {
+				db.lastOver[w] = max(db.lastOver[w], n)
+			}
 		}
 	}
 	return fs, nil
@@ -127,7 +132,7 @@ func (db *DB) recover() error {
 		return errors.Join(err, db.cat.Close())
 	}
 	rp.stop()
-	db.recovery.Points, db.recovery.Skipped = rp.points()
+	db.recovery.Points, db.recovery.Late, db.recovery.Skipped = rp.points()
 	db.recovery.Damaged += rp.damaged()
 	db.settle()
 
@@ -139,13 +144,13 @@ func (db *DB) recover() error {
 		return errors.Join(err, db.cat.Close())
 	}
 	// Whole files may be behind the segments since the last process died.
-	if err := db.wal.Drop(db.droppable(), db.shards[0].published); err != nil {
+	if err := db.wal.Drop(db.droppable(), db.shards[0].published, db.lateSeq); err != nil {
 		db.log.Warn("old log file not removed", "err", err)
 	}
 	db.recovery.Took = time.Since(start)
 	db.recovery.Series = int(db.alive.Load())
 	db.log.Info("storage recovered", "series", db.recovery.Series, "segments", db.recovery.Segments,
-		"points", db.recovery.Points, "torn_bytes", db.recovery.Torn, "damaged", db.recovery.Damaged, "took", db.recovery.Took)
+		"overlays", db.recovery.Overlays, "points", db.recovery.Points, "late", db.recovery.Late, "torn_bytes", db.recovery.Torn, "damaged", db.recovery.Damaged, "took", db.recovery.Took)
 	return nil
 }
 
@@ -161,11 +166,11 @@ func (db *DB) droppable() uint64 {
 	return math.MaxUint64
 }
 
-// openSegments maps the segments. One that can not be read is left out: the rest
-// still serves.
+// openSegments maps the segments and overlays. One that can not be read is left out:
+// the rest still serves.
 func (db *DB) openSegments(names []string) {
 	var list []*segment.Segment
-	published := uint32(0)
+	published, floor := uint32(0), uint32(0)
 	for _, name := range names {
 		g, err := segment.Open(db.fs, db.opt.Dir, name)
 		if err != nil {
@@ -173,8 +178,9 @@ func (db *DB) openSegments(names []string) {
 			db.crcErrors.Add(1)
 			if errors.Is(err, segment.ErrVersion) {
 				// Its hour is written; leave it to the release that can read it.
-				_, t0, _, _ := segment.ParseName(name)
-				published = max(published, t0/windowSpan+1)
+				if _, t0, n, _ := segment.ParseName(name); n == 0 {
+					published = max(published, t0/windowSpan+1)
+				}
 				db.log.Error("segment left out", "segment", name, "err", err)
 				continue
 			}
@@ -186,16 +192,26 @@ func (db *DB) openSegments(names []string) {
 			continue
 		}
 		list = append(list, g)
-		published = max(published, g.T1/windowSpan)
-		db.segs.Add(1)
 		db.segBytes.Add(g.Size())
+		if g.Overlay > 0 {
+			db.overlays.Add(1)
+			floor = max(floor, g.T1/windowSpan)
+			continue
+		}
+		db.segs.Add(1)
+		published = max(published, g.T1/windowSpan)
 	}
-	db.recovery.Segments = len(list)
+	sortSegments(list)
+	db.recovery.Overlays = int(db.overlays.Load())
+	db.recovery.Segments = len(list) - db.recovery.Overlays
+	// A window with an overlay takes no points into the head, also when the window
+	// itself was never sealed.
+	floor = max(floor, published)
 	for k := range db.shards {
 		s := &db.shards[k]
-		s.segments, s.published, s.floor = list, published, published
-		if published > 0 {
-			s.newest = published - 1
+		s.segments, s.published, s.floor = list, published, floor
+		if floor > 0 {
+			s.newest = floor - 1
 		}
 	}
 }
@@ -287,30 +303,45 @@ func (db *DB) replayLogs(seqs []uint64, rp *replay) ([]wal.File, error) {
 				return nil, fmt.Errorf("cut torn log: %w", err)
 			}
 		}
-		old = append(old, wal.File{Seq: seq, Size: int64(end), Newest: rp.newestWindow()})
+		newest, late := rp.windows()
+		old = append(old, wal.File{Seq: seq, Size: int64(end), Newest: newest, Late: late})
 	}
 	return old, nil
 }
 
 // settle completes the shards after the replay.
 func (db *DB) settle() {
+	var overlays []*segment.Segment
+	for _, g := range db.shards[0].segments {
+		if g.Overlay > 0 {
+			overlays = append(overlays, g)
+		}
+	}
 	for k := range db.shards {
 		s := &db.shards[k]
 		s.cur = nil
 		for id := uint32(0); id < s.n; id++ {
 			x := s.at(id)
 			if x.flags&flagAlive == 0 {
-				s.free = append(s.free, id)
+				if db.inOverlay(overlays, k, id) {
+					s.waiting = append(s.waiting, id)
+				} else {
+					s.free = append(s.free, id)
+				}
 				continue
 			}
 			if len(s.segments) > 0 {
 				x.flags |= flagPrevUnknown
+				x.prevSlot, x.prevValue = 0, 0
 			}
 			for i := len(s.segments) - 1; i >= 0 && x.last == 0; i-- {
 				g := s.segments[i]
 				w := g.T0 / windowSpan
-				if w < x.bornWin {
-					break
+				if w < x.bornWin && g.Overlay == 0 {
+					if len(overlays) == 0 {
+						break
+					}
+					continue
 				}
 				if db.has(g, k, id) {
 					x.last = lastSlot(w, x.step)
@@ -318,6 +349,6 @@ func (db *DB) settle() {
 			}
 		}
 		db.alive.Add(int64(s.alive))
-		s.appended = 0
+		s.appended, s.lateTaken = 0, 0
 	}
 }

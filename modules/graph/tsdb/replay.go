@@ -21,7 +21,7 @@ type replay struct {
 	stopped bool
 }
 
-// A step is one record, or one group of a points record.
+// A step is one record, or one group of a points or late record.
 type step struct {
 	t record.Type
 	p []byte
@@ -72,12 +72,15 @@ func (rp *replay) stop() {
 	rp.wg.Wait()
 }
 
-func (rp *replay) points() (applied, skipped int64) {
+// points returns how many points were applied, how many of them are late, and how
+// many are in files already.
+func (rp *replay) points() (applied, late, skipped int64) {
 	for _, w := range rp.workers {
 		applied += w.points
+		late += w.late
 		skipped += w.skipped
 	}
-	return applied, skipped
+	return applied, late, skipped
 }
 
 func (rp *replay) damaged() int {
@@ -88,21 +91,22 @@ func (rp *replay) damaged() int {
 	return n
 }
 
-// newestWindow returns the newest window of the points since it was last asked;
-// call it after barrier.
-func (rp *replay) newestWindow() (w uint32) {
+// windows returns, of the points since it was last asked, the newest window, late
+// ones aside, and whether some went to late buffers; call it after barrier.
+func (rp *replay) windows() (newest uint32, late bool) {
 	for _, r := range rp.workers {
-		w = max(w, r.newest)
-		r.newest = 0
+		newest = max(newest, r.newest)
+		late = late || r.kept
+		r.newest, r.kept = 0, false
 	}
-	return w
+	return newest, late
 }
 
 // add hands a record to the worker of its shard. The payload must stay until
 // barrier has returned.
 func (rp *replay) add(t record.Type, p []byte) {
 	switch t {
-	case record.Points:
+	case record.Points, record.Late:
 		for len(p) > 0 {
 			g, rest, err := record.NextGroup(p)
 			if err != nil || g.Shard >= numShards {

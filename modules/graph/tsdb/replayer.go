@@ -1,6 +1,8 @@
 package tsdb
 
 import (
+	"math"
+
 	"falcon/modules/graph/tsdb/record"
 )
 
@@ -16,17 +18,21 @@ type replayer struct {
 	waiting [numShards]waiting
 	batch   record.Batch
 	slabs   [][]point // of the shard that is applied
+	reader  reader
 
 	points  int64
+	late    int64 // of points
 	skipped int64
 	newest  uint32
+	kept    bool // a late point was, since replay last asked
 	bad     int
 }
 
 // waiting are groups of a shard that are not applied yet, still packed.
 type waiting struct {
 	groups []record.Group
-	n      int // points in them
+	late   []record.Group // applied behind the others: their order does not matter
+	n      int            // points in them
 }
 
 type point struct {
@@ -42,9 +48,13 @@ const maxWaiting = 1 << 19
 func (w *replayer) apply(fromLog bool, steps []step) {
 	for i := range steps {
 		st := &steps[i]
-		if st.t == record.Points {
+		if st.t == record.Points || st.t == record.Late {
 			q := &w.waiting[st.g.Shard]
-			q.groups = append(q.groups, st.g)
+			if st.t == record.Late {
+				q.late = append(q.late, st.g)
+			} else {
+				q.groups = append(q.groups, st.g)
+			}
 			if q.n += st.g.N; q.n >= maxWaiting {
 				w.flush(int(st.g.Shard))
 			}
@@ -98,7 +108,7 @@ func (w *replayer) define(fromLog bool, st *step) {
 // flush applies the points of a shard that wait.
 func (w *replayer) flush(k int) {
 	q := &w.waiting[k]
-	if len(q.groups) == 0 {
+	if q.n == 0 {
 		return
 	}
 	s := &w.db.shards[k]
@@ -130,6 +140,50 @@ func (w *replayer) flush(k int) {
 		if len(w.slabs[i]) > 0 {
 			w.slab(s, s.slabs[i], w.slabs[i])
 			w.slabs[i] = w.slabs[i][:0]
+		}
+	}
+	for i := range q.late {
+		w.lateGroup(s, &q.late[i])
+	}
+	clear(q.late)
+	q.late = q.late[:0]
+}
+
+// lateGroup puts late points back into their buffers, but for those that an overlay
+// has already, or the first file of a window whose seal came between.
+func (w *replayer) lateGroup(s *shard, g *record.Group) {
+	if w.batch.Decode(g) != nil {
+		w.bad++
+		return
+	}
+	now := w.db.now()
+	held := uint32(math.MaxUint32) // the window whose files are held
+	defer w.reader.release()
+	for i, id := range w.batch.IDs {
+		ts := w.batch.Times[i]
+		if id >= s.n {
+			w.bad++
+			continue
+		}
+		x := s.at(id)
+		if x.flags&flagAlive == 0 || ts < x.step {
+			continue
+		}
+		slot := ts / x.step
+		v := windowOf(slot, x.step)
+		if v != held {
+			w.reader.release()
+			w.reader.hold(s, 0, v, v)
+			held = v
+		}
+		if w.db.stored(w.reader.segs, s.index, id, slot, x.step, x.bornWin) {
+			x.last = max(x.last, slot)
+			s.sinceLate(id, x, slot*x.step)
+			w.skipped++
+		} else if s.storeLate(id, x, slot, v, w.batch.Values[i], now) == taken {
+			w.points++
+			w.late++
+			w.kept = true
 		}
 	}
 }

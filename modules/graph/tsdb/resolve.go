@@ -162,7 +162,7 @@ func (db *DB) announce(s *shard, rec []byte, c Change) error {
 	waiting := db.wal.Buffer(rec)
 	s.mu.Unlock()
 	if waiting > flushAt {
-		if _, err := db.wal.Write(nil, 0); err != nil {
+		if _, err := db.wal.Write(nil, 0, false); err != nil {
 			db.fail(err)
 			return &Refused{model.ReasonReadOnly}
 		}

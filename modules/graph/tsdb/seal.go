@@ -3,7 +3,6 @@ package tsdb
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -135,23 +134,14 @@ type sealedSeries struct {
 // sealWindow writes a window to a segment and drops it from the head and the log.
 // The order is what makes a crash at any point harmless: the catalog knows every
 // series and the log every point until the segment stands under its name.
-func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
+// Points that come for it from here on are late, also when it fails and is tried again.
+func (db *DB) sealWindow(w uint32, now time.Time) error {
 	for k := range db.shards {
 		s := &db.shards[k]
 		s.mu.Lock()
-		s.floor = w + 1
+		s.floor = max(s.floor, w+1)
 		s.mu.Unlock()
 	}
-	defer func() {
-		if err != nil { // the window goes on taking points until the next try
-			for k := range db.shards {
-				s := &db.shards[k]
-				s.mu.Lock()
-				s.floor = s.published
-				s.mu.Unlock()
-			}
-		}
-	}()
 	seq, err := db.wal.Rotate()
 	if err != nil {
 		db.fail(err)
@@ -196,7 +186,7 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 	list := db.shards[0].segments
 	if g != nil {
 		list = append(slices.Clip(list), g)
-		slices.SortFunc(list, func(a, b *segment.Segment) int { return int(int64(a.T0) - int64(b.T0)) })
+		sortSegments(list)
 	}
 	for k := range db.shards {
 		db.shards[k].publish(w, list, sealed[k])
@@ -208,12 +198,25 @@ func (db *DB) sealWindow(w uint32, now time.Time) (err error) {
 	for k := range db.shards {
 		s := &db.shards[k]
 		s.mu.Lock()
-		s.free = append(s.free, s.waiting...)
-		s.waiting = s.waiting[:0]
+		waiting := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		var free, rest []uint32
+		for _, id := range waiting {
+			if db.inOverlay(list, k, id) {
+				rest = append(rest, id)
+			} else {
+				free = append(free, id)
+			}
+		}
+		s.mu.Lock()
+		s.free = append(s.free, free...)
+		s.waiting = append(s.waiting, rest...)
 		s.mu.Unlock()
 	}
 	failpoint.Reached("graph.published")
-	if err := db.wal.Drop(seq, w+1); err != nil {
+	db.lateDone(seq)
+	if err := db.wal.Drop(seq, w+1, db.lateSeq); err != nil {
 		db.log.Warn("old log file not removed, it is tried again at the next start", "err", err)
 	}
 	return nil
@@ -234,9 +237,7 @@ func (db *DB) sealShard(s *shard, w uint32, wr *segment.Writer) ([]sealedSeries,
 	if win == nil {
 		return nil, nil
 	}
-	if err := db.learnPrev(s, n); err != nil {
-		return nil, err
-	}
+	db.learnPrev(s, n, w)
 	var (
 		enc   codec.Encoder
 		c     span
@@ -290,9 +291,10 @@ func (db *DB) sealShard(s *shard, w uint32, wr *segment.Writer) ([]sealedSeries,
 	return out, nil
 }
 
-// learnPrev looks up the newest sealed sample of the counters that do not know it
-// after a restart, with no lock held.
-func (db *DB) learnPrev(s *shard, n uint32) error {
+// learnPrev looks up the newest sample before window w of the counters that do not
+// know it after a restart, with no lock held. No late buffer becomes an overlay
+// meanwhile.
+func (db *DB) learnPrev(s *shard, n, w uint32) {
 	r := &reader{}
 	var todo []meta
 	var gens []uint16
@@ -304,17 +306,21 @@ func (db *DB) learnPrev(s *shard, n uint32) error {
 				todo, gens = append(todo, s.meta(id)), append(gens, x.gen)
 			}
 		}
-		if len(todo) > 0 {
-			r.hold(s, 0, 0, math.MaxUint32)
+		if len(todo) > 0 && w > 0 {
+			r.hold(s, 0, 0, w-1)
 		}
 		s.mu.Unlock()
 		for i, m := range todo {
 			var newest [2]sample
+			found := 0
 			if m.kind == typeDerive {
-				newest[0] = db.newestSealed(r, s.index, m)
+				found = db.newestStored(r, s.index, m, &newest, 0, 1)
 			}
 			s.mu.Lock()
 			if x := s.at(m.id); x.gen == gens[i] && x.flags&flagPrevUnknown != 0 {
+				if m.kind == typeDerive && w > 0 {
+					s.buffers(0, w-1, func(b *lateBuffer) { found = offerNewest(&newest, found, b.newest(m.id)) })
+				}
 				x.flags &^= flagPrevUnknown
 				x.prevSlot, x.prevValue = newest[0].slot, newest[0].value
 			}
@@ -322,40 +328,22 @@ func (db *DB) learnPrev(s *shard, n uint32) error {
 		}
 		r.release()
 	}
-	return nil
-}
-
-// newestSealed returns the newest sample in the held segments.
-func (db *DB) newestSealed(r *reader, shard int, m meta) sample {
-	for _, g := range r.segs { // newest first
-		w := g.T0 / windowSpan
-		first, last := firstSlot(w, m.step), lastSlot(w, m.step)
-		if w < m.bornWin || last < first || !db.has(g, shard, m.id) {
-			continue
-		}
-		r.span.reset(first, int(last-first)+1)
-		if db.readChunk(r, g, shard, m) {
-			var out [2]sample
-			if r.span.newest(&out, 0) > 0 {
-				return out[0]
-			}
-		}
-	}
-	return sample{}
 }
 
 // publish makes the segment visible in place of the window.
 func (s *shard) publish(w uint32, list []*segment.Segment, sealed []sealedSeries) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.segments = list
+	s.setSegments(list)
 	s.published = w + 1
 	for _, q := range sealed {
 		x := s.at(q.id)
 		if x.gen != q.gen {
 			continue // deleted meanwhile
 		}
-		x.prevSlot, x.prevValue = q.slot, q.value
+		if q.slot > x.prevSlot || x.flags&flagPrevUnknown != 0 {
+			x.prevSlot, x.prevValue = q.slot, q.value
+		}
 		x.flags &^= flagPrevUnknown
 		if x.mask == 0 {
 			continue
@@ -368,6 +356,7 @@ func (s *shard) publish(w uint32, list []*segment.Segment, sealed []sealedSeries
 			}
 		}
 	}
+	s.sealedLate(w)
 	s.cur = nil
 	s.windows = slices.DeleteFunc(slices.Clone(s.windows), func(x *window) bool { return x.w <= w })
 }
@@ -403,7 +392,7 @@ func (db *DB) saveCatalog() error {
 			s.mu.Unlock()
 		}
 	}
-	_, err := db.wal.Write(nil, 0)
+	_, err := db.wal.Write(nil, 0, false)
 	err = errors.Join(err, db.wal.Sync(0), db.cat.Append(recs))
 	if err != nil {
 		db.fail(err)

@@ -72,10 +72,13 @@ type shard struct {
 	named     int    // entries in table
 	alive     int
 	free      []uint32
-	waiting   []uint32           // freed ids, free after the next seal
+	waiting   []uint32           // freed ids, free after a seal when no overlay has a chunk of them
 	windows   []*window          // ascending
 	cur       *window            // the one last used
-	segments  []*segment.Segment // of tier 0, ascending; the slice is never changed
+	segments  []*segment.Segment // of tier 0, ascending, overlays behind their window's first; the slice is never changed
+	version   uint32             // counts the changes of segments
+	late      []*lateBuffer      // late points by window, in no order
+	flushing  []*lateBuffer      // those that are being written to overlays
 	floor     uint32             // windows before it take no points
 	published uint32             // windows before it are in segments or empty
 	newest    uint32             // newest window with a point
@@ -86,9 +89,11 @@ type shard struct {
 	enc codec.Encoder
 	buf []byte
 
-	appended uint64
-	outcomes [outcomeCount]uint64
-	sink     uint32
+	appended  uint64
+	lateTaken uint64 // of appended
+	lateDups  uint64 // of outcomes[duplicate]
+	outcomes  [outcomeCount]uint64
+	sink      uint32
 
 	_ [64]byte // keeps the locks of two shards apart
 }
@@ -101,6 +106,17 @@ func hashName(endpoint, counter string) (shard int, hash uint64) {
 }
 
 func (s *shard) at(id uint32) *series { return &s.slabs[id/slabSize][id%slabSize] }
+
+// known returns the series of a ref, nil when it is no more.
+func (s *shard) known(ref Ref) *series {
+	if ref.id() >= s.n {
+		return nil
+	}
+	if x := s.at(ref.id()); ref.gen() == uint64(x.gen) && x.flags&flagAlive != 0 {
+		return x
+	}
+	return nil
+}
 
 // nameOf returns the name of a series in the shard's own memory, which its id may
 // change when mu is released.
@@ -229,6 +245,7 @@ func (s *shard) kill(id uint32) {
 	for _, w := range s.windows {
 		w.clearHead(id)
 	}
+	s.buffers(0, math.MaxUint32, func(b *lateBuffer) { delete(b.heads, id) })
 	if x.flags&flagBounds != 0 {
 		delete(s.bounds, id)
 	}
@@ -393,7 +410,7 @@ func (c *span) add(slot uint32, v float64) {
 
 // offer proposes a sample for before.
 func (c *span) offer(slot uint32, v float64) {
-	if slot != 0 && slot < c.from && slot > c.before.slot {
+	if slot != 0 && slot < c.from && slot >= c.before.slot {
 		c.before = sample{slot, v}
 	}
 }

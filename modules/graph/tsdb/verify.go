@@ -157,7 +157,8 @@ func (v *verifier) file(name, kind string) (r FileReport) {
 		}
 		r.Torn = int64(sc.Tail())
 	case "segment":
-		v.segment(&r, b, fault)
+		_, _, n, _ := segment.ParseName(name)
+		v.segment(&r, b, n > 0, fault)
 	}
 	return r
 }
@@ -182,7 +183,7 @@ func (v *verifier) record(r *FileReport, t record.Type, p []byte) error {
 	case record.Current:
 		_, _, _, err := record.ParseCurrent(p)
 		return err
-	case record.Points:
+	case record.Points, record.Late:
 		return v.points(r, p)
 	default:
 		return fmt.Errorf("record type %d is unknown", t)
@@ -213,8 +214,9 @@ func (v *verifier) points(r *FileReport, p []byte) error {
 }
 
 // segment decodes every chunk whose series is known; of the others, which were
-// deleted, only the sums are checked.
-func (v *verifier) segment(r *FileReport, b []byte, fault func(string, ...any)) {
+// deleted, only the sums are checked. The chunks of an overlay are always of the series
+// that has their id.
+func (v *verifier) segment(r *FileReport, b []byte, overlay bool, fault func(string, ...any)) {
 	g, err := segment.Parse(b)
 	if err != nil {
 		fault("%v", err)
@@ -235,7 +237,7 @@ func (v *verifier) segment(r *FileReport, b []byte, fault func(string, ...any)) 
 			}
 			r.Series++
 			s, ok := v.series[seriesKey{uint8(k), id}]
-			if !ok || g.Tier != 0 || g.T0/windowSpan < s.BornWin {
+			if !ok || g.Tier != 0 || g.T0/windowSpan < s.BornWin && !overlay {
 				continue
 			}
 			w := g.T0 / windowSpan

@@ -60,6 +60,30 @@ func (e *Encoder) AppendChunk(dst []byte, slots []float64, prev Prev, step int) 
 	return e.Append(dst, e.dense, step)
 }
 
+// HasSlot tells whether slot i of the n slots of a window holds a value in a chunk
+// body, without unpacking the values.
+func HasSlot(src []byte, i, n int) (bool, error) {
+	if len(src) == 0 || src[0]&^(chunkFull|chunkPrev) != 0 || i < 0 || i >= n {
+		return false, ErrCorrupt
+	}
+	flags := src[0]
+	src = src[1:]
+	if flags&chunkPrev != 0 {
+		_, k := binary.Uvarint(src)
+		if k <= 0 {
+			return false, ErrCorrupt
+		}
+		src = src[k:]
+	}
+	if flags&chunkFull != 0 {
+		return true, nil
+	}
+	if len(src) < (n+7)/8 {
+		return false, ErrCorrupt
+	}
+	return src[i/8]>>(i%8)&1 == 1, nil
+}
+
 // A Decoder holds the scratch memory of reading chunks; the zero value is ready.
 type Decoder struct{ dense []float64 }
 

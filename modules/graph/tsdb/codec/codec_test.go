@@ -147,7 +147,16 @@ func FuzzDecode(f *testing.F) {
 		out := make([]float64, min(max(n, 0), 4096))
 		_, _ = Decode(b, out, step)
 		var d Decoder
-		_, _ = d.Chunk(b, out, step)
+		if _, err := d.Chunk(b, out, step); err == nil {
+			for i, v := range out { // a NaN that was packed counts as a value
+				if has, err := HasSlot(b, i, len(out)); err != nil || v == v && !has {
+					t.Fatalf("slot %d of %d holds %v; HasSlot = %v, %v", i, len(out), v, has, err)
+				}
+			}
+		}
+		for _, i := range []int{-1, 0, len(out) - 1, len(out)} {
+			_, _ = HasSlot(b, i, len(out))
+		}
 	})
 }
 

@@ -3,7 +3,7 @@
 //
 //	frame   len u32 | crc32c u32 | type u8 | payload     len counts type and payload, the sum too
 //	1       points: groups of one shard each, shard u8 | n u16 | bytes u32 | runs
-//	2       free
+//	2       late: as points, of windows that are sealed
 //	3       put: a series exists under this id, and is the current one of its name or not
 //	4       del: shard u8 | id u32
 //	5       reserved for a checkpoint

@@ -20,7 +20,7 @@ const (
 	maxRun      = 255
 )
 
-// NextGroup cuts the first group off the payload of a points record. Whether its
+// NextGroup cuts the first group off the payload of a points or late record. Whether its
 // runs are sound, Batch.Decode finds out.
 func NextGroup(p []byte) (g Group, rest []byte, err error) {
 	if len(p) < groupHeader {

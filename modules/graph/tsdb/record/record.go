@@ -13,6 +13,7 @@ type Type uint8
 // Types of records. They are on disk: never renumber.
 const (
 	Points  Type = 1
+	Late    Type = 2
 	Put     Type = 3
 	Del     Type = 4
 	Current Type = 6

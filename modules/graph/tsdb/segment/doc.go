@@ -1,6 +1,7 @@
 // Package segment is the write-once file of one window of one tier:
 // seg-<tier>-<start>, and seg-<tier>-<start>.<n> for the overlays that late points
-// make.
+// make, n counting from 1. Where several have a value of a series and time the file
+// without a number wins, then the lowest one.
 //
 //	header  32 bytes: FGSEG, version u8, tier u8, flags u8, t0 u32, t1 u32, bin u32,
 //	        shards u16, 0 u16, created u32, crc32c of the 28 bytes before u32

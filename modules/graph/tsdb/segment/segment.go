@@ -22,7 +22,8 @@ var (
 // from a list acquires it before that list can change, and releases it.
 type Segment struct {
 	Header
-	Name string
+	Name    string
+	Overlay int // its number; 0 for the first file of the span
 
 	fs     vfs.FS
 	path   string
@@ -50,6 +51,7 @@ func Open(fs vfs.FS, dir, name string) (*Segment, error) {
 		return nil, fmt.Errorf("open segment %q: %w", path, err)
 	}
 	g.Name, g.fs, g.path = name, fs, path
+	_, _, g.Overlay, _ = ParseName(name)
 	return g, nil
 }
 

@@ -106,6 +106,9 @@ func TestDamageIsSeen(t *testing.T) {
 }
 
 func TestParseName(t *testing.T) {
+	if name := OverlayName(3, 1700000000, 2); name != "seg-3-1700000000.2" {
+		t.Errorf("OverlayName = %q", name)
+	}
 	for _, tc := range []struct {
 		name string
 		tier uint8

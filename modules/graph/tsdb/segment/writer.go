@@ -45,7 +45,12 @@ type Header struct {
 // Name returns the name of the first file of a tier and span, without overlays.
 func Name(tier uint8, t0 uint32) string { return fmt.Sprintf("seg-%d-%010d", tier, t0) }
 
-// ParseName undoes Name, for overlays too (n > 0).
+// OverlayName returns the name of overlay n, 1 or more, of a tier and span.
+func OverlayName(tier uint8, t0 uint32, n int) string {
+	return fmt.Sprintf("%s.%d", Name(tier, t0), n)
+}
+
+// ParseName undoes Name and, for overlays (n > 0), OverlayName.
 func ParseName(name string) (tier uint8, t0 uint32, n int, ok bool) {
 	rest, ok := strings.CutPrefix(name, "seg-")
 	if !ok {

@@ -60,7 +60,8 @@ func CheckHeader(b []byte) error {
 type File struct {
 	Seq    uint64
 	Size   int64
-	Newest uint32 // newest window of its points
+	Newest uint32 // newest window of its points, late ones aside
+	Late   bool   // it has points that came for sealed windows
 }
 
 // A Log is open for appending. Its methods may be called at the same time.
@@ -141,8 +142,9 @@ func (l *Log) Buffer(rec []byte) int {
 }
 
 // Write writes what is buffered and then rec, which may be nil, in one call, and
-// returns the position behind it. newest is the newest window of the points in rec.
-func (l *Log) Write(rec []byte, newest uint32) (pos uint64, err error) {
+// returns the position behind it. newest is the newest window of the points in rec
+// that came before their window was sealed; late says that there are others.
+func (l *Log) Write(rec []byte, newest uint32, late bool) (pos uint64, err error) {
 	l.io.Lock()
 	defer l.io.Unlock()
 	if l.err != nil {
@@ -168,6 +170,7 @@ func (l *Log) Write(rec []byte, newest uint32) (pos uint64, err error) {
 	l.written += uint64(len(rec))
 	l.cur.Size += int64(len(rec))
 	l.cur.Newest = max(l.cur.Newest, newest)
+	l.cur.Late = l.cur.Late || late
 	pos = l.written
 	if l.cur.Size >= l.limit {
 		l.rotate()
@@ -245,10 +248,11 @@ func (l *Log) fail(err error) error {
 // Drop removes the finished files below seq whose points are all in windows
 // before window, from the oldest up to the first that must stay: what a replay
 // finds is always an unbroken end of history, so that it comes to the right state.
-func (l *Log) Drop(seq uint64, window uint32) error {
+// Of the files with late points only those below lateSeq may go.
+func (l *Log) Drop(seq uint64, window uint32, lateSeq uint64) error {
 	l.io.Lock()
 	n := 0
-	for n < len(l.old) && l.old[n].Seq < seq && l.old[n].Newest < window {
+	for n < len(l.old) && l.old[n].Seq < seq && l.old[n].Newest < window && (!l.old[n].Late || l.old[n].Seq < lateSeq) {
 		n++
 	}
 	gone := l.old[:n]
@@ -290,7 +294,7 @@ func (l *Log) SyncTime() time.Duration {
 // Close writes and syncs what is left and closes the files. After a failure it
 // only closes.
 func (l *Log) Close() error {
-	_, err := l.Write(nil, 0)
+	_, err := l.Write(nil, 0, false)
 	if err == nil {
 		err = l.Sync(0)
 	}

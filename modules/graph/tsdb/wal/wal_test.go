@@ -58,7 +58,7 @@ func TestBufferedRecordsGoFirst(t *testing.T) {
 	if got := ids(t, dir); got != nil {
 		t.Fatalf("written too early: %v", got)
 	}
-	if _, err := l.Write(rec(3), 0); err != nil {
+	if _, err := l.Write(rec(3), 0, false); err != nil {
 		t.Fatal(err)
 	}
 	l.Buffer(rec(4))
@@ -68,7 +68,7 @@ func TestBufferedRecordsGoFirst(t *testing.T) {
 	if got := fmt.Sprint(ids(t, dir)); got != "[1 2 3 4]" {
 		t.Errorf("got %s", got)
 	}
-	if _, err := l.Write(rec(5), 0); err == nil {
+	if _, err := l.Write(rec(5), 0, false); err == nil {
 		t.Error("a closed log takes writes")
 	}
 }
@@ -85,7 +85,7 @@ func TestFilesRotateAndAreDroppedFromTheOldest(t *testing.T) {
 		if i == 1 {
 			newest = 9
 		}
-		if _, err := l.Write(bytes.Repeat(rec(i), 8), newest); err != nil {
+		if _, err := l.Write(bytes.Repeat(rec(i), 8), newest, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,13 +99,13 @@ func TestFilesRotateAndAreDroppedFromTheOldest(t *testing.T) {
 	if err != nil || seq != 7 {
 		t.Fatalf("Rotate = %d, %v: an empty file must not be rotated", seq, err)
 	}
-	if err := l.Drop(seq, 5); err != nil {
+	if err := l.Drop(seq, 5, seq); err != nil {
 		t.Fatal(err)
 	}
 	if _, files := l.Size(); files != 6 {
 		t.Errorf("%d files, want only the first to go, since the second must stay", files)
 	}
-	if err := l.Drop(3, 10); err != nil {
+	if err := l.Drop(3, 10, 3); err != nil {
 		t.Fatal(err)
 	}
 	if _, files := l.Size(); files != 5 {
@@ -134,7 +134,7 @@ func TestOrderHoldsBetweenWriters(t *testing.T) {
 			for i := range each {
 				id := w*each + i
 				l.Buffer(rec(2 * id))
-				pos, err := l.Write(rec(2*id+1), 0)
+				pos, err := l.Write(rec(2*id+1), 0, false)
 				if err == nil && i%50 == 0 {
 					err = l.Sync(pos)
 				}
@@ -200,10 +200,10 @@ func TestAFileThatCanNotBegin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Write(rec(1), 0); err != nil {
+	if _, err := l.Write(rec(1), 0, false); err != nil {
 		t.Fatalf("the record is in the first file: %v", err)
 	}
-	if _, err := l.Write(rec(2), 0); err == nil {
+	if _, err := l.Write(rec(2), 0, false); err == nil {
 		t.Error("there is no file for the second record, and no error")
 	}
 	if err := l.Close(); err == nil {
