@@ -89,7 +89,15 @@ func (s *Set) CounterFunc(stock, name, help string, value func() int64) {
 // GaugeFunc shows a value that also falls, such as the length of a queue.
 func (s *Set) GaugeFunc(stock, name, help string, value func() float64) {
 	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: s.prefix + name, Help: help}, value))
-	s.show(row{name: stock, value: func() int64 { return int64(math.Round(value())) }, exact: value, gauge: true})
+	s.show(row{name: stock, value: func() int64 { return rounded(value()) }, exact: value, gauge: true})
+}
+
+// rounded is v on /counter/all, which knows whole numbers only.
+func rounded(v float64) int64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return int64(math.Round(v))
 }
 
 // RateFunc shows how much a count grows, a second: between now and the last time it was

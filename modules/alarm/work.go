@@ -226,13 +226,13 @@ func (w *worker) work(ctx context.Context) int {
 		w.hand[it.name()]++
 		w.handMu.Unlock()
 		w.bytes.Add(int64(len(e.Payload)))
-		w.a.lag.Store(max(now.Unix()-event.EventTime, 0))
+		w.a.lag.take(now, event.EventTime)
 		items = append(items, it)
 	}
 	if len(bad) > 0 && w.queue.Move(ctx, bad...) != nil {
 		w.suspect.Store(true)
 	}
-	w.handle(ctx, items)
+	w.handle(ctx, w.back(ctx, items))
 	return len(elements)
 }
 

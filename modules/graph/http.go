@@ -58,6 +58,14 @@ func (g *Graph) count() {
 	s.CounterFunc("", "rpc_errors_total", "RPC calls answered with an error.", g.rpc.Errors.Load)
 	s.CounterFunc("", "rpc_panics_total", "RPC methods that panicked.", g.rpc.Panics.Load)
 	g.countEngine()
+	s.GaugeFunc("ReadOnly", "read_only", "1 while no point is taken, since a write failed.", func() float64 {
+		if g.ready.Load() && g.db.ReadOnly() != nil {
+			return 1
+		}
+		return 0
+	})
+	daemon.DiskFree(s, g.cfg.Data)
+	g.self = daemon.NewReporter(daemon.ReporterOptions{Module: "graph", Self: g.cfg.Self, Stats: s, Health: g.health, Log: g.log, Now: g.deps.Now})
 }
 
 // countEngine shows what the engine counts.
