@@ -30,6 +30,7 @@ func commands() []command {
 		{"check", "[--data DIR] [--listen ADDR] [--config FILE]", "check the configuration, and say of each daemon whether it answers", check},
 		{"config", "[--data DIR] [--listen ADDR] [--config FILE]", "print the configuration whole, with defaults", printConfig},
 		{"passwd", "[--data DIR] [--config FILE] NAME", "give a user a new password, read from standard input or made up", passwd},
+		{"rules", "[--data DIR] [--config FILE] GROUP TEAM", "make the rules by which the daemons on the hosts of a group are watched", rules},
 		{"version", "", "print the version", version},
 	}
 }

@@ -103,6 +103,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 			Config: func() any { return a.cfg },
 		}.Mux(),
 	}
+	routes.Fleet = cfg.Fleet.watched(a.health)
 	var err error
 	if a.judges, err = newJudges(&cfg, a.log); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
