@@ -108,6 +108,9 @@ func (s *seen) rate(before *seen, of func(*seen) int64) *float64 {
 	if was := of(before); was <= n {
 		n -= was
 	}
+	if n == 0 && d < fleetShort.Seconds() {
+		return nil
+	}
 	v := float64(n) / d
 	return &v
 }
@@ -148,6 +151,9 @@ const (
 	// fleetPause lies between two looks when there is none.
 	fleetOld   = time.Minute
 	fleetPause = 1100 * time.Millisecond
+	// fleetShort is a time in which nothing may come of a fleet that sends each ten
+	// seconds: that there was nothing says nothing.
+	fleetShort = 8 * time.Second
 	// fleetAsked is how many daemons are asked at once.
 	fleetAsked = 32
 )
