@@ -22,6 +22,7 @@
 //	acked.go   links by which people acknowledge, and who did
 //	adopt.go   judges are told what other judges knew
 //	send.go    outlets: claim, three tries, result
+//	deadman.go a URL that is called while the whole road is good
 //	callback.go, channels.go, people.go, housekeeping.go, http.go
 //
 // Ports: HTTP 9912.

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -116,6 +118,8 @@ func TestTheFleetWatchesItself(t *testing.T) {
 		}
 	}
 
+	countersAreDocumented(t, at)
+
 	// Home has an answer of every daemon, and points flow.
 	var home struct {
 		Road struct {
@@ -194,5 +198,73 @@ func TestTheFleetWatchesItself(t *testing.T) {
 	})
 	if m := root.alarmed("well"); len(m) > 0 {
 		t.Errorf("a host that is well alarms: %q", m)
+	}
+}
+
+// countersAreDocumented compares the table of docs/operations.md with the daemons and with
+// the rules: each counter in it is there, and each rule is about one of them.
+func countersAreDocumented(t *testing.T, at map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte("## The fleet watches itself\n"))
+	table, _, _ := bytes.Cut(text, []byte("\n### "))
+	all := []string{"agent", "transfer", "graph", "judge", "plus_judge", "hbs", "alarm", "nodata", "poly_metric", "api", "dashboard"}
+	counted := map[string]map[string]bool{"dashboard": {"Errors": true, "health": true}} // it is part of api here
+	for _, name := range all[:len(all)-1] {
+		addr := at[name+".http.listen"]
+		if name == "api" {
+			addr = at["api.web_port"]
+		}
+		var counters struct{ Data []struct{ Name string } }
+		resp, err := http.Get("http://" + addr + "/statistics/all")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&counters)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		counted[name] = map[string]bool{}
+		for _, c := range counters.Data {
+			counted[name][c.Name] = true
+		}
+	}
+	counted["alarm"]["deadman.probe"] = true // a sample of its own, and no counter
+	documented := map[string]bool{}
+	rows := 0
+	for line := range strings.Lines(string(table)) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 4 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		rows++
+		names := strings.Split(strings.TrimPrefix(cells[0], "| "), ", ")
+		if names[0] == "any" {
+			names = all
+		}
+		for _, name := range names {
+			counter := strings.Trim(cells[1], "`")
+			if !counted[name][counter] {
+				t.Errorf("docs/operations.md has %s of %s, which does not count it", counter, name)
+			}
+			documented[name+" "+counter] = true
+			documented[" "+counter] = true
+		}
+	}
+	if rows < 30 {
+		t.Errorf("the table of docs/operations.md has %d rows", rows)
+	}
+	for _, s := range api.SelfRules {
+		module := strings.TrimPrefix(s.Tags, "module=")
+		if module == "gateway" {
+			module = "transfer" // it is one
+		}
+		if !documented[module+" "+s.Metric] {
+			t.Errorf("docs/operations.md does not say what %s of %q asks for", s.Metric, module)
+		}
 	}
 }
