@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -139,8 +140,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	r.push(ctx, name)
-	return run.Every(ctx, s.Interval.D(), func(ctx context.Context) { r.push(ctx, name) })
+	// A graph keeps one point of an interval: each push has its own, and is far from its ends,
+	// so that being early or late makes no difference.
+	phase := s.Interval.D()/10 + rand.N(s.Interval.D()*8/10)
+	for {
+		r.push(ctx, name)
+		if !run.Sleep(ctx, untilNext(r.o.Now(), s.Interval.D(), phase)) {
+			return nil
+		}
+	}
+}
+
+// untilNext returns how long it is until phase has passed of the next interval.
+func untilNext(now time.Time, interval, phase time.Duration) time.Duration {
+	step := int64(interval / time.Second)
+	next := time.Unix((now.Unix()/step+1)*step, 0).Add(phase)
+	return next.Sub(now)
 }
 
 func (r *Reporter) push(ctx context.Context, endpoint string) {

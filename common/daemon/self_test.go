@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"falcon/common/conf"
@@ -175,4 +177,60 @@ func TestDiskFree(t *testing.T) {
 	if got := s.Samples()[0]; got.Name != "disk.free.percent" || got.Value <= 0 || got.Value > 100 {
 		t.Errorf("free: %+v", got)
 	}
+}
+
+// Each push falls into an interval of its own, whenever the daemon was started.
+func TestPushesKeepTheirIntervals(t *testing.T) {
+	for _, tc := range []struct {
+		now             string
+		interval, phase time.Duration
+		want            string
+	}{
+		{"10:00:00", time.Minute, 6 * time.Second, "10:01:06"},
+		{"10:00:59", time.Minute, 54 * time.Second, "10:01:54"},
+		{"10:01:06", time.Minute, 6 * time.Second, "10:02:06"},
+		{"10:02:05", time.Minute, 6 * time.Second, "10:03:06"}, // early by a second
+		{"10:00:01", time.Second, 500 * time.Millisecond, "10:00:02"},
+	} {
+		now, err := time.Parse(time.TimeOnly, tc.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = now.AddDate(2026, 0, 0)
+		if got := now.Add(untilNext(now, tc.interval, tc.phase)).Format(time.TimeOnly); got != tc.want {
+			t.Errorf("after a push at %s the next is at %s, want %s", tc.now, got, tc.want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		slots := map[int64]int{}
+		r := NewReporter(ReporterOptions{Module: "x", Self: DefaultSelf(), Stats: stat.New("x"), Log: slog.New(slog.DiscardHandler), Take: func(p []*model.MetricValue) {
+			slots[p[0].Timestamp/60]++
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := r.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		for slot, n := range slots {
+			if n != 1 {
+				t.Errorf("%d pushes in minute %d", n, slot)
+			}
+		}
+		if n := len(slots); n < 59 || n > 61 {
+			t.Errorf("%d minutes of an hour have points", n)
+		}
+	})
+}
+
+// One that is switched off ends with the daemon and no sooner.
+func TestNobodyIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewReporter(ReporterOptions{Module: "x", Stats: stat.New("x"), Log: slog.New(slog.DiscardHandler), Take: func([]*model.MetricValue) { t.Error("points of a daemon that is not to be watched") }})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		if err := r.Run(ctx); err != nil || time.Since(began) != time.Hour {
+			t.Errorf("it ended after %v, %v", time.Since(began), err)
+		}
+	})
 }

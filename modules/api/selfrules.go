@@ -32,7 +32,7 @@ var SelfRules = []portal.Strategy{
 	{Metric: "RecvInvalidCnt", Tags: "module=transfer", Func: "diff(#3)", Op: ">", RightValue: "0", MaxStep: 1, Priority: 4, Note: "transfer refuses points: /debug/rejected says whose and why"},
 
 	{Metric: "ReadOnly", Tags: "module=graph", Func: "all(#1)", Op: ">", RightValue: "0", MaxStep: 3, Priority: 0, Note: "a graph stores nothing: make room on its disk and restart it"},
-	{Metric: "RefusedCnt", Tags: "module=graph", Func: "diff(#3)", Op: ">", RightValue: "0", MaxStep: 1, Priority: 2, Note: "a graph refuses series: falcon_graph_refused_points_total says why"},
+	{Metric: "UnstoredCnt", Tags: "module=graph", Func: "diff(#3)", Op: ">", RightValue: "0", MaxStep: 1, Priority: 2, Note: "a graph refuses series or points: Home says why"},
 
 	{Metric: "strategy.age", Tags: "module=judge", Func: "all(#1)", Op: ">", RightValue: "300", MaxStep: 3, Priority: 1, Note: "a judge hears of no hbs: it judges by old rules"},
 	{Metric: "event.spool", Tags: "module=judge", Func: "all(#3)", Op: ">", RightValue: "0", MaxStep: 3, Priority: 1, Note: "events of a judge wait: is Redis away or full?"},

@@ -28,7 +28,7 @@ var mandatory = map[string]string{
 		"failed.len finally_failed.len suppressed{reason=disabled} dead db.error unrecovered",
 	"plus_judge": "combo.count member.event combo.problem combo.ok stale",
 	// And of those that the contract leaves open.
-	"agent": "PushRecvCnt SendCnt SendDropCnt SpoolPercent health", "transfer": "RecvCnt RecvInvalidCnt StaleCnt SpoolPercent health", "graph": "TakenCnt RefusedCnt ReadOnly disk.free.percent",
+	"agent": "PushRecvCnt SendCnt SendDropCnt SpoolPercent health", "transfer": "RecvCnt RecvInvalidCnt StaleCnt SpoolPercent health", "graph": "TakenCnt RefusedCnt UnstoredCnt ReadOnly disk.free.percent",
 	"nodata": "nodata.blocking health", "api": "Requests health", "poly_metric": "drop row health",
 }
 

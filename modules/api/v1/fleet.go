@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"falcon/common/httpx"
+	"falcon/common/model"
 	"falcon/common/run"
 	"falcon/common/stat"
 )
@@ -48,7 +49,7 @@ type fleetLook struct {
 type fleetRoad struct {
 	In      *float64 `json:"in"`      // points that transfers took
 	Stored  *float64 `json:"stored"`  // points that graphs stored
-	Refused *float64 `json:"refused"` // points that were refused
+	Refused *float64 `json:"refused"` // points that were refused, duplicates left out
 	Spooled int64    `json:"spooled"` // points that wait on a disk, for whoever is away
 	Stale   int64    `json:"stale"`   // points that were never judged, since the start of transfers
 	Rules   int64    `json:"rules"`   // in force
@@ -297,7 +298,8 @@ func sumUp(before, now []seen, at time.Time) *fleetLook {
 			r.LagSec, r.Open = max(r.LagSec, n("lag.sec")), max(r.Open, n("unrecovered"))
 		}
 		for _, name := range refusals[s.Name] {
-			add(&l.Road.Refused, s.rate(was(s), of(name)))
+			// That a point was there already is no refusal to worry about; it stands in the list.
+			add(&l.Road.Refused, s.rate(was(s), func(s *seen) int64 { return s.rows[name].Cnt - s.rows[name].Other[model.ReasonDuplicate] }))
 			for reason, n := range s.rows[name].Other {
 				if n > 0 {
 					l.Refused = append(l.Refused, refusedBy{s.Name, s.Addr, reason, n, s.rate(was(s), func(s *seen) int64 { return s.rows[name].Other[reason] })})

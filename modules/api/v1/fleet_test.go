@@ -71,7 +71,7 @@ func TestTheHealthOfTheRoad(t *testing.T) {
 		transfer := &aDaemon{health: "200 ok\ngraph b at b:6070: 7 points are spooled for it\n", rows: []stat.Row{
 			counter("RecvCnt", 1000), counter("RecvInvalidCnt", 4, "late", 3, "bad_value", 1, "none", 0), counter("SpoolCnt", 7), counter("StaleCnt", 2),
 		}}
-		graph := &aDaemon{health: "200 ok", rows: []stat.Row{counter("TakenCnt", 500), counter("RefusedCnt", 9, "old", 9)}}
+		graph := &aDaemon{health: "200 ok", rows: []stat.Row{counter("TakenCnt", 500), counter("RefusedCnt", 19, "old", 9, "duplicate", 10)}}
 		away := &aDaemon{refused: true}
 		judge := &aDaemon{health: "503 judge has no rules\n", rows: []stat.Row{counter("strategy.age", 12), counter("strategy.count", 30), counter("event.spool", 5)}}
 		hung := &aDaemon{}
@@ -116,7 +116,7 @@ func TestTheHealthOfTheRoad(t *testing.T) {
 			}
 			return all
 		}
-		if got, want := reasons(l), []string{"graph old 9 ?", "transfer late 3 ?", "transfer bad_value 1 ?"}; !slices.Equal(got, want) {
+		if got, want := reasons(l), []string{"graph duplicate 10 ?", "graph old 9 ?", "transfer late 3 ?", "transfer bad_value 1 ?"}; !slices.Equal(got, want) {
 			t.Errorf("refused %q, want %q", got, want)
 		}
 		if transfer.asked != 4 {
@@ -130,9 +130,10 @@ func TestTheHealthOfTheRoad(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		hung.health = "200 ok"
 		transfer.rows[0].Cnt, transfer.rows[1].Other["late"], transfer.rows[1].Cnt = 2240, 27, 28
+		graph.rows[1].Other["duplicate"], graph.rows[1].Cnt = 130, 139
 		graph.rows[0].Cnt = 100 // it was started anew
 		l = look()
-		if got, want := rate(l.Road.In)+" "+rate(l.Road.Stored)+" "+reasons(l)[0], "103.3 8.3 transfer late 27 2.0"; got != want {
+		if got, want := rate(l.Road.In)+" "+rate(l.Road.Stored)+" "+rate(l.Road.Refused)+" "+reasons(l)[0]+", "+reasons(l)[1], "103.3 8.3 2.0 graph duplicate 130 10.0, transfer late 27 2.0"; got != want {
 			t.Errorf("later %s, want %s", got, want)
 		}
 		// Nobody has asked for long: rates are of this moment and not of the night.
