@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"falcon/common/portal"
 	"falcon/modules/api"
@@ -112,5 +113,20 @@ func TestRules(t *testing.T) {
 	all, err := db.Strategies(t.Context(), tpl.ID)
 	if err != nil || len(all) != len(api.SelfRules) {
 		t.Errorf("%d rules, %v; want %d", len(all), err, len(api.SelfRules))
+	}
+	// What was deleted is made again by whoever asks for it, and by no start.
+	start := func() {
+		t.Helper()
+		if made, err := api.EnsureSelfRules(t.Context(), db, "falcon", "ops", false, time.Now()); err != nil || made {
+			t.Errorf("a start made the template: %v, %v", made, err)
+		}
+	}
+	start()
+	if err := db.DeleteTemplate(t.Context(), tpl.ID); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	if code, out, errs := falcon(t, "", "rules", "--data", data, "falcon", "ops"); code != 0 || !strings.Contains(out, "tells team ops") {
+		t.Errorf("asked for it again: %d %s %s", code, out, errs)
 	}
 }
