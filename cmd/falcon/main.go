@@ -31,6 +31,7 @@ func commands() []command {
 		{"config", "[--data DIR] [--listen ADDR] [--config FILE]", "print the configuration whole, with defaults", printConfig},
 		{"passwd", "[--data DIR] [--config FILE] NAME", "give a user a new password, read from standard input or made up", passwd},
 		{"load", "[--rate N] [--verify GRAPHS] [--watch PROGRAMS] …", "send points, and look whether they arrive; falcon load --help", runLoad},
+		{"rules", "[--data DIR] [--config FILE] GROUP TEAM", "make the rules by which the daemons on the hosts of a group are watched", rules},
 		{"version", "", "print the version", version},
 	}
 }

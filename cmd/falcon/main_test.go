@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"falcon/common/portal"
+	"falcon/modules/api"
 )
 
 func falcon(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
@@ -81,5 +85,52 @@ func TestPasswd(t *testing.T) {
 		if code != tc.code || !strings.Contains(out+errs, tc.says) {
 			t.Errorf("%s: code %d, %s%s; want %d, %q", tc.name, code, out, errs, tc.code, tc.says)
 		}
+	}
+}
+
+// The rules about the daemons are made by a command where no falcon up has made them.
+func TestRules(t *testing.T) {
+	data := t.TempDir()
+	if code, _, errs := falcon(t, "", "rules", "--data", data, "falcon"); code != 2 || !strings.Contains(errs, "falcon rules falcon ops") {
+		t.Errorf("without a team: %d %s", code, errs)
+	}
+	if code, _, errs := falcon(t, "", "rules", "--data", data, "falcon", "ops"); code != 1 || !strings.Contains(errs, `team "ops"`) {
+		t.Errorf("a team that is not there: %d %s", code, errs)
+	}
+	db, err := portal.Open(t.Context(), portal.Config{Dir: filepath.Join(data, "portal")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.CreateTeam(t.Context(), portal.Team{Name: "ops"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"rules for the hosts of group falcon, and tells team ops", "there is a template falcon.self already"} {
+		if code, out, errs := falcon(t, "", "rules", "--data", data, "falcon", "ops"); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("got %d %s %s, want %q", code, out, errs, want)
+		}
+	}
+	tpl, err := db.TemplateByName(t.Context(), api.SelfTemplate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := db.Strategies(t.Context(), tpl.ID)
+	if err != nil || len(all) != len(api.SelfRules) {
+		t.Errorf("%d rules, %v; want %d", len(all), err, len(api.SelfRules))
+	}
+	// What was deleted is made again by whoever asks for it, and by no start.
+	start := func() {
+		t.Helper()
+		if made, err := api.EnsureSelfRules(t.Context(), db, "falcon", "ops", false, time.Now()); err != nil || made {
+			t.Errorf("a start made the template: %v, %v", made, err)
+		}
+	}
+	start()
+	if err := db.DeleteTemplate(t.Context(), tpl.ID); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	if code, out, errs := falcon(t, "", "rules", "--data", data, "falcon", "ops"); code != 0 || !strings.Contains(out, "tells team ops") {
+		t.Errorf("asked for it again: %d %s %s", code, out, errs)
 	}
 }

@@ -17,6 +17,8 @@ type Base struct {
 	// Drain is how long a daemon that is asked to stop may take to hand on what
 	// it has accepted.
 	Drain conf.Duration `json:"drain"`
+	// Self makes points of the daemon's counters.
+	Self Self `json:"self"`
 }
 
 // LogConfig says where the log goes and when a file of it is full.
@@ -42,6 +44,7 @@ func DefaultBase() Base {
 	return Base{
 		Log:   LogConfig{Format: "text", MaxSize: 100, MaxFiles: 10, MaxAge: conf.Duration(30 * 24 * time.Hour)},
 		Drain: conf.Duration(10 * time.Second),
+		Self:  DefaultSelf(),
 	}
 }
 
@@ -60,5 +63,5 @@ func (b *Base) Validate() error {
 	if b.Drain.D() <= 0 {
 		errs = append(errs, errors.New(`drain: a daemon needs time to hand on what it has, write "10s"`))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.Self.validate())...)
 }

@@ -55,16 +55,25 @@ func (t *Trouble) Clear(what string) {
 }
 
 // Err says everything that does not work; nil when all does.
-func (t *Trouble) Err() error {
+func (t *Trouble) Err() error { return errors.Join(t.all()...) }
+
+// Each says everything that does not work, a text for each.
+func (t *Trouble) Each() (texts []string) {
+	for _, err := range t.all() {
+		texts = append(texts, err.Error())
+	}
+	return texts
+}
+
+func (t *Trouble) all() (errs []error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var errs []error
 	for _, what := range slices.Sorted(maps.Keys(t.m)) {
 		if err := t.m[what].err; err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // Has says whether something does not work.

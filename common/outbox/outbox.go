@@ -70,6 +70,7 @@ type Box struct {
 	last  map[string]*Told
 	queue []*Told // from the moment they are told
 	epoch string  // the memory of Redis that has the events so far
+	away  error   // why Redis takes nothing; nil while it does
 }
 
 // New returns an empty outbox. It starts nothing.
@@ -146,6 +147,22 @@ func (b *Box) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.queue)
+}
+
+// Notes says in words, for /health, that events wait.
+func (b *Box) Notes() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("redis does not answer: %d events wait in the journal: %v", len(b.queue), b.away)}
+}
+
+func (b *Box) setAway(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = err
 }
 
 // Forget drops the last events that nobody asks for again: ends of problems, an hour old.
@@ -286,9 +303,11 @@ func (b *Box) Run(ctx context.Context) error {
 	met := ""             // the memory that was met
 	for away := true; ; { // at start, too, the memory of Redis is looked at
 		if away {
-			if epoch, err := b.meet(ctx, met); err == nil {
+			epoch, err := b.meet(ctx, met)
+			if err == nil {
 				met, away = epoch, false
 			}
+			b.setAway(err)
 		}
 		for !away && len(b.front(1)) > 0 {
 			if err := b.push(ctx, met); err != nil {
@@ -296,6 +315,7 @@ func (b *Box) Run(ctx context.Context) error {
 					return nil
 				}
 				away = true
+				b.setAway(err)
 				b.opts.Log.Warn("redis takes no events, they wait in the journal", "waiting", b.Waiting(), "err", err)
 			}
 		}

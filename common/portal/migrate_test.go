@@ -83,6 +83,8 @@ alarms.alarm_notice: id bigint(20) unsigned NO - auto_increment; event_caseId va
 alarms.alarm_notice keys: PRIMARY u id; idx_notice_recv receiver,event_ts; idx_notice_ts event_ts; uk_notice u event_caseId,event_ts,status,step,action_id,receiver,channel
 alarms.alarm_inbox: id bigint(20) unsigned NO - auto_increment; user_name varchar(64) NO -; notice_id bigint(20) unsigned NO -; created datetime NO -; read_at datetime YES NULL
 alarms.alarm_inbox keys: PRIMARY u id; idx_inbox_notice notice_id; uk_inbox u user_name,notice_id
+alarms.alarm_alive: name varchar(64) NO -; at bigint(20) NO -
+alarms.alarm_alive keys: PRIMARY u name
 alarms.alarm_channel: id int(10) unsigned NO - auto_increment; name varchar(64) NO -; type varchar(32) NO -; config text NO -; enabled tinyint(4) NO 1; creator varchar(64) NO ''; created datetime NO -
 alarms.alarm_channel keys: PRIMARY u id; uk_channel_name u name
 dashboard.dashboard_screen: id int(11) unsigned NO - auto_increment; pid int(11) unsigned NO 0; name char(128) NO -; time timestamp NO current_timestamp() on update current_timestamp()

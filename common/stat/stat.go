@@ -4,6 +4,7 @@ package stat
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -33,6 +34,11 @@ type row struct {
 	name  string
 	value func() int64
 	gauge bool // stock shows no Qps for it
+
+	exact func() float64          // value before it was rounded; nil when it is whole
+	label string                  // of the parts that points have; empty: points have the sum
+	parts func() map[string]int64 // what value is the sum of; nil when it has no parts
+	none  bool                    // stock has the row and we have nothing to count
 
 	// Qps is the rate between two reads that are more than a second apart.
 	last   int64
@@ -77,26 +83,71 @@ func (s *Set) Counter(stock, name, help string) *Counter {
 func (s *Set) CounterFunc(stock, name, help string, value func() int64) {
 	s.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: s.prefix + name, Help: help},
 		func() float64 { return float64(value()) }))
-	s.show(stock, value, false)
+	s.show(row{name: stock, value: value})
 }
 
 // GaugeFunc shows a value that also falls, such as the length of a queue.
 func (s *Set) GaugeFunc(stock, name, help string, value func() float64) {
 	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: s.prefix + name, Help: help}, value))
-	s.show(stock, func() int64 { return int64(math.Round(value())) }, true)
+	s.show(row{name: stock, value: func() int64 { return rounded(value()) }, exact: value, gauge: true})
+}
+
+// rounded is v on /counter/all, which knows whole numbers only.
+func rounded(v float64) int64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return int64(math.Round(v))
+}
+
+// RateFunc shows how much a count grows, a second: between now and the last time it was
+// shown that lies more than a second back.
+func (s *Set) RateFunc(stock, name, help string, count func() int64) {
+	var mu sync.Mutex
+	var last int64
+	var lastAt time.Time
+	var rate float64
+	s.GaugeFunc(stock, name, help, func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		now, n := s.now(), count()
+		if d := now.Sub(lastAt); d > time.Second {
+			if !lastAt.IsZero() {
+				rate = float64(n-last) / d.Seconds()
+			}
+			last, lastAt = n, now
+		}
+		return rate
+	})
+}
+
+// GaugesFunc shows values of things that a label tells apart, such as the lengths of
+// several queues. /counter/all has their sum.
+func (s *Set) GaugesFunc(label, stock, name, help string, values func() map[string]int64) {
+	s.reg.MustRegister(&partsCollector{values, prometheus.GaugeValue, prometheus.NewDesc(s.prefix+name, help, []string{label}, nil)})
+	s.show(row{name: stock, value: func() int64 { return total(values()) }, gauge: true, label: label, parts: values})
+}
+
+func total(m map[string]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
 }
 
 // StockOnly shows a counter of stock that can only be zero here, because the thing
 // it counts does not exist; collectors expect the row.
-func (s *Set) StockOnly(name string) { s.show(name, func() int64 { return 0 }, false) }
+func (s *Set) StockOnly(name string) {
+	s.show(row{name: name, value: func() int64 { return 0 }, none: true})
+}
 
-func (s *Set) show(stock string, value func() int64, gauge bool) {
-	if stock == "" {
+func (s *Set) show(r row) {
+	if r.name == "" {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rows = append(s.rows, &row{name: stock, value: value, gauge: gauge})
+	s.rows = append(s.rows, &r)
 }
 
 // Reasons counts points by the reason for which they were refused or dropped.
@@ -106,11 +157,32 @@ type Reasons struct {
 }
 
 // Reasons makes a counter with the label reason; stock is the name under which
-// the sum is shown on /counter/all.
+// the sum is shown on /counter/all, and in points.
 func (s *Set) Reasons(stock, name, help string) *Reasons {
+	return s.parts("reason", "", stock, name, help)
+}
+
+// Parts is Reasons for what another label tells apart, such as the channel of a message.
+// Points have each part by itself, with the label as a tag.
+func (s *Set) Parts(label, stock, name, help string) *Reasons {
+	return s.parts(label, label, stock, name, help)
+}
+
+func (s *Set) parts(label, ofPoints, stock, name, help string) *Reasons {
 	r := &Reasons{by: map[string]*Counter{}}
-	s.ReasonsFunc(stock, name, help, r.All)
+	s.partsFunc(label, ofPoints, stock, name, help, r.All)
 	return r
+}
+
+// Know makes parts that have counted nothing yet, so that they are shown as zero.
+func (r *Reasons) Know(parts ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range parts {
+		if r.by[p] == nil {
+			r.by[p] = &Counter{}
+		}
+	}
 }
 
 // Add counts n for reason. Reasons are few and fixed; never make one of input.
@@ -162,38 +234,77 @@ func (r *Reasons) All() map[string]int64 {
 }
 
 // ReasonsFunc shows counts by reason that someone else keeps; stock is the name under
-// which their sum is shown on /counter/all.
+// which their sum is shown on /counter/all, and in points.
 func (s *Set) ReasonsFunc(stock, name, help string, all func() map[string]int64) {
-	s.reg.MustRegister(&reasonCollector{all, prometheus.NewDesc(s.prefix+name, help, []string{"reason"}, nil)})
-	s.show(stock, func() (sum int64) {
+	s.partsFunc("reason", "", stock, name, help, all)
+}
+
+func (s *Set) partsFunc(label, ofPoints, stock, name, help string, all func() map[string]int64) {
+	s.reg.MustRegister(&partsCollector{all, prometheus.CounterValue, prometheus.NewDesc(s.prefix+name, help, []string{label}, nil)})
+	s.show(row{name: stock, label: ofPoints, parts: all, value: func() (sum int64) {
 		for _, n := range all() {
 			sum += n
 		}
 		return sum
-	}, false)
+	}})
 }
 
-type reasonCollector struct {
-	all  func() map[string]int64
-	desc *prometheus.Desc
+type partsCollector struct {
+	parts func() map[string]int64
+	kind  prometheus.ValueType
+	desc  *prometheus.Desc
 }
 
-func (c *reasonCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+func (c *partsCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
-func (c *reasonCollector) Collect(ch chan<- prometheus.Metric) {
-	for reason, n := range c.all() {
-		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), reason)
+func (c *partsCollector) Collect(ch chan<- prometheus.Metric) {
+	for part, n := range c.parts() {
+		ch <- prometheus.MustNewConstMetric(c.desc, c.kind, float64(n), part)
 	}
 }
 
 // Row is one counter in stock's shape (contract query 0.4). Qps is nil for what
-// stock shows without one.
+// stock shows without one. Other is stock's place for more: the parts of a sum.
 type Row struct {
 	Name  string
 	Cnt   int64
 	Qps   *int64 `json:",omitempty"`
 	Time  string
-	Other struct{}
+	Other map[string]int64
+}
+
+// Sample is a counter as a point has it.
+type Sample struct {
+	Name string // as on /counter/all
+	// Label and Part tell apart what has several values under one name; both are empty
+	// for what has one.
+	Label, Part string
+	Value       float64
+}
+
+// Samples returns the counters of /counter/all, a sample for each part of those that
+// Parts and GaugesFunc have made, without the rows that stock alone has something to
+// count in.
+func (s *Set) Samples() []Sample {
+	s.mu.Lock()
+	rows := slices.Clone(s.rows)
+	s.mu.Unlock()
+	out := make([]Sample, 0, len(rows))
+	for _, r := range rows {
+		switch {
+		case r.none:
+		case r.label != "":
+			parts := r.parts()
+			for _, part := range slices.Sorted(maps.Keys(parts)) {
+				out = append(out, Sample{r.name, r.label, part, float64(parts[part])})
+			}
+		case r.exact != nil:
+			out = append(out, Sample{Name: r.name, Value: r.exact()})
+		default:
+			out = append(out, Sample{Name: r.name, Value: float64(r.value())})
+		}
+	}
+	return out
 }
 
 // Rows returns the counters in the order in which they were made. Qps is the rate
@@ -205,7 +316,10 @@ func (s *Set) Rows() []Row {
 	out := make([]Row, 0, len(s.rows))
 	for _, r := range s.rows {
 		v := r.value()
-		row := Row{Name: r.name, Cnt: v, Time: now.Format(time.DateTime)}
+		row := Row{Name: r.name, Cnt: v, Time: now.Format(time.DateTime), Other: map[string]int64{}}
+		if r.parts != nil {
+			row.Other = r.parts()
+		}
 		if !r.gauge {
 			if d := now.Sub(r.lastAt); d > time.Second {
 				if !r.lastAt.IsZero() {

@@ -3,6 +3,7 @@ package stat
 import (
 	"encoding/json"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,5 +78,49 @@ func TestReasonsAreALabel(t *testing.T) {
 	}
 	if v, ok := s.Value("RecvInvalidCnt"); v != 2400 || !ok {
 		t.Errorf("sum %d, %v; want 2400", v, ok)
+	}
+}
+
+// A point is a number under a name and at most one label; what only stock counts is none.
+func TestSamples(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := New("alarm")
+	s.now = func() time.Time { return now }
+	s.Counter("told", "told_total", "Told.").Add(3)
+	s.GaugeFunc("percent", "percent", "Share.", func() float64 { return 12.5 })
+	s.StockOnly("LastRequestCnt")
+	s.Reasons("refused", "refused_total", "Refused.").Add("late", 2)
+	pops := s.Parts("queue", "pop", "popped_total", "Popped.")
+	pops.Know("event:p0", "event:p1")
+	pops.Add("event:p1", 4)
+	s.GaugesFunc("queue", "queue.len", "waiting", "Waiting.", func() map[string]int64 { return map[string]int64{"b": 2, "a": 1} })
+	calls := int64(0)
+	s.RateFunc("qps", "qps", "Calls a second.", func() int64 { return calls })
+	s.Samples()
+	calls, now = 20, now.Add(10*time.Second)
+	want := []Sample{
+		{"told", "", "", 3}, {"percent", "", "", 12.5}, {"refused", "", "", 2},
+		{"pop", "queue", "event:p0", 0}, {"pop", "queue", "event:p1", 4},
+		{"queue.len", "queue", "a", 1}, {"queue.len", "queue", "b", 2}, {"qps", "", "", 2},
+	}
+	if got := s.Samples(); !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	rec := httptest.NewRecorder()
+	s.ServeCounters(false).ServeHTTP(rec, nil)
+	for _, want := range []string{
+		`{"Name":"refused","Cnt":2,"Qps":0,"Time":"` + now.Format(time.DateTime) + `","Other":{"late":2}}`,
+		`{"Name":"queue.len","Cnt":3,"Time":"` + now.Format(time.DateTime) + `","Other":{"a":1,"b":2}}`,
+	} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("/counter/all lacks %s in %s", want, rec.Body)
+		}
+	}
+	rec = httptest.NewRecorder()
+	s.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{`falcon_alarm_popped_total{queue="event:p0"} 0`, `falcon_alarm_waiting{queue="b"} 2`} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
 	}
 }

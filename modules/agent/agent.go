@@ -93,6 +93,7 @@ type Agent struct {
 	declined      bool // touched by heartbeats only
 
 	stats                       *stat.Set
+	self                        *daemon.Reporter // of its own counters, as points
 	collectedPoints, pushPoints *stat.Counter
 	beats, beatErrors           *stat.Counter
 	refused, collectErrors      *stat.Reasons
@@ -132,7 +133,19 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if a.pinger, err = ping.New(cfg.Ping, ping.Options{Endpoint: a.endpoint, Log: a.log, Now: a.now, Take: a.take}, a.stats); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	a.watchSelf()
 	return a, nil
+}
+
+// watchSelf makes what turns the counters into points: they go the way of all others.
+func (a *Agent) watchSelf() {
+	self := a.cfg.Self
+	self.Hostname = a.endpoint
+	self.Enabled = self.Enabled && a.cfg.Transfer.Enabled
+	a.self = daemon.NewReporter(daemon.ReporterOptions{
+		Module: "agent", Self: self, Stats: a.stats, Log: a.log, Now: a.now,
+		Take: func(items []*model.MetricValue) { a.take(items) },
+	})
 }
 
 // connect makes a sender for each transfer, in a random order so that a fleet of
@@ -195,6 +208,7 @@ func (a *Agent) count() {
 	a.out.dropped = s.Counter("SendDropCnt", "dropped_points_total", "Points that went because the queue or the spool was full.")
 	a.out.unspooled = s.Counter("", "unspooled_points_total", "Points that wait in memory since the disk does not take them.")
 	s.GaugeFunc("QueueLen", "queue_points", "Points not acknowledged yet.", func() float64 { return float64(a.out.waiting()) })
+	s.GaugeFunc("SpoolPercent", "spool_percent", "How full the spool is, or the queue where there is none, in percent.", a.out.full)
 	s.GaugeFunc("SeriesCnt", "series", "Series this agent has points of.", func() float64 { return float64(a.series.size()) })
 	a.refused = s.Reasons("RecvInvalidCnt", "refused_points_total", "Points refused here, by reason.")
 	a.demand.refused = s.Reasons("BuiltinInvalidCnt", "refused_on_demand_total", "Metrics that hbs asks for and that can not be collected, at each change of its list; by reason.")
@@ -269,7 +283,9 @@ func (a *Agent) openSpool() error {
 	}
 	st := sp.Stats()
 	a.out.taken.Add(int(st.Held)) // what an earlier life has left
-	a.out.disk = &store{spool: sp, dirty: make(chan struct{}, 1)}
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	a.out.disk = &store{spool: sp, most: int64(a.cfg.Spool.MaxSize) << 20, dirty: make(chan struct{}, 1)}
 	if st.Held > 0 {
 		a.log.Info("points of an earlier start are in the spool; they are sent first", "n", st.Held)
 	}
@@ -316,6 +332,7 @@ func (a *Agent) sources(ctx context.Context, ln net.Listener) error {
 		g.Go("upgrade", a.upgrades)
 	}
 	g.Go("names", a.roads.watch)
+	g.Go("self", a.self.Run)
 	g.Go("exit", func(ctx context.Context) error {
 		select {
 		case <-a.left:

@@ -72,6 +72,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 			dead.Close()
 			cfg := DefaultConfig()
+			cfg.Self.Enabled = false // the agent of this machine is not asked
 			cfg.Hostname, cfg.HTTP.Enabled, cfg.Transfer.Enabled = "h1", false, false
 			cfg.Heartbeat = Heartbeat{Enabled: true, Addr: dead.Addr().String() + ", " + ln.Addr().String(), Interval: conf.Seconds(time.Hour), Timeout: conf.Millis(time.Second)}
 			a, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler)})
@@ -117,6 +118,7 @@ func (h stockHBS) TrustableIps(_ *model.NullRpcRequest, list *string) error {
 func TestHeartbeatConfig(t *testing.T) {
 	for addr, ok := range map[string]bool{"127.0.0.1:6030": true, "a:1, b:2": true, "": false, "a": false} {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		cfg.Heartbeat.Enabled, cfg.Heartbeat.Addr = true, addr
 		if err := cfg.Validate(); (err == nil) != ok {
 			t.Errorf("addr %q: %v", addr, err)

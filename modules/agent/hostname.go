@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/modules/agent/collect"
 )
 
@@ -39,25 +38,9 @@ type naming struct {
 // last the name that the kernel has, by the rule HostnameRule. It is asked once, so that a
 // host that is renamed by a slip of the finger keeps its series.
 func (n naming) endpoint() (string, error) {
-	if n.cfg.Hostname != "" {
-		return n.cfg.Hostname, nil
-	}
-	if name := n.getenv("FALCON_ENDPOINT"); name != "" {
-		return name, nil
-	}
-	if file := n.cfg.HostnameFile; file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			// Another name than yesterday's would be worse than none.
-			return "", fmt.Errorf("hostname_file: %w", err)
-		}
-		if name := parseHostnameFile(string(b)); name != "" {
-			return name, nil
-		}
-	}
-	name, err := n.kernel()
-	if err != nil {
-		return "", fmt.Errorf("hostname is not set in the configuration, and the kernel does not tell it: %w", err)
+	name, configured, err := daemon.Hostname(n.cfg.Hostname, n.cfg.HostnameFile, n.getenv, n.kernel)
+	if err != nil || configured {
+		return name, err
 	}
 	if n.cfg.HostnameRule != ruleIPN || strings.HasPrefix(name, "n") && strings.Count(name, "-") == 2 {
 		return name, nil
@@ -105,34 +88,6 @@ func localIP(peer string) (netip.Addr, error) {
 	defer c.Close()
 	at, err := netip.ParseAddrPort(c.LocalAddr().String())
 	return at.Addr().Unmap().WithZone(""), err
-}
-
-// bareName is what a file that holds nothing but the name may hold.
-var bareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-
-// parseHostnameFile reads /etc/sysconfig/network (HOSTNAME=x) or /etc/hostname (the bare
-// name); "" when neither is there.
-func parseHostnameFile(text string) string {
-	bare := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		k, v, assigned := strings.Cut(line, "=")
-		switch k, _ = strings.CutPrefix(strings.TrimSpace(k), "export "); {
-		case assigned && strings.TrimSpace(k) == "HOSTNAME":
-			return strings.Trim(strings.TrimSpace(v), `"'`)
-		case assigned || bare != "" || !bareName.MatchString(line):
-			bare = "=" // it is no file of a bare name
-		default:
-			bare = line
-		}
-	}
-	if bare == "=" {
-		return ""
-	}
-	return bare
 }
 
 // A renaming notices that the kernel's name of this host is another one than at start.

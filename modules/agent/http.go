@@ -34,10 +34,11 @@ func (a *Agent) handler() http.Handler {
 
 // notes says what is to be known of this host and keeps no point back.
 func (a *Agent) notes() []string {
+	all := a.out.notes()
 	if n := a.renaming.note(a.endpoint); n != "" {
-		return []string{n}
+		all = append(all, n)
 	}
-	return nil
+	return all
 }
 
 // push takes a JSON array of items. "success" means queued, and that they are with the

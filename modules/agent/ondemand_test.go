@@ -92,6 +92,7 @@ func TestBuiltinMetricsConversation(t *testing.T) {
 	h := &capturedHBS{t: t}
 	addr := serveStock(t, "Agent", h)
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Hostname, cfg.HTTP.Enabled, cfg.Transfer.Enabled = "it-agent", false, false
 	cfg.Heartbeat = Heartbeat{Enabled: true, Addr: addr, Interval: conf.Seconds(time.Second), Timeout: conf.Millis(time.Second)}
 	a, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler)})

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -144,6 +145,26 @@ func (o *outbox) spool(points []point, done func(error), dropped *[]func(error))
 	o.disk.failing = err != nil
 	failpoint.Reached("agent.spooled")
 	return err == nil
+}
+
+// full is how full the spool is, or the memory where there is none, in percent.
+func (o *outbox) full() float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.disk != nil {
+		return 100 * float64(o.disk.spool.Stats().Bytes) / float64(o.disk.most)
+	}
+	return 100 * float64(o.points) / float64(o.limit)
+}
+
+// notes says in words, for /health, that points wait.
+func (o *outbox) notes() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.senders) == 0 || o.fails < len(o.senders) {
+		return nil
+	}
+	return []string{fmt.Sprintf("no transfer takes points: %d wait", o.held())}
 }
 
 // pop takes the oldest batch out of memory; o.mu is held.

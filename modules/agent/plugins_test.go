@@ -59,6 +59,7 @@ func TestPluginsOfHBS(t *testing.T) {
 	}
 	stock := &stockTransfer{}
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Hostname, cfg.HTTP.Enabled = "it-agent", false
 	cfg.Transfer.Addrs = []string{serveStock(t, "Transfer", stock)}
 	cfg.Heartbeat = Heartbeat{Enabled: true, Addr: addr, Interval: conf.Seconds(time.Second), Timeout: conf.Millis(time.Second)}
@@ -164,6 +165,7 @@ func TestPluginConfig(t *testing.T) {
 		{func(p *Plugin) { p.Enabled, p.MaxOutput = false, 0 }, ""},
 	} {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		cfg.Plugin.Enabled = true
 		c.change(&cfg.Plugin)
 		if err := cfg.Validate(); (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {

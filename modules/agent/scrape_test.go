@@ -23,6 +23,7 @@ func TestScrapeIsSent(t *testing.T) {
 	defer exporter.Close()
 	stock := &stockTransfer{}
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Hostname, cfg.HTTP.Enabled, cfg.Heartbeat.Enabled = "here", false, false
 	cfg.DefaultTags = map[string]string{"dc": "one"}
 	cfg.Transfer.Addrs = []string{serveStock(t, "Transfer", stock)}

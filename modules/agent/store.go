@@ -10,6 +10,7 @@ import (
 // lock guards it.
 type store struct {
 	spool   *spool.Spool
+	most    int64         // bytes that it may have
 	failing bool          // the last append did not succeed
 	dirty   chan struct{} // the spool was written to
 

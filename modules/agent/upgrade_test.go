@@ -55,6 +55,7 @@ func TestSelfUpgradeIsOff(t *testing.T) {
 	put(t, root, "proc/sys/kernel/random/boot_id", "91c0\n")
 	put(t, root, "agent.json", "{}")
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Hostname, cfg.HTTP.Enabled, cfg.Transfer.Enabled = "h1", false, false
 	cfg.Heartbeat = Heartbeat{Enabled: true, Addr: ln.Addr().String(), Interval: conf.Seconds(time.Second), Timeout: conf.Millis(time.Second)}
 	a, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Root: root, File: filepath.Join(root, "agent.json")})
@@ -104,6 +105,7 @@ func TestUpgradeConfig(t *testing.T) {
 		{`{"upgrade":{"public_key":"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3","require_signature":true}}`, ""},
 	} {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		_, err := conf.Parse([]byte(tc.in), &cfg)
 		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%s\n got %v\nwant %s", tc.in, err, tc.err)

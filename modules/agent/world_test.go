@@ -28,6 +28,7 @@ type world struct {
 
 func testConfig(addrs ...string) Config {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Hostname = "here"
 	cfg.HTTP.Enabled = false
 	cfg.Transfer.Addrs = addrs

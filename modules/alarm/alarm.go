@@ -60,6 +60,7 @@ type Alarm struct {
 	active    active
 	results   *mailbox[*message]
 	adopter   *adopter
+	deadMan   *deadMan // nil when nobody is to be called
 
 	owedResults *mailbox[*message] // of messages without rows
 	owedN       atomic.Int64       // events whose rows are owed, as far as this alarm knows
@@ -76,11 +77,13 @@ type Alarm struct {
 	failing daemon.Trouble // what keeps some messages from being sent
 	holds   atomic.Int64
 	heldN   atomic.Int64
-	lag     atomic.Int64
+	lag     lag
+	again   atomic.Int64 // messages between two tries
 	open    atomic.Int64
 	lens    lengths
 
 	stats                              *stat.Set
+	self                               *daemon.Reporter // of its own counters, as points
 	told, dead, dbErrors, adopted      *stat.Counter
 	unadopted                          *stat.Reasons
 	pops, ok, bad, retries, suppressed *stat.Reasons
@@ -133,6 +136,7 @@ func New(cfg Config, deps Deps) (*Alarm, error) {
 		a.workers = append(a.workers, a.newWorker())
 	}
 	a.count()
+	a.watchSelf()
 	return a, nil
 }
 
@@ -174,7 +178,7 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 		a.log.Info("lists that redis.highQueues and redis.lowQueues leave out are read as well", "lists", unnamed, "order", lists)
 	}
 	if !a.insist(ctx, "bring the databases to their schema", func() error { return a.deps.DB.Migrate(ctx) }) ||
-		!a.insist(ctx, "read the channels", func() error { return a.channels.reread(ctx) }) {
+		!a.insist(ctx, "read the channels", func() error { return a.rereadChannels(ctx) }) {
 		return nil
 	}
 	a.writing.Go(a.finishSent)
@@ -191,11 +195,15 @@ func (a *Alarm) run(ctx context.Context, endSoft, endHard func()) error {
 	}
 	g.Go("parts", func(ctx context.Context) error { return a.share(ctx, hard) })
 	g.Go("dealer", func(ctx context.Context) error { return a.deps.Redis.Lead(ctx, redisx.AlarmDealer, a.lease, a.deal) })
+	g.Go("self", a.self.Run)
+	if a.deadMan != nil {
+		g.Go("deadman", a.deadMan.run)
+	}
 	g.Go("housekeeping", a.housekeep)
 	g.Go("adopt", a.adopt)
 	g.Go("channels", func(ctx context.Context) error {
 		return run.Every(ctx, channelsEvery, func(ctx context.Context) {
-			if err := a.channels.reread(ctx); err != nil && ctx.Err() == nil {
+			if err := a.rereadChannels(ctx); err != nil && ctx.Err() == nil {
 				a.failing.Set(a.log, "the channels are as they were", "channels", err)
 			} else {
 				a.failing.Clear("channels")

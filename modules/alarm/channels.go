@@ -104,3 +104,14 @@ func (c *channels) chosen(action *portal.Action) []*channel {
 	}
 	return some
 }
+
+// rereadChannels reads the channels, and shows the counts of each from the first on.
+func (a *Alarm) rereadChannels(ctx context.Context) error {
+	err := a.channels.reread(ctx)
+	for _, ch := range a.channels.all() {
+		a.ok.Know(ch.name)
+		a.bad.Know(ch.name)
+		a.retries.Know(ch.name)
+	}
+	return err
+}

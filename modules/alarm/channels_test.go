@@ -107,7 +107,7 @@ func TestWhoIsTold(t *testing.T) {
 	}
 	w.push(event("s_gone", 9999, 1, "PROBLEM", at, 0))
 	w.eventually(func() error {
-		if got, want := fmt.Sprint(r.suppressed.All()), "map[no_action:1 no_channel:1 no_team:1 nobody:2]"; got != want {
+		if got, want := fmt.Sprint(counted(r.suppressed)), "map[no_action:1 no_channel:1 no_team:1 nobody:2]"; got != want {
 			return fmt.Errorf("suppressed %s, want %s", got, want)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -48,6 +49,8 @@ type Config struct {
 	FleetKey conf.Secret `json:"fleet_key"`
 	// Adopt is through whom judges are told what other judges knew.
 	Adopt Adopt `json:"adopt"`
+	// DeadMan is who outside of the fleet is told that all is well.
+	DeadMan DeadMan `json:"deadman"`
 	// Timezone is that of the times in messages, such as Asia/Shanghai; empty for the
 	// host's.
 	Timezone string `json:"timezone"`
@@ -122,6 +125,47 @@ type Ack struct {
 	Expire int64 `json:"expire_sec"`
 }
 
+// DeadMan is a sign of life to somebody outside of the fleet who shouts when it stays
+// away, such as healthchecks. It is given only while the whole road is good.
+type DeadMan struct {
+	// URL is called; empty calls nobody. It is hidden, since whoever knows it may call, too.
+	URL conf.Secret `json:"url"`
+	// Method is GET or POST.
+	Method string `json:"method"`
+	// Interval lies between two calls.
+	Interval conf.Duration `json:"interval"`
+	// Timeout bounds one call. There is no second try before the next turn, a redirect is
+	// not followed, and no proxy is asked.
+	Timeout conf.Duration `json:"timeout"`
+}
+
+func (d *DeadMan) on() bool { return d.URL != "" }
+
+func (d *DeadMan) method() string { return cmp.Or(d.Method, http.MethodGet) }
+
+// late is how long a probe may be away: one that is lost is no alarm, and two may just be
+// on their way.
+func (c *Config) late() time.Duration { return 3 * c.Self.Interval.D() }
+
+func (c *Config) checkDeadMan(wrong func(string, ...any)) {
+	d := &c.DeadMan
+	if !d.on() {
+		return
+	}
+	if p, err := url.Parse(d.URL.Reveal()); err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
+		wrong("deadman.url: it is none that can be called, write https://host/path")
+	}
+	if m := d.method(); m != http.MethodGet && m != http.MethodPost {
+		wrong(`deadman.method: %q is unknown, use "GET" or "POST"`, d.Method)
+	}
+	if d.Interval.D() < time.Second || d.Timeout.D() < 100*time.Millisecond || d.Timeout.D() > d.Interval.D() {
+		wrong(`deadman.interval, deadman.timeout: write at least "1s" and "100ms", and no timeout above the interval`)
+	}
+	if !c.Self.Enabled {
+		wrong("deadman.url: the probe goes with the counters, and self.enabled is false")
+	}
+}
+
 // Adopt is the way to judges: through transfers, who know which judge has which series.
 type Adopt struct {
 	// Transfers are addresses of their RPC, host:8433. List all: each decides alone who
@@ -158,6 +202,7 @@ func DefaultConfig() Config {
 		Housekeeper: Housekeeper{Days: 7, Batch: 1000},
 		Retention:   Retention{Case: 90, Notice: 90},
 		Ack:         Ack{Expire: 7 * 24 * 3600}, Adopt: Adopt{Transfers: []string{}},
+		DeadMan: DeadMan{Method: http.MethodGet, Interval: conf.Duration(time.Minute), Timeout: conf.Duration(5 * time.Second)},
 	}
 }
 
@@ -254,6 +299,7 @@ func (c *Config) Validate() error {
 	if h := c.housekeeper(); h.Days < 1 || h.Batch < 1 || c.Retention.Case < 1 || c.Retention.Notice < 1 {
 		wrong("housekeeper, retention: numbers of days, and event_delete_batch, must be above 0")
 	}
+	c.checkDeadMan(wrong)
 	for _, addr := range c.Adopt.Transfers {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			wrong("adopt.transfers: %q is no address, write host:8433", addr)

@@ -47,9 +47,12 @@ func (a *Alarm) bury(e redisx.Element, reason string) redisx.Moved {
 	text := string(e.Payload[:min(len(e.Payload), maxDeadEvent)])
 	raw, _ := json.Marshal(dead{e.List, reason, a.now().Unix(), strings.ToValidUTF8(text, "\ufffd")}) // strings can be marshalled
 	a.dead.Add(1)
-	a.failing.Set(a.log, "an event can not be told; it is in the list "+redisx.Dead, "event", errText(reason))
+	a.failing.Set(a.log, "an event can not be told; it is in the list "+redisx.Dead, deadEvent, errText(reason))
 	return redisx.Moved{Element: e, To: redisx.Dead, With: raw, Max: maxDead}
 }
+
+// deadEvent is what failing has of them.
+const deadEvent = "event"
 
 type errText string
 

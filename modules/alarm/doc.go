@@ -23,6 +23,7 @@
 //	adopt.go   judges are told what other judges knew
 //	send.go    outlets: claim, three tries, result
 //	owed.go    people are told while the database is away, and rows are written later
+//	deadman.go a URL that is called while the whole road is good
 //	callback.go, channels.go, people.go, housekeeping.go, http.go
 //
 // Ports: HTTP 9912.

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,24 +27,32 @@ import (
 func (a *Alarm) count() {
 	s := stat.New("alarm")
 	a.stats = s
-	a.pops = s.Reasons("pop", "popped_events_total", "Events taken from the lists of judge, by list.")
+	a.pops = s.Parts("queue", "pop", "popped_events_total", "Events taken from the lists of judge, by list.")
 	a.told = s.Counter("told", "told_events_total", "Events whose messages are all told.")
 	a.dead = s.Counter("dead", "dead_events_total", "Events that can not be told.")
-	a.suppressed = s.Reasons("suppressed", "suppressed_events_total", "Events that nobody is told, by reason.")
-	a.ok = s.Reasons("send.ok", "sent_messages_total", "Messages sent, by channel.")
-	a.bad = s.Reasons("send.err", "failed_messages_total", "Messages that could not be sent, by channel.")
-	a.retries = s.Reasons("retry", "retried_messages_total", "Tries of messages that were made again, by channel.")
+	a.suppressed = s.Parts("reason", "suppressed", "suppressed_events_total", "Events that nobody is told, by reason.")
+	a.ok = s.Parts("channel", "send.ok", "sent_messages_total", "Messages sent, by channel.")
+	a.bad = s.Parts("channel", "send.err", "failed_messages_total", "Messages that could not be sent, by channel.")
+	a.retries = s.Parts("channel", "retry", "retried_messages_total", "Tries of messages that were made again, by channel.")
 	a.dbErrors = s.Counter("db.error", "database_errors_total", "Statements that failed; they are tried again.")
 	a.adopted = s.Counter("adopted", "adopted_events_total", "Events of cases that judges have taken over from other judges.")
 	a.unadopted = s.Reasons("adopt.refused", "unadopted_events_total", "Events of cases that no judge has taken over, by reason.")
-	s.GaugeFunc("queue.len", "waiting_events", "Events that wait in Redis.", func() float64 { return float64(a.lens.events.Load()) })
+	s.GaugesFunc("queue", "queue.len", "waiting_events", "Events that wait in Redis, by list; those that are dealt count for the list that they came from.", a.lens.all)
 	s.GaugeFunc("dead.len", "dead_events", "Events in the list of dead ones.", func() float64 { return float64(a.lens.dead.Load()) })
 	s.GaugeFunc("in.hand", "events_in_hand", "Events in hand.", func() float64 { return float64(a.inHand()) })
 	s.GaugeFunc("held", "held_events", "Events of which nobody knows whom they are for.", func() float64 { return float64(a.heldN.Load()) })
 	s.GaugeFunc("owed", "owed_events", "Events that were told while the database was away, and have no rows yet.", func() float64 { return float64(a.owedN.Load()) })
 	s.GaugeFunc("message.len", "waiting_messages", "Messages that wait to be sent.", func() float64 { return float64(a.outlets.waiting()) })
-	s.GaugeFunc("lag.sec", "lag_seconds", "Age of the event that was taken last.", func() float64 { return float64(a.lag.Load()) })
+	s.GaugeFunc("lag.sec", "lag_seconds", "Age of the event that was taken last, when it was taken; 0 once none has come for two minutes.", func() float64 { return a.lag.now(a.now()) })
+	s.GaugeFunc("failed.len", "failed_messages", "Messages that failed and are about to be tried again.", func() float64 { return float64(a.again.Load()) })
+	s.CounterFunc("finally_failed.len", "finally_failed_messages_total", "Messages that were given up since the start; their rows say why.", a.bad.Sum)
 	s.GaugeFunc("parts", "parts", "Parts of the event ids that this alarm works.", func() float64 { return float64(a.holds.Load()) })
+	lists, _, _ := a.cfg.queues()
+	a.pops.Know(lists...)
+	a.suppressed.Know(byClosed, byLate, byNoAction, byNoTeam, byNobody, byChannel, byRestart, byOver, byAcked, byProbe, byDisabled)
+	a.ok.Know(typeCallback)
+	a.bad.Know(typeCallback)
+	a.retries.Know(typeCallback)
 	s.GaugeFunc("unrecovered", "unrecovered_cases", "Cases that are a problem now.", func() float64 { return float64(a.open.Load()) })
 }
 
@@ -55,6 +65,24 @@ func (a *Alarm) sent(channel string, ok bool) {
 	}
 }
 
+// lag is how old an event was when it was taken.
+type lag struct{ seconds, at atomic.Int64 }
+
+// take notes an event that was taken.
+func (l *lag) take(now time.Time, eventTime int64) {
+	l.seconds.Store(max(now.Unix()-eventTime, 0))
+	l.at.Store(now.Unix())
+}
+
+// now is that of the last event. What is two minutes back says nothing any more: people
+// wait for nothing while nothing comes.
+func (l *lag) now(now time.Time) float64 {
+	if now.Unix()-l.at.Load() > 120 {
+		return 0
+	}
+	return float64(l.seconds.Load())
+}
+
 func (a *Alarm) inHand() (n int64) {
 	for _, w := range a.workers {
 		n += w.inHand.Load()
@@ -63,21 +91,36 @@ func (a *Alarm) inHand() (n int64) {
 }
 
 // lengths are of the lists in Redis, as they were looked at last.
-type lengths struct{ events, dead atomic.Int64 }
+type lengths struct {
+	dead   atomic.Int64
+	events atomic.Pointer[map[string]int64]
+}
+
+// all returns the lengths of the lists of events; none before the first look.
+func (l *lengths) all() map[string]int64 {
+	if m := l.events.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
 
 // measure looks at what is shown and not counted.
 func (a *Alarm) measure(ctx context.Context) {
 	lists, _, priorities := a.cfg.queues()
+	from := slices.Clone(lists) // which list of judge each of lists counts for
 	for n := range parts {
 		lists = append(lists, partLists(n, priorities)...)
+		for _, p := range priorities {
+			from = append(from, redisx.Event(p))
+		}
 	}
 	// A failure shows elsewhere; the figures stay as they were.
 	if lens, err := a.deps.Redis.NewQueue(a.instance, append(lists, redisx.Dead)...).Len(ctx); err == nil {
-		sum := 0
-		for _, n := range lens[:len(lists)] {
-			sum += n
+		by := map[string]int64{}
+		for i, n := range lens[:len(lists)] {
+			by[from[i]] += int64(n)
 		}
-		a.lens.events.Store(int64(sum))
+		a.lens.events.Store(&by)
 		a.lens.dead.Store(int64(lens[len(lists)]))
 	}
 	if n, err := a.deps.DB.OpenCases(ctx); err == nil {
@@ -96,8 +139,21 @@ func (a *Alarm) health() error {
 	return nil
 }
 
+// notes says in words what alarm does without, and which messages are not sent.
+func (a *Alarm) notes() (all []string) {
+	if n := a.lens.dead.Load(); n > 0 {
+		all = append(all, fmt.Sprintf("%d events can not be told: GET /dead shows why, POST /requeue tries again", n))
+	}
+	for _, what := range a.failing.Each() {
+		if !strings.HasPrefix(what, deadEvent+": ") { // those are counted above, as long as they are there
+			all = append(all, what)
+		}
+	}
+	return all
+}
+
 func (a *Alarm) admin() http.Handler {
-	d := daemon.Admin{Stats: a.stats, Wrapped: true, Health: a.health, Config: func() any { return a.cfg }}
+	d := daemon.Admin{Stats: a.stats, Wrapped: true, Health: a.health, Notes: a.notes, Config: func() any { return a.cfg }}
 	if a.deps.Reload != nil {
 		d.Reload = func() (string, error) {
 			if _, err := a.deps.Reload(); err != nil {
@@ -105,13 +161,13 @@ func (a *Alarm) admin() http.Handler {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			return "the log level is applied and the channels are read; other settings wait for a restart", a.channels.reread(ctx)
+			return "the log level is applied and the channels are read; other settings wait for a restart", a.rereadChannels(ctx)
 		}
 	}
 	mux := d.Mux()
 	mux.HandleFunc("POST /channel/test", a.trusted(a.testChannel))
 	mux.HandleFunc("POST /channel/reload", a.trusted(func(w http.ResponseWriter, r *http.Request) {
-		if err := a.channels.reread(r.Context()); err != nil {
+		if err := a.rereadChannels(r.Context()); err != nil {
 			fail(w, http.StatusServiceUnavailable, err)
 			return
 		}

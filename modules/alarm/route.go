@@ -22,6 +22,7 @@ const (
 	byRestart  = "restart"    // judge told it before it was restarted, or another judge did
 	byOver     = "over"       // nobody was told of a problem since its last end
 	byAcked    = "acked"      // somebody works on it
+	byProbe    = "probe"      // it is the dead man's
 	byDisabled = "disabled"   // its host, its template or its strategy is disabled now
 )
 

@@ -441,7 +441,10 @@ func (a *Alarm) try(ctx context.Context, o *outlet, ch *channel, m *message) (re
 			break
 		}
 		a.retries.Add(ch.name, 1)
-		if !run.Sleep(ctx, a.gap) {
+		a.again.Add(1)
+		goesOn := run.Sleep(ctx, a.gap)
+		a.again.Add(-1)
+		if !goesOn {
 			return "", n, ""
 		}
 	}

@@ -234,7 +234,7 @@ func (w *worker) work(ctx context.Context) int {
 		w.hand[it.name()]++
 		w.handMu.Unlock()
 		w.bytes.Add(int64(len(e.Payload)))
-		w.a.lag.Store(max(now.Unix()-event.EventTime, 0))
+		w.a.lag.take(now, event.EventTime)
 		items = append(items, it)
 	}
 	if len(bad) > 0 && w.queue.Move(ctx, bad...) != nil {
@@ -243,7 +243,7 @@ func (w *worker) work(ctx context.Context) int {
 	if len(items) > 0 {
 		failpoint.Reached("alarm.popped")
 	}
-	w.handle(ctx, items)
+	w.handle(ctx, w.back(ctx, items))
 	return len(elements)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
+	"falcon/common/stat"
 	"falcon/common/testkit"
 	"falcon/modules/alarm/sender/sendertest"
 )
@@ -172,6 +174,7 @@ func (l *logged) String() string {
 func (w *world) start() *running {
 	w.t.Helper()
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Drain = conf.Duration(3 * time.Second)
 	cfg.Timezone = "UTC"
 	cfg.Alarms.Addr, cfg.DB.Portal, cfg.DB.UIC = conf.DSN(w.at.AlarmsDSN), conf.DSN(w.at.PortalDSN), conf.DSN(w.at.UICDSN)
@@ -342,6 +345,13 @@ func (w *world) empty() error {
 		err = fmt.Errorf("left in redis: %q", left)
 	}
 	return err
+}
+
+// counted returns the parts of a count that are not zero.
+func counted(r *stat.Reasons) map[string]int64 {
+	all := r.All()
+	maps.DeleteFunc(all, func(_ string, n int64) bool { return n == 0 })
+	return all
 }
 
 func mustJSON(t *testing.T, v any) []byte {

@@ -52,10 +52,11 @@ type API struct {
 	log     *slog.Logger
 	handler http.Handler
 	stats   *stat.Set
-	graphs  *graphs.Client // nil when Deps brought another
-	redis   *redisx.Pool   // likewise
-	rules   *rulesNotice   // nil without Redis
-	judges  *judges        // nil when none is configured
+	self    *daemon.Reporter // of its own counters, as points
+	graphs  *graphs.Client   // nil when Deps brought another
+	redis   *redisx.Pool     // likewise
+	rules   *rulesNotice     // nil without Redis
+	judges  *judges          // nil when none is configured
 }
 
 // New checks cfg and deps and builds the routes; it opens nothing.
@@ -102,6 +103,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 			Config: func() any { return a.cfg },
 		}.Mux(),
 	}
+	routes.Fleet = cfg.Fleet.watched(a.health)
 	var err error
 	if a.judges, err = newJudges(&cfg, a.log); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
@@ -118,6 +120,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	a.handler = handler
+	a.self = daemon.NewReporter(daemon.ReporterOptions{Module: "api", Self: cfg.Self, Stats: a.stats, Health: a.health, Log: a.log, Now: deps.Now})
 	return a, nil
 }
 
@@ -201,6 +204,7 @@ func (a *API) Run(ctx context.Context) error {
 		return httpx.Serve(ctx, ln, a.handler, cmp.Or(a.cfg.Drain.D(), 10*time.Second), a.log)
 	})
 	g.Go("sessions", a.forgetSessions)
+	g.Go("self", a.self.Run)
 	if a.cfg.AlertLinkLife > 0 {
 		g.Go("links", a.forgetLinks)
 	}

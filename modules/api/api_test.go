@@ -50,6 +50,7 @@ const stockConfig = `{
 
 func TestAStockConfigurationLoads(t *testing.T) {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	warnings, err := conf.Parse([]byte(stockConfig), &cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +112,7 @@ func TestConfigurations(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := DefaultConfig()
+			cfg.Self.Enabled = false // the agent of this machine is not asked
 			if _, err := conf.Parse([]byte(tc.in), &cfg); fmt.Sprint(err) != tc.err {
 				t.Errorf("Parse(%s)\n got %v\nwant %s", tc.in, err, tc.err)
 			}
@@ -191,6 +193,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Graphs.Cluster = map[string]string{"graph-00": node.Addr}
 	a, _ := newAPI(t, cfg, Deps{Log: slog.New(slog.DiscardHandler), Portal: db, Hasher: hasher(), Listener: ln})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,6 +252,7 @@ func TestRunNamesAPortThatIsTaken(t *testing.T) {
 	}
 	defer ln.Close()
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Listen = ln.Addr().String()
 	a, _ := newAPI(t, cfg, Deps{})
 	if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "web_port: "+cfg.Listen+" is taken by another process") {
@@ -299,6 +303,7 @@ func TestSetPassword(t *testing.T) {
 func TestOldLinksGo(t *testing.T) {
 	ctx, db := t.Context(), openPortal(t)
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.AlertLinkLife = conf.Duration(time.Hour)
 	for range 501 {
 		if _, err := db.CreateAlertLink(ctx, "x"); err != nil {

@@ -123,15 +123,9 @@ func EnsureBasics(ctx context.Context, db *portal.DB, group string, now time.Tim
 	if err != nil && !errors.Is(err, portal.ErrExists) {
 		return false, fmt.Errorf("create team %s: %w", BasicTeam, err)
 	}
-	id, err := db.CreateGroup(ctx, group, RootName)
-	if errors.Is(err, portal.ErrExists) {
-		var g *portal.Group
-		if g, err = db.GroupByName(ctx, group); err == nil {
-			id = g.ID
-		}
-	}
+	id, err := ensureGroup(ctx, db, group)
 	if err != nil {
-		return false, fmt.Errorf("group %q: %w", group, err)
+		return false, err
 	}
 	made, err = db.FirstRules(ctx, markRules, now, &portal.Rules{
 		Template: portal.Template{Name: BasicTemplate, CreateUser: RootName}, Action: portal.Action{UIC: BasicTeam}, Strategies: basics, Groups: []int64{id},

@@ -47,6 +47,8 @@ type Config struct {
 	// Judge and PlusJudge know how open problems stand, and are told who works on them.
 	Judge     Judges `json:"judge"`
 	PlusJudge Judges `json:"plus_judge"`
+	// Fleet is where the daemons say how they are, for the page Home.
+	Fleet Fleet `json:"fleet"`
 	// FleetKey is shown to them: who has it may acknowledge. Empty is right while they run
 	// on this machine.
 	FleetKey conf.Secret `json:"fleet_key"`
@@ -143,6 +145,35 @@ type Peer struct {
 	Addr string `json:"addr"`
 }
 
+// Fleet names the daemons that Home asks for /health and their counters.
+type Fleet struct {
+	// Daemons are addresses of admin pages, http://host:port, by the name of the daemon.
+	Daemons map[string][]string `json:"daemons"`
+	// Timeout is how long one may take; one that takes longer counts as away.
+	Timeout conf.Duration `json:"timeout"`
+}
+
+// maxDaemons bounds how many are asked for one look at the page.
+const maxDaemons = 500
+
+func (f *Fleet) validate(wrong func(string, ...any)) {
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(f.Daemons)) {
+		for _, addr := range f.Daemons[name] {
+			n++
+			if u, err := url.Parse(addr); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+				wrong("fleet.daemons.%s: %q is no address, write http://host:port", name, addr)
+			}
+		}
+	}
+	if n > maxDaemons {
+		wrong("fleet.daemons: %d are too many for one page, name %d at most: those that all others need", n, maxDaemons)
+	}
+	if f.Timeout.D() < 100*time.Millisecond {
+		wrong(`fleet.timeout: a daemon needs time to answer, write "2s"`)
+	}
+}
+
 func (p *Peer) validate(key string, wrong func(string, ...any)) {
 	if p.Addr == "" {
 		return
@@ -198,8 +229,13 @@ func DefaultConfig() Config {
 		},
 		Redis: Redis{Enabled: true, Config: redisx.DefaultConfig()},
 		HBS:   Peer{"http://127.0.0.1:6031"}, Alarm: Peer{"http://127.0.0.1:9912"},
-		Judge:         Judges{Addrs: []string{"127.0.0.1:6080"}, Timeout: conf.Duration(3 * time.Second)},
-		PlusJudge:     Judges{Addrs: []string{"127.0.0.1:6082"}, Timeout: conf.Duration(3 * time.Second)},
+		Judge:     Judges{Addrs: []string{"127.0.0.1:6080"}, Timeout: conf.Duration(3 * time.Second)},
+		PlusJudge: Judges{Addrs: []string{"127.0.0.1:6082"}, Timeout: conf.Duration(3 * time.Second)},
+		Fleet: Fleet{Daemons: map[string][]string{
+			"agent": {"http://127.0.0.1:1988"}, "transfer": {"http://127.0.0.1:6060"}, "graph": {"http://127.0.0.1:6071"},
+			"judge": {"http://127.0.0.1:6081"}, "plus_judge": {"http://127.0.0.1:6083"}, "hbs": {"http://127.0.0.1:6031"},
+			"alarm": {"http://127.0.0.1:9912"}, "nodata": {"http://127.0.0.1:6090"}, "poly_metric": {"http://127.0.0.1:6055"},
+		}, Timeout: conf.Duration(2 * time.Second)},
 		AccessControl: true, StrictPermission: true, SignupDisable: true,
 		SessionLife: conf.Duration(30 * 24 * time.Hour), SessionCache: conf.Duration(2 * time.Second),
 		AlertLinkLife: conf.Duration(30 * 24 * time.Hour),
@@ -256,6 +292,7 @@ func (c *Config) Validate() error {
 	}
 	c.Judge.validate("judge", wrong)
 	c.PlusJudge.validate("plus_judge", wrong)
+	c.Fleet.validate(wrong)
 	if !slices.Contains([]string{"", auth.Argon2id, auth.MD5}, c.PasswordHash) {
 		wrong(`password_hash: %q is unknown, use "argon2id", "md5" or leave it out`, c.PasswordHash)
 	}

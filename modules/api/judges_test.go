@@ -84,6 +84,7 @@ func newJudgeWorld(t *testing.T, key string) *judgeWorld {
 	_ = gone.Close()
 	w.stock = serve(stock, "")
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Judge.Addrs = []string{serve(judge, "a"), w.away, w.stock, serve(judge, "b")}
 	cfg.PlusJudge.Addrs = []string{serve(plus, "plus")}
 	cfg.FleetKey = conf.Secret(key)
@@ -170,6 +171,7 @@ func TestAckNeedsTheKey(t *testing.T) {
 func TestAJudgeThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		cfg.Judge.Addrs, cfg.PlusJudge.Addrs = []string{"hangs:6080"}, nil
 		j, err := newJudges(&cfg, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -201,6 +203,7 @@ func TestAJudgeThatHangs(t *testing.T) {
 
 func TestJudgesConfig(t *testing.T) {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Judge.Addrs, cfg.PlusJudge.Timeout = []string{"http://127.0.0.1:6081/x"}, 0
 	err := cfg.Validate()
 	for _, want := range []string{`judge.addrs: "http://127.0.0.1:6081/x" is no address, write host:port of its RPC`, `plus_judge.timeout: nothing can be done in no time, write "3s"`} {

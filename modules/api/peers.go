@@ -1,10 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,4 +142,30 @@ func (p *peer) Post(ctx context.Context, path string, body []byte) ([]byte, erro
 // Delete asks for something to be removed.
 func (p *peer) Delete(ctx context.Context, path string) ([]byte, error) {
 	return p.client.Do(ctx, http.MethodDelete, p.base+path, nil)
+}
+
+// flow is the order in which points and events pass through the daemons.
+var flow = []string{"agent", "gateway", "transfer", "graph", "judge", "plus_judge", "hbs", "alarm", "nodata", "poly_metric", "dashboard", "api"}
+
+// watched returns whom Home asks, in the order of flow, others behind them.
+func (f *Fleet) watched(health func() error) v1.Fleet {
+	client := httpx.NewClient(httpx.Options{Tries: 1, Timeout: f.Timeout.D(), ConnectTimeout: f.Timeout.D(), MaxBody: 1 << 20})
+	names := slices.SortedFunc(maps.Keys(f.Daemons), func(a, b string) int {
+		place := func(name string) int {
+			if i := slices.Index(flow, name); i >= 0 {
+				return i
+			}
+			return len(flow)
+		}
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
+	})
+	w := v1.Fleet{Timeout: f.Timeout.D(), Health: health}
+	for _, name := range names {
+		for _, addr := range f.Daemons[name] {
+			base := strings.TrimRight(addr, "/")
+			_, short, _ := strings.Cut(base, "://")
+			w.Daemons = append(w.Daemons, v1.Watched{Name: name, Addr: short, Peer: &peer{base, client}})
+		}
+	}
+	return w
 }

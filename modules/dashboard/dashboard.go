@@ -31,6 +31,7 @@ type Dashboard struct {
 	deps    Deps
 	log     *slog.Logger
 	stats   *stat.Set
+	self    *daemon.Reporter // of its own counters, as points
 	handler http.Handler
 	proxied *stat.Counter
 	failed  *stat.Counter
@@ -51,6 +52,7 @@ func New(cfg Config, deps Deps) (*Dashboard, error) {
 	d := &Dashboard{cfg: cfg, deps: deps, log: deps.Log, stats: stat.New("dashboard")}
 	d.proxied = d.stats.Counter("Requests", "requests_total", "Requests passed on to api.")
 	d.failed = d.stats.Counter("Errors", "errors_total", "Requests that api did not answer.")
+	d.self = daemon.NewReporter(daemon.ReporterOptions{Module: "dashboard", Self: cfg.Self, Stats: d.stats, Log: d.log})
 	proxy, err := d.proxy()
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
@@ -81,5 +83,6 @@ func (d *Dashboard) Run(ctx context.Context) error {
 	g.Go("http", func(ctx context.Context) error {
 		return httpx.Serve(ctx, ln, d.handler, cmp.Or(d.cfg.Drain.D(), 10*time.Second), d.log)
 	})
+	g.Go("self", d.self.Run)
 	return g.Wait()
 }

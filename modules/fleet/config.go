@@ -89,7 +89,7 @@ func DefaultConfig() Config {
 	c.Transfer.StringJudge.Cluster = nil
 	c.Transfer.Graph.Cluster, c.API.Graphs.Cluster, c.Transfer.Judge.Cluster, c.Judge.HBS.Servers, c.Judge.Alarm.Redis.Addr = nil, nil, nil, nil, ""
 	c.Alarm.Redis.Addr, c.Alarm.API.Dashboard, c.API.Redis.Addr, c.API.HBS.Addr, c.API.Alarm.Addr = "", "", "", "", ""
-	c.API.Judge.Addrs, c.API.PlusJudge.Addrs = nil, nil
+	c.API.Judge.Addrs, c.API.PlusJudge.Addrs, c.API.Fleet.Daemons = nil, nil, nil
 	c.Nodata.Rows.Dir, c.Nodata.PlusAPI.Addr, c.Nodata.Sender.TransferAddr, c.Nodata.Redis.Addr = "", "", "", ""
 	c.PolyMetric.API.PlusAPI, c.PolyMetric.API.PushAPI, c.PolyMetric.Redis.Addr, c.PolyMetric.Database.Dir = "", "", "", ""
 	c.Transfer.Spool.Dir, c.Judge.Data, c.Graph.Data, c.Graph.DB.Dir, c.HBS.DBDir, c.Alarm.DB.Dir, c.API.DB.Dir = "", "", "", "", "", "", ""
@@ -173,9 +173,23 @@ func (c *Config) Wired() Config {
 		w.Nodata.Rows.DSN = w.API.DB.Portal
 		w.PolyMetric.Database.Addr = w.API.DB.Portal
 	}
+	// What the fleet says of its own counters its daemons do, unless a section says
+	// otherwise; they go to the agent of this process.
+	for _, s := range w.selves() {
+		if *s == daemon.DefaultSelf() {
+			*s = w.Self
+		}
+	}
 	for _, p := range w.places() {
 		if host, port, err := net.SplitHostPort(*p.addr); err == nil && host == "" {
 			*p.addr = net.JoinHostPort(w.Listen, port)
+		}
+	}
+	if w.Agent.HTTP.Enabled {
+		for _, s := range w.selves() {
+			if s.PushAPI == daemon.DefaultSelf().PushAPI {
+				s.PushAPI = "http://" + loopback(w.Agent.HTTP.Listen) + "/v1/push"
+			}
 		}
 	}
 	if len(w.HBS.Nodes) > 0 { // as its file says it elsewhere
@@ -255,6 +269,13 @@ func (c *Config) Wired() Config {
 		}
 	}
 	return w
+}
+
+// selves are the sections about the daemons' own counters.
+func (c *Config) selves() []*daemon.Self {
+	return []*daemon.Self{
+		&c.Agent.Self, &c.Transfer.Self, &c.Graph.Self, &c.Judge.Self, &c.HBS.Self, &c.Alarm.Self, &c.Nodata.Self, &c.API.Self, &c.PolyMetric.Self, &c.PlusJudge.Self,
+	}
 }
 
 // redises are the places that say where Redis is, of those daemons that use one.

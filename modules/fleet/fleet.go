@@ -122,6 +122,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if _, err := api.EnsureBasics(ctx, db, GroupOfAll, time.Now()); err != nil {
 		f.log.Warn("the first rules are not made: make templates, teams and channels on the page", "err", err)
 	}
+	// The team is that of the basics: without it somebody else decides who is told.
+	if _, err := api.EnsureSelfRules(ctx, db, GroupOfAll, api.BasicTeam, false, time.Now()); err != nil && !errors.Is(err, portal.ErrNotFound) {
+		f.log.Warn("the rules about the daemons are not made: falcon rules makes them", "err", err)
+	}
 	if made {
 		if err := f.saveThisHost(ctx, db); err != nil {
 			return err
@@ -229,6 +233,18 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		cfg.PolyMetric.API.PlusAPIToken = serviceToken(&cfg.API, "aggregator")
 	}
 
+	name, err := agent.Endpoint(cfg.Agent)
+	if err != nil {
+		return nil, func() {}, fmt.Errorf("agent: %w", err)
+	}
+	for _, s := range cfg.selves() {
+		at.insteadOf(&s.PushAPI, f.cfg.Agent.HTTP.Listen, "agent.http.listen")
+		if s.Hostname == "" {
+			s.Hostname = name
+		}
+	}
+	cfg.API.Fleet.Daemons = f.daemons(at)
+
 	cfg.Nodata.Sender.TransferAddr = strings.Join(at.instead(strings.Split(cfg.Nodata.Sender.TransferAddr, ","), f.cfg.Transfer.HTTP.Listen, "transfer.http.listen"), ",")
 
 	// One pool for each address: daemons that share a Redis share its connections.
@@ -298,6 +314,25 @@ func (f *Fleet) build(cfg Config, at *endpoints, db *portal.DB) (stages []stage,
 		{"alarm": l.Run},
 		{"api": p.Run},
 	}, closeAll, nil
+}
+
+// daemons are where the daemons of this process show how they are, by name.
+func (f *Fleet) daemons(at *endpoints) map[string][]string {
+	if len(f.cfg.API.Fleet.Daemons) > 0 {
+		return f.cfg.API.Fleet.Daemons
+	}
+	all := map[string][]string{}
+	for _, p := range f.cfg.places() {
+		name, ok := strings.CutSuffix(p.key, ".http.listen")
+		if addr := at.addrs[p.key]; ok && addr != "" {
+			scheme := "http://"
+			if p.secure != nil && p.secure.Cert != "" {
+				scheme = "https://"
+			}
+			all[name] = []string{scheme + loopback(addr)}
+		}
+	}
+	return all
 }
 
 // joinAt fills in where a host that joins sends to: nowhere while the fleet listens on

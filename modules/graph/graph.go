@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/rpc"
 	"falcon/common/run"
@@ -48,6 +49,7 @@ type Graph struct {
 	rpc    *rpc.ServerStats
 
 	stats                                   *stat.Set
+	self                                    *daemon.Reporter // of its own counters, as points
 	received, taken                         *stat.Counter
 	refused                                 *stat.Reasons
 	queries, queryItems, infos              *stat.Counter
@@ -95,6 +97,7 @@ func (g *Graph) Run(ctx context.Context) error {
 			return httpx.Serve(ctx, httpListener, g.admin(), g.cfg.Drain.D(), g.log)
 		})
 	}
+	grp.Go("self", g.self.Run)
 	grp.Go("engine", func(ctx context.Context) error {
 		db, err := tsdb.Open(tsdb.Options{
 			Dir: g.cfg.Data, Retention: g.cfg.Retention.D(), Durability: durability,

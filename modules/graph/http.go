@@ -58,6 +58,19 @@ func (g *Graph) count() {
 	s.CounterFunc("", "rpc_errors_total", "RPC calls answered with an error.", g.rpc.Errors.Load)
 	s.CounterFunc("", "rpc_panics_total", "RPC methods that panicked.", g.rpc.Panics.Load)
 	g.countEngine()
+	// That a point is there already, or is older than what is open, is what a resend and a
+	// spool look like: nobody has to do anything.
+	s.CounterFunc("UnstoredCnt", "unstored_points_total", "Points refused for another reason than duplicate and late.", func() int64 {
+		return g.refused.Sum() - g.refused.Get(model.ReasonDuplicate) - g.refused.Get(model.ReasonLate)
+	})
+	s.GaugeFunc("ReadOnly", "read_only", "1 while no point is taken, since a write failed.", func() float64 {
+		if g.ready.Load() && g.db.ReadOnly() != nil {
+			return 1
+		}
+		return 0
+	})
+	daemon.DiskFree(s, g.cfg.Data)
+	g.self = daemon.NewReporter(daemon.ReporterOptions{Module: "graph", Self: g.cfg.Self, Stats: s, Health: g.health, Log: g.log, Now: g.deps.Now})
 }
 
 // countEngine shows what the engine counts.

@@ -159,6 +159,13 @@ func TestSendRefusals(t *testing.T) {
 			if got := w.g.refused.All(); got[tc.want] != 1 || got[model.ReasonDuplicate] != 1 || len(got) != 2 {
 				t.Errorf("refused %v, want one for %s and a duplicate", got, tc.want)
 			}
+			unstored := int64(1) // what is stored already, or came late, is left out
+			if tc.want == model.ReasonLate {
+				unstored = 0
+			}
+			if n, _ := w.g.stats.Value("UnstoredCnt"); n != unstored {
+				t.Errorf("UnstoredCnt %d, want %d", n, unstored)
+			}
 			if w.g.taken.Get() != 1 || w.g.received.Get() != 3 {
 				t.Errorf("%d of %d taken, want 1 of 3", w.g.taken.Get(), w.g.received.Get())
 			}

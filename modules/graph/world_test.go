@@ -48,6 +48,7 @@ func start(t *testing.T, change func(*Config, *Deps)) *world {
 	}
 	w.addr = ln.Addr().String()
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Data, cfg.HTTP.Enabled, cfg.Index.Enabled = t.TempDir(), false, false
 	ready := make(chan struct{})
 	deps := Deps{Log: slog.New(slog.DiscardHandler), RPC: ln, Now: w.clock.now, Ready: func() { close(ready) }}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/portal"
 	"falcon/common/redisx"
@@ -52,6 +53,7 @@ type HBS struct {
 	upgrades *upgrades // nil without Redis
 
 	stats             *stat.Set
+	self              *daemon.Reporter // of its own counters, as points
 	books, stockBooks *stat.Counter
 	someRules         *stat.Counter
 }
@@ -96,6 +98,7 @@ func New(cfg Config, deps Deps) (*HBS, error) {
 			}
 		}
 	}
+	h.watchSelf()
 	return h, nil
 }
 
@@ -117,6 +120,7 @@ func (h *HBS) Run(ctx context.Context) error {
 		})
 	}
 	g.Go("rules", h.keeper.run)
+	g.Go("self", h.self.Run)
 	g.Go("heartbeats", h.beats.run)
 	if h.deps.Redis != nil && h.cfg.Redis.Enabled {
 		g.Go("changes", func(ctx context.Context) error { return (&redis{pool: h.deps.Redis}).watch(ctx, h.keeper.touch, h.log) })

@@ -21,6 +21,8 @@ func (h *HBS) count() {
 	h.beats.written = s.Counter("heartbeat.written", "written_hosts_total", "Rows of table host written.")
 	h.beats.failed = s.Counter("db.error", "failed_writes_total", "Writes of heartbeats that failed; they are tried again.")
 	h.books = s.Counter("rpc.sync", "book_calls_total", "Calls of HbsNew.Book.")
+	s.RateFunc("rpc.sync.qps", "book_calls_per_second", "Calls of HbsNew.Book a second.", h.books.Get)
+	s.GaugeFunc("rpc.sync.usec", "book_call_microseconds", "How long it took to make the last answer of HbsNew.Book that has rules.", func() float64 { return float64(h.keeper.took.Load()) / 1000 })
 	h.stockBooks = s.Counter("rpc.strategies", "stock_strategies_calls_total", "Calls of Hbs.GetStrategies.")
 	h.someRules = s.Counter("rpc.some", "asked_strategies_calls_total", "Calls of HbsNew.GetFilteredStrategies and Hbs.GetOneEndStrategies.")
 	h.keeper.reads = s.Counter("db.rules", "rules_read_total", "Times that the rows of rules were read from the database.")
@@ -50,6 +52,11 @@ func (h *HBS) count() {
 	s.GaugeFunc("disabled.count", "disabled_hosts", "Hosts that are disabled or in maintenance.", book(func(e *edition) int { return len(e.Book.Disabled) }))
 	s.GaugeFunc("strategy.count", "strategies", "Strategies in force, once for each leaf template.", book(func(e *edition) int { return len(e.Book.Strategies) }))
 	s.GaugeFunc("strategy.bad", "bad_rows", "Rows that are set aside; the log names them.", book(func(e *edition) int { return len(e.Bad) }))
+}
+
+// watchSelf makes what turns the counters into points, once they are all there.
+func (h *HBS) watchSelf() {
+	h.self = daemon.NewReporter(daemon.ReporterOptions{Module: "hbs", Self: h.cfg.Self, Stats: h.stats, Health: h.keeper.health, Log: h.log, Now: h.now})
 }
 
 // admin returns the daemon's pages with stock's of contract ingest 4.1 and alerting

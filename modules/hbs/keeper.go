@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"falcon/common/failpoint"
@@ -71,6 +72,7 @@ type keeper struct {
 	now   func() time.Time
 
 	reads *stat.Counter // of the database
+	took  atomic.Int64  // nanoseconds that the last answer with rules was made in
 
 	dirty chan struct{} // holds one wish to compile
 	news  chan struct{} // holds one wish to look at the shelf
@@ -493,6 +495,7 @@ func (k *keeper) book(ctx context.Context, req *rulebook.Request) (*rulebook.Rep
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
+		began := time.Now()
 		k.mu.Lock()
 		e, changed, deltas := k.current, k.changed, k.deltas
 		k.mu.Unlock()
@@ -503,10 +506,13 @@ func (k *keeper) book(ctx context.Context, req *rulebook.Request) (*rulebook.Rep
 				// an older one, which would lead a judge in a circle.
 				for _, s := range slices.Backward(deltas) {
 					if s.from.String() == req.Version {
+						k.took.Store(int64(time.Since(began)))
 						return &rulebook.Reply{Kind: rulebook.Changes, Version: s.to.String(), Body: s.body}, nil
 					}
 				}
-				return &rulebook.Reply{Kind: rulebook.Full, Version: version, Body: e.full()}, nil
+				body := e.full()
+				k.took.Store(int64(time.Since(began)))
+				return &rulebook.Reply{Kind: rulebook.Full, Version: version, Body: body}, nil
 			}
 		}
 		select {

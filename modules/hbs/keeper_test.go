@@ -106,6 +106,7 @@ func fleet(n int) *memory {
 // keep runs a keeper over m inside a bubble until the test ends.
 func keep(t *testing.T, m *memory, set func(*Config)) *keeper {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	if set != nil {
 		set(&cfg)
 	}

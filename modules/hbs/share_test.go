@@ -170,6 +170,7 @@ func share(t *testing.T, n int, rows *memory) *several {
 // start starts an hbs, again after it was stopped.
 func (s *several) start(i int) {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	k := newKeeper(s.portals[i], &cfg, time.UTC, slog.New(slog.DiscardHandler), time.Now)
 	h := &handle{store: s.store, dirty: s.touch}
 	k.shelf = h

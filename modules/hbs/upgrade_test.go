@@ -38,6 +38,7 @@ func sharing(t *testing.T, n int, redis *testkit.RedisServer, set func(*Config))
 	var all []*upgrader
 	for range n {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		cfg.Redis.Addr = conf.DSN(redis.Addr())
 		cfg.Liveness.Enabled = false
 		if set != nil {

@@ -31,6 +31,7 @@ func serving(t *testing.T, m *memory, set func(*Config)) (*HBS, string) {
 		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.HTTP.Enabled, cfg.Redis.Enabled = false, false
 	if set != nil {
 		set(&cfg)

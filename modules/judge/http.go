@@ -37,7 +37,10 @@ func (j *Judge) count() {
 		}
 	}
 	s.GaugeFunc("series", "series", "Series that are kept.", size(0))
-	s.GaugeFunc("filter.keys", "unwatched_series", "Series of stock peers that no rule watches.", size(1))
+	s.GaugesFunc("state", "filter.keys", "filtered_series", "Series of stock peers for which it is known whether a rule watches them, by that.", func() map[string]int64 {
+		kept, unwatched := j.table.sizes()
+		return map[string]int64{"watched": int64(kept), "unwatched": int64(unwatched)}
+	})
 	s.CounterFunc("filter.decided", "decisions_total", "Times that it was looked up whether a rule watches a series.", j.table.decided.Load)
 	s.GaugeFunc("pending.series", "waiting_series", "Series whose points wait for rules.", func() float64 {
 		if j.inForce.Load() != nil {
@@ -64,6 +67,8 @@ func (j *Judge) count() {
 		}
 		return 0
 	}))
+	daemon.DiskFree(s, j.cfg.Dir())
+	j.self = daemon.NewReporter(daemon.ReporterOptions{Module: "judge", Self: j.cfg.Self, Stats: s, Health: j.health, Log: j.log, Now: j.now})
 }
 
 // health says why nothing is judged, if so.
@@ -81,10 +86,25 @@ func (j *Judge) health() error {
 	return nil
 }
 
+// notes says what judge does without.
+func (j *Judge) notes() (all []string) {
+	if heard, err := j.follow.Heard(); !heard.IsZero() && j.now().Sub(heard) > quietHBS {
+		why := ""
+		if err != nil {
+			why = ": " + err.Error()
+		}
+		all = append(all, fmt.Sprintf("no hbs has confirmed the rules since %s; those of then are in force%s", heard.Format(time.DateTime), why))
+	}
+	return append(all, j.out.Notes()...)
+}
+
+// quietHBS is how long no hbs answers before judge says so: each call lasts 15 s.
+const quietHBS = time.Minute
+
 // admin returns the daemon's pages with stock's of contract alerting 1.14.
 func (j *Judge) admin() http.Handler {
 	mux := daemon.Admin{
-		Stats: j.stats, Wrapped: true, Health: j.health, Config: func() any { return j.cfg }, Reload: j.reload(),
+		Stats: j.stats, Wrapped: true, Health: j.health, Notes: j.notes, Config: func() any { return j.cfg }, Reload: j.reload(),
 	}.Mux()
 	mux.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) {
 		n, _ := j.table.sizes()

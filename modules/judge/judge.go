@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/httpx"
 	"falcon/common/journal"
 	"falcon/common/model"
@@ -64,6 +65,7 @@ type Judge struct {
 	diskErr atomic.Pointer[error] // what the last append said, nil for nothing
 
 	stats                                                                 *stat.Set
+	self                                                                  *daemon.Reporter // of its own counters, as points
 	received, filtered, late, problems, oks, discarded, diskErrs, damaged *stat.Counter
 	invalid, stale                                                        *stat.Reasons
 	took                                                                  atomic.Int64 // of the last batch, nanoseconds
@@ -175,6 +177,7 @@ func (j *Judge) Run(ctx context.Context) (err error) {
 	j.log.Info("serving", "rpc", rpcListener.Addr(), "series", series, "waiting_events", j.out.Waiting())
 	g := run.New(ctx)
 	g.Go("rules", j.follow.Run)
+	g.Go("self", j.self.Run)
 	g.Go("sweep", j.sweep)
 	g.Go("sync", j.keepSafe)
 	if j.redis != nil {

@@ -97,6 +97,7 @@ func (w *world) save(b *rulebook.Book) {
 
 func (w *world) config() Config {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Data = w.dir
 	cfg.HBS.Servers = []string{w.hbs}
 	if w.hbs == "" {

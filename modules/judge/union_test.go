@@ -184,6 +184,7 @@ func TestConditionsWithoutPlusJudge(t *testing.T) {
 // A judge does not become a plus_judge by itself.
 func TestIsUnionIsAnotherProgram(t *testing.T) {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.IsUnion = true
 	if _, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "plus_judge") {
 		t.Errorf("%v", err)

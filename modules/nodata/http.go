@@ -45,6 +45,7 @@ func (n *Nodata) count() {
 	gauge("JudgeNodataCnt", "silent_series", "Series that are silent.", &n.silent)
 	s.GaugeFunc("SenderQueueLen", "waiting_mocks", "Mocks that wait to be sent.", func() float64 { return float64(n.out.len()) })
 	s.GaugeFunc("SenderLeads", "sends", "1 while this nodata sends, 0 while it stands by.", func() float64 { return is(n.sends.Load()) })
+	n.self = daemon.NewReporter(daemon.ReporterOptions{Module: "nodata", Self: n.cfg.Self, Stats: s, Health: n.health, Log: n.log, Now: n.now})
 }
 
 func is(b bool) float64 {

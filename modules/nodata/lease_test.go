@@ -32,6 +32,7 @@ func startInstance(t *testing.T, addr string) *instance {
 		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Redis = Redis{Enabled: true, Config: rc}
 	w := &world{table: table{rows: []portal.Nodata{row(1, "host", "h1", "m", "")}}}
 	n, err := New(cfg, Deps{Log: quietLog, Rows: &w.table, Points: w, Redis: pool})

@@ -60,6 +60,7 @@ type Nodata struct {
 	partly  daemon.Trouble // of some series
 
 	stats                                                         *stat.Set
+	self                                                          *daemon.Reporter // of its own counters, as points
 	rowsRuns, collectRuns, collected, judgeRuns, sendRuns         *stat.Counter
 	sent, retries                                                 *stat.Counter
 	dropped, askFailed                                            *stat.Reasons
@@ -119,6 +120,7 @@ func (n *Nodata) Run(ctx context.Context) error {
 		g.Go("http", func(ctx context.Context) error { return httpx.Serve(ctx, ln, n.admin(), time.Second, n.log) })
 	}
 	g.Go("rows", n.follow)
+	g.Go("self", n.self.Run)
 	if n.cfg.Collector.Enabled {
 		g.Go("collect", func(ctx context.Context) error {
 			return n.each(ctx, collectBeat, func(ctx context.Context, _ time.Time) {

@@ -151,6 +151,7 @@ func live(t *testing.T, w *world, change func(*Config), fn func(n *Nodata, stop 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultConfig()
+		cfg.Self.Enabled = false // the agent of this machine is not asked
 		cfg.HTTP.Enabled = false
 		if change != nil {
 			change(&cfg)

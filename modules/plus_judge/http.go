@@ -33,6 +33,8 @@ func (p *PlusJudge) count() {
 	s.GaugeFunc("combo.count", "combinations", "Combinations on hosts of which a condition held in the last hour.", held((*Core).Len))
 	s.GaugeFunc("combo.open", "open_problems", "Combinations that are a problem.", held((*Core).Problems))
 	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(p.out.Waiting()) })
+	daemon.DiskFree(s, p.cfg.Dir())
+	p.self = daemon.NewReporter(daemon.ReporterOptions{Module: "plus_judge", Self: p.cfg.Self, Stats: s, Health: p.health, Log: p.log, Now: p.now})
 }
 
 // health says why no event is taken, if so.
@@ -54,7 +56,7 @@ func (p *PlusJudge) views(r model.CombinationsRequest) model.CombinationsReply {
 
 func (p *PlusJudge) admin() http.Handler {
 	mux := daemon.Admin{
-		Stats: p.stats, Wrapped: true, Health: p.health, Config: func() any { return p.cfg }, Reload: p.reload(),
+		Stats: p.stats, Wrapped: true, Health: p.health, Notes: p.out.Notes, Config: func() any { return p.cfg }, Reload: p.reload(),
 	}.Mux()
 	mux.HandleFunc("GET /combinations", func(w http.ResponseWriter, r *http.Request) {
 		daemon.WriteJSON(w, p.views(model.CombinationsRequest{Endpoint: r.FormValue("endpoint"), Serial: r.FormValue("serial"), Event: r.FormValue("event")}))

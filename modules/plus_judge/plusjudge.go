@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/daemon"
 	"falcon/common/failpoint"
 	"falcon/common/httpx"
 	"falcon/common/journal"
@@ -60,6 +61,7 @@ type PlusJudge struct {
 	diskErr atomic.Pointer[error]
 
 	stats                                                         *stat.Set
+	self                                                          *daemon.Reporter // of its own counters, as points
 	received, problems, oks, closed, discarded, diskErrs, damaged *stat.Counter
 	refused                                                       *stat.Reasons
 }
@@ -124,6 +126,7 @@ func (p *PlusJudge) Run(ctx context.Context) (err error) {
 		})
 	}
 	g := run.New(ctx)
+	g.Go("self", p.self.Run)
 	g.Go("tick", p.tick)
 	if httpListener != nil {
 		g.Go("http", func(ctx context.Context) error {

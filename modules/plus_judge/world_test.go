@@ -47,6 +47,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) config() Config {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.Data = w.dir
 	cfg.HBS.Servers = nil
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())

@@ -43,6 +43,7 @@ func (m *PolyMetric) count() {
 		}
 		return 0
 	})
+	m.self = daemon.NewReporter(daemon.ReporterOptions{Module: "poly_metric", Self: m.cfg.Self, Stats: s, Health: m.health, Log: m.log, Now: m.now})
 }
 
 // health says why rows have no results, if so. An instance that waits for the lock is

@@ -60,6 +60,7 @@ type PolyMetric struct {
 	failing daemon.Trouble // what costs some results
 
 	stats                    *stat.Set
+	self                     *daemon.Reporter // of its own counters, as points
 	results, pushed, retried *stat.Counter
 	lacking                  *stat.Counter
 	gaps, dropped            *stat.Reasons
@@ -125,6 +126,7 @@ func (m *PolyMetric) Run(ctx context.Context) error {
 		g.Go("http", func(ctx context.Context) error { return httpx.Serve(ctx, ln, m.admin(), time.Second, m.log) })
 	}
 	g.Go("rows", m.take)
+	g.Go("self", m.self.Run)
 	g.Go("drain", func(ctx context.Context) error {
 		<-ctx.Done()
 		time.AfterFunc(m.cfg.Drain.D(), stop)

@@ -132,6 +132,7 @@ func TestAsStock(t *testing.T) {
 	defer agent.Close()
 
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.API.PlusAPI, cfg.API.PlusAPIToken, cfg.API.PushAPI = api.URL+"/", "interop-default-token", agent.URL+"/v1/push"
 	var now time.Time
 	m, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Rows: newWorld(), Now: func() time.Time { return now }})
@@ -178,6 +179,7 @@ func TestAnswersOfAnAPI(t *testing.T) {
 	}))
 	defer srv.Close()
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.API.PlusAPI = srv.URL
 	a := newAPI(cfg.API)
 	for _, tc := range []struct {

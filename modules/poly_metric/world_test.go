@@ -147,6 +147,7 @@ func (w *world) took() (all []string) {
 func (w *world) start(t *testing.T, change func(*Config, *Deps)) (m *PolyMetric, logged *bytes.Buffer, stop func()) {
 	t.Helper()
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.HTTP.Enabled = false
 	logged = &bytes.Buffer{} // slog writes it under a lock; it is read once all is quiet
 	deps := Deps{Log: slog.New(slog.NewTextHandler(logged, nil)), Rows: w, Groups: w, Points: w, Sink: w}

@@ -78,6 +78,37 @@ func (t *Transfer) count() {
 	s.CounterFunc("", "rpc_panics_total", "RPC methods that panicked.", t.rpc.Panics.Load)
 }
 
+// watchSelf makes what turns the counters into points, with those about the spools: of
+// each peer how many points wait for it.
+func (t *Transfer) watchSelf() {
+	s := t.stats
+	s.GaugesFunc("peer", "SpoolCnt", "spooled_points", "Points in spools, by peer.", func() map[string]int64 {
+		by := map[string]int64{}
+		for _, o := range t.outlets {
+			by[o.kind+" "+o.node+" "+o.addr] = o.waits()
+		}
+		return by
+	})
+	s.CounterFunc("StaleCnt", "stale_points_total", "Points for judges that were dropped from spools, too old or to make room.", func() (n int64) {
+		for _, o := range t.outlets {
+			if o.opened.Load() {
+				n += o.account().Stale
+			}
+		}
+		return n
+	})
+	s.GaugeFunc("SpoolPercent", "spool_fullest_percent", "How full the fullest spool is, in percent.", func() (most float64) {
+		for _, o := range t.outlets {
+			if o.opened.Load() {
+				most = max(most, 100*float64(o.spool.Stats().Bytes)/float64(o.maxSpool))
+			}
+		}
+		return most
+	})
+	daemon.DiskFree(s, t.cfg.Spool.Dir)
+	t.self = daemon.NewReporter(daemon.ReporterOptions{Module: t.name, Self: t.cfg.Self, Stats: s, Health: t.health, Log: t.log, Now: t.now})
+}
+
 // handler returns the pages of contract ingest 5.4.
 func (t *Transfer) handler() http.Handler {
 	mux := daemon.Admin{

@@ -44,7 +44,8 @@ type outlet struct {
 	pools            []pool // for /debug/connpool
 	folder           string // of the spool
 	spool            *spool.Spool
-	maxSpool         int64 // bytes
+	maxSpool         int64       // bytes
+	opened           atomic.Bool // spool is there
 
 	received, delivered, muted *stat.Counter
 	refused                    *stat.Reasons

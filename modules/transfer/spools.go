@@ -28,7 +28,16 @@ func (o *outlet) open(s Spool) error {
 	}
 	o.spool, o.maxSpool = sp, int64(s.MaxSize)<<20
 	o.spooling = !sp.Empty()
+	o.opened.Store(true)
 	return nil
+}
+
+// waits returns how many points the spool has.
+func (o *outlet) waits() int64 {
+	if !o.opened.Load() {
+		return 0
+	}
+	return o.spool.Stats().Held
 }
 
 // openSpools opens every outlet's spool, or none.

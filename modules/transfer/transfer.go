@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type Transfer struct {
 	reporter *httpx.Client // of acknowledgements
 
 	stats                               *stat.Set
+	self                                *daemon.Reporter // of its own counters, as points
 	rpc                                 *rpc.ServerStats
 	recv, rpcRecv, httpRecv, streamRecv *stat.Counter
 	socketRecv, ignoredLines            *stat.Counter
@@ -121,6 +123,7 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	for i, o := range t.outlets {
 		o.index = i
 	}
+	t.watchSelf()
 	return t, nil
 }
 
@@ -139,6 +142,7 @@ func (t *Transfer) Run(ctx context.Context) error {
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	g := run.New(ctx)
+	g.Go("self", t.self.Run)
 	g.Go("peers", func(context.Context) error { return t.runOutlets(sending) })
 	g.Go("receive", func(ctx context.Context) error {
 		defer stopSending()
@@ -242,6 +246,11 @@ func (t *Transfer) notes() (all []string) {
 	for _, c := range []*cluster{t.judge, t.stringJudge} {
 		if c != nil {
 			all = append(all, c.failover.notes()...)
+		}
+	}
+	for _, o := range t.outlets {
+		if n := o.waits(); n > 0 {
+			all = append(all, fmt.Sprintf("%s %s at %s: %d points are spooled for it", strings.ReplaceAll(o.kind, "_", " "), o.node, o.addr, n))
 		}
 	}
 	return all

@@ -30,6 +30,7 @@ type world struct {
 // testConfig is the configuration of a transfer without listeners, with one graph.
 func testConfig(t testing.TB, graphs string) Config {
 	cfg := DefaultConfig()
+	cfg.Self.Enabled = false // the agent of this machine is not asked
 	cfg.HTTP.Enabled, cfg.RPC.Enabled, cfg.Socket.Enabled = false, false, false
 	cfg.Graph.Cluster = map[string]string{"graph-00": graphs}
 	cfg.Spool.Dir = t.TempDir()

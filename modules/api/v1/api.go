@@ -102,6 +102,8 @@ type Deps struct {
 	HBS Peer
 	// Alarm, when set, is alarm's HTTP, which tries channels.
 	Alarm Peer
+	// Fleet says whom Home asks how they are; nobody when it names none.
+	Fleet Fleet
 	// Judges, when set, know how open problems stand, and are told who works on them.
 	Judges Judges
 	// RulesChanged, when set, is called after each change of what hbs compiles. It
@@ -124,6 +126,7 @@ type server struct {
 	callers  callerCache
 	buffers  sync.Pool // of *[]byte, for answers of history
 	counts   counts
+	watch    *fleetWatch   // nil: nobody is asked
 	trials   chan struct{} // one a rule that is tried on history
 
 	hashKind atomic.Pointer[string] // decided once, see hash
@@ -151,6 +154,7 @@ func New(settings Settings, deps Deps) (http.Handler, error) {
 		throttled: set.Counter("ThrottledLogins", "throttled_logins_total", "logins refused because too many failed"),
 		points:    set.Counter("HistoryPoints", "history_points_total", "points in answers of graph/history"),
 	}
+	s.watch = watchFleet(deps.Fleet, set, time.Now)
 	return s.handler(s.routes())
 }
 

@@ -74,6 +74,7 @@ GET    /hosts/join                     yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/template         yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/hostgroup        yes  yes   yes  yes  yes  yes  401
 GET    /host/:host_id/strategies       yes  yes   yes  yes  yes  yes  401
+GET    /fleet/health                   yes  yes   yes  yes  yes  yes  401
 GET    /agent/upgrade                  yes  yes   yes  yes  yes  yes  401
 POST   /agent/upgrade                  yes  yes   no   no   no   no   401
 DELETE /agent/upgrade                  yes  yes   no   no   no   no   401

@@ -68,6 +68,7 @@ func (s *server) routes() []Route {
 		{get, "/host/:host_id/template", Login, "", "", expectation, (*server).hostTemplates, nil},
 		{get, "/host/:host_id/hostgroup", Login, "", "", expectation, (*server).hostGroups, nil},
 		{get, "/host/:host_id/strategies", Login, "", "", expectation, (*server).hostStrategies, nil},
+		{get, "/fleet/health", Login, "", "", 0, (*server).fleet, nil},
 		{get, "/agent/upgrade", Login, "", "", 0, (*server).upgrade, nil},
 		{post, "/agent/upgrade", Admin, "order", "upgrade", 0, (*server).orderUpgrade, nil},
 		{del, "/agent/upgrade", Admin, "cancel", "upgrade", 0, (*server).cancelUpgrade, nil},

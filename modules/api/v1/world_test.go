@@ -126,6 +126,7 @@ func (w *world) serve(settings Settings, nodes Graphs) {
 		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, nil)), Portal: w.db, Graphs: nodes, Hasher: w.hasher, Stats: stat.New("api"), Now: w.now,
 		Admin: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "admin page") }), Page: w.page,
 		Liveness: w.liveness, RulesChanged: w.changed, HBS: w.peers.hbs, Alarm: w.peers.alarm, Judges: w.judges,
+		Fleet: Fleet{Timeout: time.Second, Health: func() error { return nil }, Daemons: []Watched{{"transfer", "t:6060", &aDaemon{health: "200 ok"}}}},
 	})
 	if err != nil {
 		w.t.Fatal(err)

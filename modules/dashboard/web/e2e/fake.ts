@@ -20,6 +20,8 @@ export interface Fake {
   empty: boolean;
   /** Who is logged in is no administrator. */
   plain: boolean;
+  /** How the road and the daemons are. */
+  health: Record<string, unknown>;
   /** How far the upgrade of agents is. */
   upgrade: Record<string, unknown>;
   /** Judges that did not answer. */
@@ -141,7 +143,7 @@ export async function useFake(p: Page): Promise<Fake> {
   }));
   const unread = () => items.filter((i) => i.read_at === 0).length;
   const counts = new Map<string, number>();
-  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, missing: "", slow: 0, upgrade: { upgrade: { state: "none" }, versions: { "0.1.0": 3 }, claimed_twice: [] } };
+  const fake: Fake = { writes: [], asked: (path) => counts.get(path) ?? 0, empty: false, plain: false, fail: false, missing: "", slow: 0, health: {}, upgrade: { upgrade: { state: "none" }, versions: { "0.1.0": 3 }, claimed_twice: [] } };
   const rows = <T>(all: T[]): T[] => (fake.empty ? [] : all);
   const known = <T>(one: T | undefined): T => {
     if (one === undefined) throw new Refused(404, "there is no such row");
@@ -252,6 +254,7 @@ export async function useFake(p: Page): Promise<Fake> {
       const removed = b["mode"] === "add" ? [] : has.filter((h) => named.includes(h) === (b["mode"] === "remove"));
       return { added, removed, created: added, unchanged: has.length - removed.length, members: has.length + added.length - removed.length };
     }],
+    ["GET", /^\/fleet\/health$/, () => fake.health],
     ["GET", /^\/agent\/upgrade$/, () => fake.upgrade],
     ["POST", /^\/agent\/upgrade\/(stop|go)$/, (m) => {
       fake.upgrade = { ...fake.upgrade, upgrade: { ...(fake.upgrade.upgrade as object), state: m[1] === "go" ? "running" : "stopped", reason: "" } };

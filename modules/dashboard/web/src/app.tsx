@@ -21,6 +21,7 @@ const pages: readonly { path: RegExp; title: Key; Page: () => preact.JSX.Element
   { path: /^\/explore$/, title: "explore", Page: () => <Explore /> },
   ...(
     [
+      [/^\/home$/, "home", lazy(() => import("./home/page").then((m) => m.Home))],
       [/^\/alarms$/, "alarms", lazy(() => import("./alarms/page").then((m) => m.Alarms))],
       [/^\/templates$/, "templates", lazy(() => import("./rules/templates").then((m) => m.Templates))],
       [/^\/templates\/\d+$/, "templates", lazy(() => import("./rules/template").then((m) => m.TemplatePage))],
@@ -107,7 +108,7 @@ function Message({ title, text }: { title: Key; text: Key }) {
 }
 
 // After g the next key says where to.
-const places: Readonly<Record<string, string>> = { e: "/explore", a: "/alarms", h: "/hosts", g: "/hostgroups", t: "/templates", x: "/expressions", u: "/teams", c: "/channels" };
+const places: Readonly<Record<string, string>> = { o: "/home", e: "/explore", a: "/alarms", h: "/hosts", g: "/hostgroups", t: "/templates", x: "/expressions", u: "/teams", c: "/channels" };
 let going = 0;
 
 function shortcut(e: KeyboardEvent): void {

@@ -7,7 +7,7 @@ import { chooseLang, chooseTheme, lang, theme } from "./prefs";
 import { go, place } from "./router";
 import { Search } from "./searchbox";
 import { logOut, user } from "./session";
-import { AlarmIcon, ChannelIcon, ExploreIcon, ExpressionIcon, GroupIcon, HostIcon, Mark, MenuIcon, MoonIcon, SunIcon, TeamIcon, TemplateIcon, UserIcon } from "./ui/icons";
+import { AlarmIcon, ChannelIcon, ExploreIcon, ExpressionIcon, GroupIcon, HomeIcon, HostIcon, Mark, MenuIcon, MoonIcon, SunIcon, TeamIcon, TemplateIcon, UserIcon } from "./ui/icons";
 import { helpOpen } from "./help";
 import { Bell } from "./alarms/bell";
 
@@ -94,7 +94,7 @@ function Account() {
 }
 
 const menu: readonly (readonly [string, Key, () => preact.JSX.Element])[] = [
-  ["/explore", "explore", ExploreIcon], ["/alarms", "alarms", AlarmIcon], ["/hosts", "hosts", HostIcon], ["/hostgroups", "hostgroups", GroupIcon],
+  ["/home", "home", HomeIcon], ["/explore", "explore", ExploreIcon], ["/alarms", "alarms", AlarmIcon], ["/hosts", "hosts", HostIcon], ["/hostgroups", "hostgroups", GroupIcon],
   ["/templates", "templates", TemplateIcon], ["/expressions", "expressions", ExpressionIcon], ["/teams", "teams", TeamIcon], ["/channels", "channels", ChannelIcon],
 ];
 

@@ -26,6 +26,7 @@ export function Help() {
         <tbody>
           {row(["/"], "help.search")}
           {row(["r"], "help.refresh")}
+          {row(["g", "o"], "help.home")}
           {row(["g", "a"], "help.alarms")}
           {row(["g", "e"], "help.explore")}
           {row(["g", "h"], "help.hosts")}

@@ -13,6 +13,7 @@ export const ShrinkIcon = () => <Icon><path d="M13 7H9V3M3 9h4v4M9 7l4.5-4.5M7 9
 export const SunIcon = () => <Icon><circle cx="8" cy="8" r="2.8" /><path d="M8 1.5v1.3M8 13.2v1.3M1.5 8h1.3M13.2 8h1.3M3.4 3.4l.9.9M11.7 11.7l.9.9M3.4 12.6l.9-.9M11.7 4.3l.9-.9" /></Icon>;
 export const MoonIcon = () => <Icon><path d="M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8Z" /></Icon>;
 export const UserIcon = () => <Icon><circle cx="8" cy="5.5" r="2.6" /><path d="M2.8 13.5c.8-2.4 2.8-3.6 5.2-3.6s4.4 1.2 5.2 3.6" /></Icon>;
+export const HomeIcon = () => <Icon><path d="M2 7.8 8 2.5l6 5.3M3.8 6.6v6.9h8.4V6.6M6.6 13.5V9.6h2.8v3.9" /></Icon>;
 export const ExploreIcon = () => <Icon><path d="M2 13.5h12M2.5 10.5l3.2-4 2.8 2.5L13.5 3" /></Icon>;
 export const AlarmIcon = () => <Icon><path d="M8 2.2 14.3 13.3H1.7ZM8 6.5v3.2M8 11.6v.1" /></Icon>;
 export const HostIcon = () => <Icon><rect x="2" y="2.5" width="12" height="4.6" rx="1" /><rect x="2" y="8.9" width="12" height="4.6" rx="1" /><path d="M4.5 4.8h.1M4.5 11.2h.1" /></Icon>;
