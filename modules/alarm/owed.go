@@ -243,6 +243,7 @@ func (w *worker) tellRecorded(it *item, plans []plan, before record) {
 				m.repeat = true // it was about to be sent
 				known.Attempts++
 			} else {
+				m.repeat = m.repeat || it.again // its rows may say that it is told, and nobody can look
 				known.Attempts = 1
 			}
 			m.notices, m.to = append(m.notices, *known), append(m.to, p.to[i])

@@ -20,6 +20,7 @@ type part struct {
 	lost    atomic.Bool  // another alarm may have it already
 	inHand  atomic.Int64 // events taken and not done
 	gone    atomic.Bool  // the worker has let go of it
+	unsure  atomic.Bool  // what is taken now may have been in somebody's hand before
 	handed  atomic.Bool  // with events in hand: whoever has it now tells them
 	left    time.Time    // when the worker saw that it is leaving; the worker's
 }
@@ -114,6 +115,7 @@ func (a *Alarm) take(ctx context.Context, n int) *part {
 	err = p.queue.Announce(ctx)
 	if err == nil {
 		err = p.queue.TakeOver(ctx, func(who string, count int) {
+			p.unsure.Store(true)
 			a.log.Info("events of another alarm are taken over", "part", n, "instance", who, "n", count)
 		})
 	}

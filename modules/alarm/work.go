@@ -50,6 +50,7 @@ type item struct {
 	worker  *worker
 	given   atomic.Bool // it is given back
 	owed    *owed       // its people are told without rows; nil for most
+	again   bool        // somebody may have had it in hand before
 }
 
 // finish says that one of the things that an item waits for is over.
@@ -216,6 +217,11 @@ func (w *worker) work(ctx context.Context) int {
 		}
 	} else {
 		w.a.trouble.Clear("take events")
+		if len(elements) == 0 {
+			for _, p := range w.mine {
+				p.unsure.Store(false)
+			}
+		}
 	}
 	var items []*item
 	var bad []redisx.Moved
@@ -228,6 +234,7 @@ func (w *worker) work(ctx context.Context) int {
 		}
 		it := &item{element: e, part: w.lists[e.List], event: event, since: now, worker: w}
 		it.waits.Store(1)
+		it.again = it.part.unsure.Load()
 		it.part.inHand.Add(1)
 		w.inHand.Add(1)
 		w.handMu.Lock()
@@ -258,7 +265,11 @@ func (w *worker) recover(ctx context.Context) {
 		}
 		elements, err := p.queue.InFlight(ctx)
 		if err == nil {
-			err = errors.Join(p.queue.Announce(ctx), p.queue.GiveBack(ctx, w.orphans(elements)...))
+			lost := w.orphans(elements)
+			if len(lost) > 0 {
+				p.unsure.Store(true)
+			}
+			err = errors.Join(p.queue.Announce(ctx), p.queue.GiveBack(ctx, lost...))
 		}
 		if err != nil {
 			w.suspect.Store(true)

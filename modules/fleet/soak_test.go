@@ -298,7 +298,7 @@ func soakCombination(first, tpl, n int) (rows []string) {
 
 func soakRule(id, tpl, m, fn int, right float64) string {
 	k := soakFuncs[fn%len(soakFuncs)]
-	return fmt.Sprintf("(%d, '%s', '', %d, %d, '%s', '%s', '%v', 'rule %d', %d)", id, soakMetric(m), 1+id%4, id%4, k.fn, k.op, right+k.right, id, tpl)
+	return fmt.Sprintf("(%d, '%s', '', %d, %d, '%s', '%s', '%.10g', 'rule %d', %d)", id, soakMetric(m), 1+id%4, id%4, k.fn, k.op, right+k.right, id, tpl)
 }
 
 // announce tells the hbs that there are rows to be read, as api does, when Redis is
@@ -1001,7 +1001,7 @@ func (s *soak) change() (what, query string) {
 	case 7:
 		s.each = append(s.each, s.lastID)
 		k, of := soakFuncs[fn], fmt.Sprintf("each(metric=%s endpoint=%s)", soakMetric(s.rng.IntN(soakWatched)), soakHost(s.rng.IntN(soakHosts)))
-		return "new expression", fmt.Sprintf("INSERT INTO expression (id, expression, func, op, right_value, max_step, priority, note, action_id, create_user) VALUES (%d, '%s', '%s', '%s', '%v', 3, 2, 'expression', 77, 'root')",
+		return "new expression", fmt.Sprintf("INSERT INTO expression (id, expression, func, op, right_value, max_step, priority, note, action_id, create_user) VALUES (%d, '%s', '%s', '%s', '%.10g', 3, 2, 'expression', 77, 'root')",
 			s.lastID, of, k.fn, k.op, threshold+k.right)
 	case 8:
 		if len(s.each) > 0 {
@@ -1011,7 +1011,7 @@ func (s *soak) change() (what, query string) {
 				s.each = slices.Delete(s.each, i, i+1)
 				return "expression deleted", fmt.Sprintf("DELETE FROM expression WHERE id = %d", id)
 			}
-			return "expression", fmt.Sprintf("UPDATE expression SET func = '%s', op = '%s', right_value = '%v' WHERE id = %d", k.fn, k.op, threshold+k.right, id)
+			return "expression", fmt.Sprintf("UPDATE expression SET func = '%s', op = '%s', right_value = '%.10g' WHERE id = %d", k.fn, k.op, threshold+k.right, id)
 		}
 	case 9:
 		s.texts = append(s.texts, s.lastID)
@@ -1083,12 +1083,12 @@ func (s *soak) change() (what, query string) {
 				return "combination deleted", fmt.Sprintf("DELETE FROM strategy WHERE id BETWEEN %d AND %d", at[0]+s.rng.IntN(2), at[0]+at[1]-1)
 			}
 		}
-		return "member of a combination", fmt.Sprintf("UPDATE strategy SET right_value = '%v', priority = %d, note = 'edited %d' WHERE id = %d",
+		return "member of a combination", fmt.Sprintf("UPDATE strategy SET right_value = '%.10g', priority = %d, note = 'edited %d' WHERE id = %d",
 			threshold, s.rng.IntN(4), s.serial, at[0]+s.rng.IntN(at[1]))
 	}
 	r := pick()
 	k := soakFuncs[fn]
-	return "threshold", fmt.Sprintf("UPDATE strategy SET func = '%s', op = '%s', right_value = '%v' WHERE id = %d", k.fn, k.op, threshold+k.right, r.id)
+	return "threshold", fmt.Sprintf("UPDATE strategy SET func = '%s', op = '%s', right_value = '%.10g' WHERE id = %d", k.fn, k.op, threshold+k.right, r.id)
 }
 
 // forget lets the Redis of the fleet that suffers lose its memory, once everything told

@@ -74,7 +74,7 @@ test("a real fleet says of itself that points flow, by the menu and the keys", a
   expect(await p.locator(".daemons tbody tr").count()).toBe(10);
   let n = 0;
   const flows = async (): Promise<boolean> => {
-    const item = { endpoint: "e2e-home", metric: "m" + String(n++), value: 1, timestamp: Math.floor(Date.now() / 1000), step: 60, counterType: "GAUGE", tags: "" };
+    const item = { endpoint: "home-road", metric: "m" + String(n++), value: 1, timestamp: Math.floor(Date.now() / 1000), step: 60, counterType: "GAUGE", tags: "" };
     await fetch(push + "?wait=1", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify([item]) });
     await p.keyboard.press("r");
     return (await p.locator(".tile b").allTextContents()).slice(0, 2).every((v) => /^0?\.?[\d.]+k?$/.test(v) && v !== "0");
