@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
@@ -204,7 +203,6 @@ func (w *worker) tellWithoutRows(ctx context.Context, items []*item) {
 		w.drop(taken) // they come again
 		return
 	}
-	failpoint.Reached("alarm.owed")
 	w.unpaid = true
 	for i, it := range taken {
 		fresh, err1 := redisx.Int64(answers[2*i], nil)
@@ -435,7 +433,6 @@ func (w *worker) payAll(ctx context.Context) error {
 			if err := w.a.write(ctx, events, notices); err != nil {
 				return err
 			}
-			failpoint.Reached("alarm.paid")
 			if _, err := w.a.deps.Redis.Do(ctx, "HDEL", append([]any{key}, fields...)...); err != nil {
 				return err
 			}
