@@ -84,6 +84,10 @@ const (
 	// AlarmHousekeeper is the lock of the alarm that deletes what is old.
 	AlarmHousekeeper = "alarm:leader:housekeeping"
 
+	// AlarmRedealt is there for an hour after some events may have been dealt twice: written
+	// by the alarm that deals.
+	AlarmRedealt = "alarm:redealt"
+
 	// AlarmDealer is the lock of the alarm that deals events out to the parts.
 	AlarmDealer = "{alarm}:dealer"
 

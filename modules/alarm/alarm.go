@@ -62,6 +62,7 @@ type Alarm struct {
 	adopter   *adopter
 	deadMan   *deadMan // nil when nobody is to be called
 
+	dealtBefore atomic.Bool        // events, by this alarm
 	owedResults *mailbox[*message] // of messages without rows
 	owedN       atomic.Int64       // events whose rows are owed, as far as this alarm knows
 

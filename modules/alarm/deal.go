@@ -3,6 +3,7 @@ package alarm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -81,14 +82,27 @@ func (a *Alarm) deal(ctx context.Context) error {
 // with what was in flight when an answer of Redis was lost, or the lock, and with what
 // others had.
 func (a *Alarm) dealFrom(ctx context.Context, q *redisx.Queue, well func()) error {
-	err := q.Resign(ctx)
+	// What was in flight may be in its part as well. Who tells without rows has to know, also
+	// when this alarm dies before it deals anything.
+	made, err := redisx.String(a.deps.Redis.Do(ctx, "SET", redisx.AlarmRedealt, a.instance, "EX", 3600, "NX"))
+	if errors.Is(err, redisx.Nil) {
+		err = nil // it stands there already
+	}
+	again := a.dealtBefore.Swap(true)
+	if err == nil {
+		err = q.Resign(ctx)
+	}
 	if err == nil {
 		err = q.Announce(ctx)
 	}
 	if err == nil {
 		err = q.TakeOver(ctx, func(who string, n int) {
+			again = true
 			a.log.Info("events of an alarm that is gone are dealt", "instance", who, "n", n)
 		})
+	}
+	if err == nil && made != "" && !again {
+		_, err = a.deps.Redis.Do(ctx, "DEL", redisx.AlarmRedealt)
 	}
 	if err != nil {
 		return err

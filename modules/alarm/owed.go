@@ -170,7 +170,7 @@ func (w *worker) tellWithoutRows(ctx context.Context, items []*item) {
 	var cmds []redisx.Cmd
 	var taken []*item
 	for i, it := range items {
-		all := w.plan(ctx, it, nil)
+		all := w.plan(ctx, it, nil, false)
 		o := &owed{part: it.part.n, key: owedKey(it.event), record: record{At: w.a.now().UnixNano() + int64(i), Event: it.element.Payload}}
 		if it.action != nil {
 			o.Teams = append([]string{}, names(it.action.UIC)...)
@@ -196,6 +196,10 @@ func (w *worker) tellWithoutRows(ctx context.Context, items []*item) {
 		return
 	}
 	answers, err := w.a.deps.Redis.Pipe(ctx, cmds...)
+	redealt := int64(0)
+	if err == nil {
+		redealt, err = redisx.Int64(w.a.deps.Redis.Do(ctx, "EXISTS", redisx.AlarmRedealt))
+	}
 	if err != nil {
 		for _, it := range taken {
 			it.owed = nil
@@ -218,6 +222,7 @@ func (w *worker) tellWithoutRows(ctx context.Context, items []*item) {
 			w.a.owedN.Add(1)
 		}
 		w.owing.Add(1)
+		it.again = it.again || redealt > 0 || it.saved != nil && it.saved.Known
 		w.tellRecorded(it, plans[it], before)
 	}
 }

@@ -468,6 +468,66 @@ func TestNoPatience(t *testing.T) {
 	})
 }
 
+// The end of a problem that is told again, since its rows may be all that came of it, is no
+// end of a problem that nobody was told of, as long as nobody can look.
+func TestOverIsLookedUp(t *testing.T) {
+	w := newWorld(t)
+	w.set = func(c *Config) { c.API.IM = w.sink.URL + "/im" }
+	action := w.action(portal.Action{UIC: "ops"})
+	r := w.start()
+	it := &item{event: event("s_1", action, 1, model.StatusOK, time.Now().Unix(), 0), saved: &portal.Saved{Known: true, Prior: &portal.PriorCase{Status: model.StatusOK}}}
+	w.eventually(func() error { return r.workers[0].address(t.Context(), it) })
+	if n := len(r.workers[0].plan(t.Context(), it, nil, true)); n != 0 {
+		t.Errorf("nothing was told of the problem, and %d messages tell its end", n)
+	}
+	if n := len(r.workers[0].plan(t.Context(), it, nil, false)); n != 1 {
+		t.Errorf("nobody knows whether the problem was told, and %d messages tell its end", n)
+	}
+}
+
+// Events that may have been dealt twice are told as possible repeats.
+func TestDealtTwiceWithoutRows(t *testing.T) {
+	onRoad(t, func(t *testing.T, w *world, road *road) {
+		redealt := func() int64 {
+			n, err := redisx.Int64(w.pool.Do(t.Context(), "EXISTS", redisx.AlarmRedealt))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		action := w.action(portal.Action{UIC: "ops"})
+		at := time.Now().Unix() - 5000
+		r := w.start()
+		w.push(event("s_0", action, 1, "PROBLEM", at, 0))
+		w.eventually(w.posts(1))
+		w.eventually(w.empty)
+		if redealt() != 0 {
+			t.Error("the first that deals says that it deals twice")
+		}
+		r.stop()
+		gone := w.pool.NewQueue("gone", redisx.Event(0))
+		if err := gone.Announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.push(event("s_1", action, 1, "PROBLEM", at, 0)) // dealt, and not taken out of flight
+		if all, err := gone.Pop(t.Context(), 1); err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		w.start()
+		w.eventually(w.posts(2))
+		w.eventually(w.empty)
+		if redealt() != 1 {
+			t.Error("what another had in flight is dealt, and nobody says so")
+		}
+		road.close()
+		w.push(event("s_2", action, 1, "PROBLEM", at, 0))
+		w.eventually(w.posts(3))
+		if got := w.contents("/im"); strings.Contains(got[1], "repeat") || !strings.Contains(got[2], "(possible repeat)") {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // Messages without rows have names of their own, of which providers drop repetitions.
 func TestMessageID(t *testing.T) {
 	n := portal.Notice{CaseID: "s_1", EventTS: time.Unix(1, 0), Status: model.StatusProblem, Step: 1, Receiver: "ann", Channel: "im"}

@@ -103,7 +103,7 @@ func (w *worker) routeTogether(ctx context.Context, items []*item) {
 	var kept []*item
 	n := 0
 	for _, it := range items {
-		more := w.plan(ctx, it, told[it])
+		more := w.plan(ctx, it, told[it], true)
 		plans, kept = append(plans, more...), append(kept, it)
 		for _, p := range more {
 			n += len(p.notices)
@@ -204,8 +204,9 @@ func (it *item) silent() string {
 	return ""
 }
 
-// plan says what is to be sent of one item, of whose problem told was told before.
-func (w *worker) plan(ctx context.Context, it *item, told *portal.Told) (plans []plan) {
+// plan says what is to be sent of one item, of whose problem told was told before: nothing
+// when that is nil and was looked up, else nobody knows.
+func (w *worker) plan(ctx context.Context, it *item, told *portal.Told, looked bool) (plans []plan) {
 	e, a := it.event, w.a
 	if reason := it.silent(); reason != "" {
 		a.suppressed.Add(reason, 1)
@@ -219,7 +220,7 @@ func (w *worker) plan(ctx context.Context, it *item, told *portal.Told) (plans [
 		// Its judge knows, unless it has lost that, or another judge has the series now.
 		a.suppressed.Add(byAcked, 1)
 		result, answer = portal.NoticeAcked, by+" works on it"
-	} else if it.mayBeOver() {
+	} else if looked && it.mayBeOver() {
 		if told == nil {
 			a.suppressed.Add(byOver, 1)
 			return nil
