@@ -62,17 +62,24 @@ func (p *people) connect(c *client, alarms ...string) {
 const metric = "room.temperature"
 
 // told returns what the mails and the webhook said of an endpoint, in order: the status
-// and how often each arrived.
+// and how often each arrived. What was with its provider at a kill comes again and says
+// that it may be a repeat; then it counts once.
 func (p *people) told(endpoint string) (mails, hooks []string) {
+	add := func(all []string, status, text string) []string {
+		if n := len(all); strings.Contains(text, "(possible repeat)") && n > 0 && all[n-1] == status {
+			return all
+		}
+		return append(all, status)
+	}
 	for _, m := range p.mail.Mails() {
 		if strings.Contains(m.Subject, "["+endpoint+"]") && strings.Contains(m.Subject, metric) {
-			mails = append(mails, strings.TrimPrefix(m.Subject[strings.Index(m.Subject, "]")+1:], "[")[:2])
+			mails = add(mails, strings.TrimPrefix(m.Subject[strings.Index(m.Subject, "]")+1:], "[")[:2], m.Subject)
 		}
 	}
 	for _, post := range p.hook.Posts("") {
 		var e model.Event
 		if json.Unmarshal([]byte(post.Body), &e) == nil && e.Endpoint == endpoint && e.Metric() == metric {
-			hooks = append(hooks, e.Status[:2])
+			hooks = add(hooks, e.Status[:2], post.Body)
 		}
 	}
 	return mails, hooks
