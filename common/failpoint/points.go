@@ -65,6 +65,8 @@ var Points = []Point{
 	{"alarm.sent", []string{"alarm"}, "a provider has a message, and its row does not say so: told again, as a possible repeat"},
 	{"alarm.noted", []string{"alarm"}, "rows say what became of messages, and their events are in flight"},
 	{"alarm.forgotten", []string{"alarm"}, "events are told and out of flight"},
+	{"alarm.owed", []string{"alarm"}, "the database is away: what rows are to say is in Redis, and nobody is told"},
+	{"alarm.paid", []string{"alarm"}, "the rows that were owed are written, and Redis still has what they say"},
 
 	{"hbs.compiled", []string{"hbs"}, "a book is compiled, and nobody has it"},
 	{"hbs.asked", []string{"hbs"}, "Redis has asked for the rows of a book, and names the one before"},

@@ -93,9 +93,7 @@ type DB struct {
 	Portal conf.DSN `json:"falcon_portal"`
 	UIC    conf.DSN `json:"uic"`
 	// Patience is how long the database alarms may be away before people are told all the
-	// same, and the rows are written when it is back. 0, the default: events wait as long as
-	// it is away. Kills of alarm and the database together can still lose or repeat a message
-	// here, which they can not without it.
+	// same, and the rows are written when it is back. 0: events wait as long as it is away.
 	Patience conf.Duration `json:"patience"`
 }
 
@@ -199,7 +197,7 @@ func DefaultConfig() Config {
 		},
 		API:         API{Dashboard: "http://127.0.0.1:8081", PlusAPI: "http://127.0.0.1:8080"},
 		Alarms:      Alarms{Idle: 10, Max: 100},
-		DB:          DB{Dir: "./data/portal"},
+		DB:          DB{Dir: "./data/portal", Patience: conf.Duration(10 * time.Second)},
 		Worker:      Worker{IM: 10, SMS: 10, Mail: 50, Webhook: 10, Callback: 16},
 		Housekeeper: Housekeeper{Days: 7, Batch: 1000},
 		Retention:   Retention{Case: 90, Notice: 90},

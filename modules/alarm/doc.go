@@ -30,8 +30,8 @@
 //
 // What is lost when it dies: nothing. When Redis loses its memory: the events in it,
 // which judge pushes again (those of open problems, and of the last minute). While the
-// database is away events wait in Redis; with Config.DB.Patience people are told all the
-// same, and the rows are kept in Redis until it is back; while nobody can say whom an action tells, the rows are
+// database is away people are told all the same, after Config.DB.Patience, and the rows are
+// kept in Redis until it is back; while nobody can say whom an action tells, the rows are
 // written and the messages wait for an hour.
 //
 // A provider that takes nothing holds up no other channel: its messages wait, 5000 of

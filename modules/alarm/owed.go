@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/portal"
 	"falcon/common/redisx"
@@ -124,8 +125,12 @@ func messageID(n *portal.Notice) string {
 }
 
 // patient does something with the database until it succeeds, or the database is away for
-// too long.
+// too long. Once people are told without rows it is not asked, until the rows are written: it
+// does not know what was told meanwhile, be it of an event of the same batch.
 func (w *worker) patient(ctx context.Context, what string, do func() error) ending {
+	if w.rowless {
+		return away
+	}
 	limit := time.Now().Add(w.a.cfg.DB.Patience.D())
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := do()
@@ -207,6 +212,7 @@ func (w *worker) tellWithoutRows(ctx context.Context, items []*item) {
 		w.drop(taken) // they come again
 		return
 	}
+	failpoint.Reached("alarm.owed")
 	w.unpaid = true
 	for i, it := range taken {
 		fresh, err1 := redisx.Int64(answers[2*i], nil)
@@ -438,6 +444,7 @@ func (w *worker) payAll(ctx context.Context) error {
 			if err := w.a.write(ctx, events, notices); err != nil {
 				return err
 			}
+			failpoint.Reached("alarm.paid")
 			if _, err := w.a.deps.Redis.Do(ctx, "HDEL", append([]any{key}, fields...)...); err != nil {
 				return err
 			}

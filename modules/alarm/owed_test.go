@@ -485,6 +485,25 @@ func TestOverIsLookedUp(t *testing.T) {
 	}
 }
 
+// A problem is told without rows, and the database is back before its end, of the same
+// batch, looks what was told of it. Rows do not know that: they are not asked, or the end
+// would be taken for that of a problem that nobody was told of.
+func TestRowsAreNotAskedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	action := w.action(portal.Action{UIC: "ops"})
+	r := w.start()
+	it := &item{event: event("s_1", action, 1, model.StatusOK, time.Now().Unix(), 0), saved: &portal.Saved{Known: true, Prior: &portal.PriorCase{Status: model.StatusOK}}}
+	one := r.newWorker()
+	w.eventually(func() error { return one.address(t.Context(), it) })
+	if told, how := one.lookUp(t.Context(), []*item{it}); how != done || told[it] != nil {
+		t.Fatalf("rows know %+v, %v", told[it], how)
+	}
+	one.withoutRows(queueMessages, errors.New("the database is away"))
+	if _, how := one.lookUp(t.Context(), []*item{it}); how != away {
+		t.Errorf("rows are asked what was told meanwhile: %v", how)
+	}
+}
+
 // Events that may have been dealt twice are told as possible repeats.
 func TestDealtTwiceWithoutRows(t *testing.T) {
 	onRoad(t, func(t *testing.T, w *world, road *road) {

@@ -362,9 +362,6 @@ func (w *worker) address(ctx context.Context, it *item) error {
 // can not be since the database is away for too long. An event that a living database does
 // not take is dead.
 func (w *worker) save(ctx context.Context, items []*item) (kept, unsaved []*item) {
-	if w.rowless {
-		return nil, items
-	}
 	saved := func(items []*item) error {
 		events := make([]portal.AlarmEvent, len(items))
 		for i, it := range items {

@@ -231,7 +231,7 @@ func (k *killChain) configure(sink string) map[string]values {
 		},
 		"alarm-0": {
 			"redis": values{"addr": k.redis.Addr()}, "api": values{"im": sink + "/im"}, "timezone": "UTC",
-			"falcon_portal": values{"addr": k.dsn("alarms")}, "db": values{"falcon_portal": k.dsn("falcon_portal"), "uic": k.dsn("uic")},
+			"falcon_portal": values{"addr": k.dsn("alarms")}, "db": values{"falcon_portal": k.dsn("falcon_portal"), "uic": k.dsn("uic"), "patience": "1s"},
 		},
 		"agent-0": {
 			"hostname": "kill-agent", "heartbeat": values{"enabled": false}, "spool": values{"dir": "agent", "maxSize": 2},
@@ -638,6 +638,17 @@ func (k *killChain) provoke(what, point string) {
 		k.start("graph-0", "")
 		k.healthy("graph-0")
 		<-time.After(time.Second)
+	case point == "alarm.owed", point == "alarm.paid":
+		told := k.sink.count()
+		for limit := time.Now().Add(5 * time.Second); k.sink.count() == told && time.Now().Before(limit); {
+			<-time.After(50 * time.Millisecond) // one that starts without its database waits for it
+		}
+		k.mariadb.Kill()
+		for limit := time.Now().Add(4 * time.Second); time.Now().Before(limit) && !k.process("alarm-0").Dead(); {
+			<-time.After(50 * time.Millisecond)
+		}
+		k.mariadb.Start()
+		<-time.After(2 * time.Second)
 	case strings.HasPrefix(point, "judge.rules"), what == "hbs":
 		_ = k.edit() // tried again
 		<-time.After(500 * time.Millisecond)
