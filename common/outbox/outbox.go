@@ -16,6 +16,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -52,6 +53,8 @@ type Options struct {
 	Redis *redisx.Pool
 	// QueuePattern names the list of a priority, such as event:p%v.
 	QueuePattern string
+	// Max is how many events wait before Room has none.
+	Max int
 	// Pushed notes in the journal that Redis has events. One that is not noted is pushed
 	// once more by the next run, which Redis drops.
 	Pushed func(seqs []uint64)
@@ -148,6 +151,19 @@ func (b *Box) Waiting() int {
 	defer b.mu.Unlock()
 	return len(b.queue)
 }
+
+// Room says why nothing should be taken that may make events: Redis takes none, and as
+// many wait as should. What a batch makes that was taken before comes on top.
+func (b *Box) Room() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Closed() || len(b.queue) < b.opts.Max {
+		return nil
+	}
+	return fmt.Errorf("%d events wait for redis (alarm.maxWaiting): %w", len(b.queue), cmp.Or(b.away, errBehind))
+}
+
+var errBehind = errors.New("it takes them, and is behind")
 
 // Notes says in words, for /health, that events wait.
 func (b *Box) Notes() []string {

@@ -40,7 +40,8 @@ func TestKill9(t *testing.T) {
 		at := time.Now().Unix() - 10_000
 		var burst []*model.Event
 		for i := range events {
-			e := event(fmt.Sprint("s_", i%(events/2)), action, 1+i/(events/2), "PROBLEM", at+int64(i/(events/2))*300, i%3)
+			series := i % (events / 2)
+			e := event(fmt.Sprint("s_", series), action, 1+i/(events/2), "PROBLEM", at+int64(i/(events/2))*300, series%3)
 			e.Endpoint = fmt.Sprint("host", i)
 			burst = append(burst, e)
 		}

@@ -103,7 +103,7 @@ func (b *batch) put(e *entry, p expr.Point, text, typ string, now int64) fate {
 	case waits:
 		e.seen = b.wall
 		b.note(opWait, e, p)
-		e.waits = true
+		e.wait(true)
 	default:
 		e.seen = b.wall
 		b.note(opPoint, e, p)
@@ -113,12 +113,12 @@ func (b *batch) put(e *entry, p expr.Point, text, typ string, now int64) fate {
 				break
 			}
 			// A sender whose clock is ahead does not keep the others from being judged.
-			e.waits = false
+			e.wait(false)
 			b.events = e.JudgeAt(b.events[:0], p.Ts, now, b.j.set, b.room[:0])
 			b.tell(e)
 			break
 		}
-		e.waits = false
+		e.wait(false)
 		b.events = e.Judge(b.events[:0], now, b.j.set, b.room[:0])
 		b.tell(e)
 	}
@@ -233,14 +233,32 @@ func (j *Judge) noteMet(epoch string) {
 	_ = b.commit()
 }
 
-// busy says why no batch is taken now: the disk takes nothing, and so much waits in
-// memory already that more must not be judged.
+// busy says why no batch is taken now, by what is waited for: so much waits in memory
+// already that nothing more must come. Whoever sends it keeps it.
 func (j *Judge) busy() error {
 	if err := j.journal.Room(); err != nil {
 		j.broken(err)
+		j.refusedBusy.Add("disk", 1)
 		return fmt.Errorf("judge takes no points until its disk does: %w", err)
 	}
+	if err := j.out.Room(); err != nil {
+		j.refusedBusy.Add("redis", 1)
+		return fmt.Errorf("judge takes no points: %w", err)
+	}
+	if err := j.ruleless(); err != nil {
+		j.refusedBusy.Add("hbs", 1)
+		return fmt.Errorf("judge takes no points: %w", err)
+	}
 	return nil
+}
+
+// ruleless says that as many series wait for an hbs as should.
+func (j *Judge) ruleless() error {
+	n := j.table.waiting.Load()
+	if n < int64(j.cfg.HBS.MaxWaiting) {
+		return nil
+	}
+	return fmt.Errorf("%d series wait until an hbs says what watches them (hbs.servers, hbs.maxWaiting)", n)
 }
 
 // broken remembers what the journal said last, for /health.
@@ -328,7 +346,7 @@ func (j *Judge) judgeWaiting() {
 			}
 			rules = j.inForce.Load()
 		}
-		e.waits = false
+		e.wait(false)
 		if e.Watch(rules.index, j.set) {
 			b.events = e.Judge(b.events[:0], now, j.set, b.room[:0])
 			b.tell(e)
@@ -497,7 +515,7 @@ func (r *recovery) text(id uint64, ts int64, text string, waits bool) {
 
 func (r *recovery) keep(e *entry, p expr.Point, waits bool) {
 	if e.Recover(p, r.j.set) == core.Judge {
-		e.waits = waits
+		e.wait(waits)
 	}
 	r.j.recovered(e)
 }

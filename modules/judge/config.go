@@ -48,8 +48,11 @@ type HBS struct {
 	// Interval is how often a stock hbs is asked, in seconds.
 	Interval int64 `json:"interval"`
 	// FullTimeout is that of a call that brings rules.
-	FullTimeout conf.Millis      `json:"fullTimeout"`
-	TLS         daemon.ClientTLS `json:"tls"`
+	FullTimeout conf.Millis `json:"fullTimeout"`
+	// MaxWaiting is how many series keep their points until an hbs has said what watches
+	// them, about half a kilobyte each in memory, before nothing more is taken.
+	MaxWaiting int              `json:"maxWaiting"`
+	TLS        daemon.ClientTLS `json:"tls"`
 }
 
 // Alarm says where events go.
@@ -71,7 +74,7 @@ func DefaultConfig() Config {
 		RPC:  daemon.Listener{Enabled: true, Listen: "0.0.0.0:6080"},
 		HBS: HBS{
 			Servers: []string{"127.0.0.1:6030"}, Timeout: conf.Millis(300 * time.Millisecond),
-			Interval: 60, FullTimeout: conf.Millis(300 * time.Second),
+			Interval: 60, FullTimeout: conf.Millis(300 * time.Second), MaxWaiting: 1_000_000,
 		},
 		Alarm:  Alarm{Config: outbox.DefaultConfig()},
 		Config: journal.DefaultConfig(defaultData, 256<<20), MaxFutureSec: 300, Union: defaultUnion(),
@@ -102,6 +105,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.HBS.Servers) == 0 || c.HBS.Timeout <= 0 || c.HBS.Interval <= 0 || c.HBS.FullTimeout <= 0 {
 		errs = append(errs, errors.New("hbs: name at least one server; timeout, interval and fullTimeout must be greater than zero"))
+	}
+	if c.HBS.MaxWaiting < 1 {
+		errs = append(errs, fmt.Errorf("hbs.maxWaiting: with %d a judge without rules takes nothing, use at least 1, such as 1000000", c.HBS.MaxWaiting))
 	}
 	if c.MaxFutureSec < 0 {
 		errs = append(errs, errors.New("maxFutureSec must not be negative"))

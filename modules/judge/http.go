@@ -23,6 +23,7 @@ func (j *Judge) count() {
 	j.invalid = s.Reasons("recv.invalid", "refused_points_total", "Points that were refused, by reason.")
 	j.filtered = s.Counter("recv.filtered", "unwatched_points_total", "Points of series that no rule watches.")
 	j.stale = s.Reasons("recv.stale", "dropped_points_total", "Points that are older than all that are kept, or were there already.")
+	j.refusedBusy = s.Reasons("recv.busy", "busy_batches_total", "Batches that were not taken, and wait with who sent them: until disk, redis or hbs does.")
 	j.late = s.Counter("recv.late", "late_points_total", "Points that were kept behind newer ones and not judged.")
 	j.problems = s.Counter("event.problem", "problem_events_total", "PROBLEM events made.")
 	j.oks = s.Counter("event.ok", "ok_events_total", "OK events made.")
@@ -42,12 +43,7 @@ func (j *Judge) count() {
 		return map[string]int64{"watched": int64(kept), "unwatched": int64(unwatched)}
 	})
 	s.CounterFunc("filter.decided", "decisions_total", "Times that it was looked up whether a rule watches a series.", j.table.decided.Load)
-	s.GaugeFunc("pending.series", "waiting_series", "Series whose points wait for rules.", func() float64 {
-		if j.inForce.Load() != nil {
-			return 0
-		}
-		return size(0)()
-	})
+	s.GaugeFunc("pending.series", "waiting_series", "Series whose points wait for rules.", func() float64 { return float64(j.table.waiting.Load()) })
 	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(j.out.Waiting()) })
 	s.GaugeFunc("judge.usec", "batch_microseconds", "How long the last batch took.", func() float64 { return float64(j.took.Load()) / 1000 })
 	force := func(of func(*inForce) float64) func() float64 {
@@ -82,6 +78,9 @@ func (j *Judge) health() error {
 	}
 	if err := j.diskErr.Load(); err != nil {
 		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", j.cfg.Dir(), *err)
+	}
+	if err := errors.Join(j.out.Room(), j.ruleless()); err != nil {
+		return fmt.Errorf("points wait with transfer: %w", err)
 	}
 	return nil
 }

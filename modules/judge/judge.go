@@ -67,7 +67,7 @@ type Judge struct {
 	stats                                                                 *stat.Set
 	self                                                                  *daemon.Reporter // of its own counters, as points
 	received, filtered, late, problems, oks, discarded, diskErrs, damaged *stat.Counter
-	invalid, stale                                                        *stat.Reasons
+	invalid, stale, refusedBusy                                           *stat.Reasons
 	took                                                                  atomic.Int64 // of the last batch, nanoseconds
 }
 
@@ -94,7 +94,7 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 		}
 	}
 	j.out = newBox(outbox.Options{
-		Log: deps.Log, Now: j.now, Redis: j.redis, QueuePattern: cfg.Alarm.QueuePattern, Pushed: j.notePushed, Met: j.noteMet,
+		Log: deps.Log, Now: j.now, Redis: j.redis, QueuePattern: cfg.Alarm.QueuePattern, Max: cfg.Alarm.MaxWaiting, Pushed: j.notePushed, Met: j.noteMet,
 	})
 	if cfg.IsUnion {
 		return nil, errors.New("judge: is_union is the file of a plus_judge: run it with falcon-judge or falcon-plus_judge")

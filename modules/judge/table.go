@@ -26,7 +26,7 @@ type entry struct {
 	seen  int64         // when a point was last taken, Unix seconds; not the point's time
 	// rested is when a problem was last open whose rule was resting, and nobody looked.
 	rested int64
-	waits  bool // it has points that no rule has looked at
+	waits  bool // it has points that no rule has looked at; set by wait
 	gone   bool // it was forgotten: whoever holds it looks it up again
 }
 
@@ -46,6 +46,8 @@ const (
 type table struct {
 	shards [shards]shard
 	ids    atomic.Uint64
+	// waiting counts the series whose points wait for rules.
+	waiting atomic.Int64
 	// decided counts how often it was looked up whether a rule watches a series.
 	decided atomic.Int64
 
@@ -57,6 +59,7 @@ type table struct {
 }
 
 type shard struct {
+	table  *table
 	mu     sync.Mutex
 	series map[string]*entry // of numbers, by PK
 	// texts are those whose values are texts, by PK: a name may have one of each kind.
@@ -75,7 +78,7 @@ type decision struct {
 func newTable() *table {
 	t := &table{}
 	for i := range t.shards {
-		t.shards[i].series, t.shards[i].texts, t.shards[i].unwatched = map[string]*entry{}, map[string]*entry{}, map[uint64]decision{}
+		t.shards[i].table, t.shards[i].series, t.shards[i].texts, t.shards[i].unwatched = t, map[string]*entry{}, map[string]*entry{}, map[uint64]decision{}
 	}
 	return t
 }
@@ -277,8 +280,20 @@ func (t *table) getKind(pk string, texts bool) *entry {
 	return sh.of(texts)[pk]
 }
 
+// wait says whether the points of a series wait for rules; the caller holds its shard.
+func (e *entry) wait(waits bool) {
+	switch {
+	case waits && !e.waits:
+		e.shard.table.waiting.Add(1)
+	case !waits && e.waits:
+		e.shard.table.waiting.Add(-1)
+	}
+	e.waits = waits
+}
+
 // forget drops a series; the caller holds its shard.
 func (e *entry) forget() {
+	e.wait(false)
 	e.gone = true
 	delete(e.shard.of(e.IsText()), e.PK())
 }

@@ -17,6 +17,7 @@ func (p *PlusJudge) count() {
 	p.stats = s
 	p.received = s.Counter("member.event", "member_events_total", "Events of conditions that arrived.")
 	p.refused = s.Reasons("member.refused", "refused_events_total", "Events that were refused, by reason.")
+	p.busy = s.Reasons("recv.busy", "busy_events_total", "Events that were not taken, and wait with their judge: until disk or redis does.")
 	p.problems = s.Counter("combo.problem", "problem_events_total", "PROBLEM events told.")
 	p.oks = s.Counter("combo.ok", "ok_events_total", "OK events told.")
 	p.closed = s.Counter("stale", "stale_total", "Problems closed because nobody refreshed them for an hour.")
@@ -44,6 +45,9 @@ func (p *PlusJudge) health() error {
 	}
 	if err := p.diskErr.Load(); err != nil {
 		return fmt.Errorf("the journal takes nothing, make room in the folder %s: %w", p.cfg.Dir(), *err)
+	}
+	if err := p.out.Room(); err != nil {
+		return fmt.Errorf("events wait with their judges: %w", err)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ type PlusJudge struct {
 	stats                                                         *stat.Set
 	self                                                          *daemon.Reporter // of its own counters, as points
 	received, problems, oks, closed, discarded, diskErrs, damaged *stat.Counter
-	refused                                                       *stat.Reasons
+	refused, busy                                                 *stat.Reasons
 }
 
 // New checks cfg and deps. It starts nothing.
@@ -86,7 +86,7 @@ func New(cfg Config, deps Deps) (*PlusJudge, error) {
 		}
 	}
 	p.out = outbox.New(outbox.Options{
-		Log: p.log, Now: p.now, Redis: p.redis, QueuePattern: cfg.Alarm.QueuePattern, Pushed: p.notePushed, Met: p.noteMet,
+		Log: p.log, Now: p.now, Redis: p.redis, QueuePattern: cfg.Alarm.QueuePattern, Max: cfg.Alarm.MaxWaiting, Pushed: p.notePushed, Met: p.noteMet,
 	})
 	p.count()
 	return p, nil
@@ -216,7 +216,12 @@ func (p *PlusJudge) take(e *model.Event) (reason string, err error) {
 	}
 	if err := p.journal.Room(); err != nil {
 		p.broken(err)
+		p.busy.Add("disk", 1)
 		return "", fmt.Errorf("plus_judge takes no events until its disk does: %w", err)
+	}
+	if err := p.out.Room(); err != nil {
+		p.busy.Add("redis", 1)
+		return "", fmt.Errorf("plus_judge takes no events: %w", err)
 	}
 	p.mu.Lock()
 	ev, changed, reason := p.core.Take(e, now)

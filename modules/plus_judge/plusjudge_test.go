@@ -191,6 +191,37 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// As many events wait for Redis as may: no event of a condition is taken, and its judge
+// keeps it, until Redis is back. Nothing is lost, and nothing told twice.
+func TestEventsWaitForRedis(t *testing.T) {
+	w := newWorld(t)
+	w.change = func(c *Config) { c.Alarm.MaxWaiting = 1 }
+	w.start()
+	w.holds(1, 2)
+	w.r.SetError("LOADING away")
+	w.holds(3)
+	for range 2 {
+		if _, err := w.send(rpc.Msgpack, "Judge.UnionJudge", event(3, "h1", model.StatusOK, w.clock().Unix()+1, nil)); err == nil || !strings.Contains(err.Error(), "1 events wait for redis (alarm.maxWaiting)") {
+			t.Errorf("an event more: %v", err)
+		}
+		if err := w.health(); err == nil || !strings.Contains(err.Error(), "alarm.maxWaiting") {
+			t.Errorf("health: %v", err)
+		}
+		if n := w.busy.All()["redis"]; n != 1 {
+			t.Errorf("%d events were kept back", n)
+		}
+		w.start()
+	}
+	w.r.SetError("")
+	w.waitTold("PROBLEM 1")
+	w.later(time.Second)
+	w.ceases(3)
+	w.waitTold("PROBLEM 1", "OK 1")
+	if err := w.health(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPages(t *testing.T) {
 	w := newWorld(t)
 	w.holds(1, 2)

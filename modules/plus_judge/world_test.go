@@ -30,7 +30,8 @@ type world struct {
 	stop func()
 
 	members func(context.Context, int) (int, error)
-	skew    atomic.Int64 // of its clock, in nanoseconds
+	change  func(*Config) // of the configuration; nil for nothing
+	skew    atomic.Int64  // of its clock, in nanoseconds
 }
 
 func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
@@ -52,6 +53,9 @@ func (w *world) config() Config {
 	cfg.HBS.Servers = nil
 	cfg.Alarm.Redis.Addr = conf.DSN(w.r.Addr())
 	cfg.HTTP.Enabled = false
+	if w.change != nil {
+		w.change(&cfg)
+	}
 	return cfg
 }
 
