@@ -333,8 +333,13 @@ func (k *killChain) inForce(host, metric string, threshold float64) error {
 
 // page reads a page of a daemon.
 func (k *killChain) page(name, path string, into any) error {
+	return pageAt(k.addr[name+".http"], path, into)
+}
+
+// pageAt reads a page of the daemon at addr.
+func pageAt(addr, path string, into any) error {
 	c := http.Client{Timeout: 2 * time.Second}
-	resp, err := c.Get("http://" + k.addr[name+".http"] + path)
+	resp, err := c.Get("http://" + addr + path)
 	if err != nil {
 		return err
 	}
@@ -537,13 +542,22 @@ func (k *killChain) works(what string) {
 
 // counter reads a counter of a daemon, by stock's name.
 func (k *killChain) counter(name, counter string) (float64, error) {
+	n, err := counterAt(k.addr[name+".http"], counter)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return n, nil
+}
+
+// counterAt reads a counter, by stock's name, of the daemon whose pages are at addr.
+func counterAt(addr, counter string) (float64, error) {
 	var rows struct {
 		Data []struct {
 			Name string
 			Cnt  float64
 		}
 	}
-	if err := k.page(name, "/statistics/all", &rows); err != nil {
+	if err := pageAt(addr, "/statistics/all", &rows); err != nil {
 		return 0, err
 	}
 	for _, r := range rows.Data {
@@ -551,7 +565,7 @@ func (k *killChain) counter(name, counter string) (float64, error) {
 			return r.Cnt, nil
 		}
 	}
-	return 0, fmt.Errorf("%s has no counter %s", name, counter)
+	return 0, fmt.Errorf("there is no counter %s", counter)
 }
 
 // kill kills one of what the chain has under load, n times, and starts it again; every
