@@ -64,21 +64,12 @@ func Parse(b []byte, cfg Config) (warnings []string, err error) {
 	}
 	clearNamed(raw, reflect.ValueOf(cfg))
 	if err := json.Unmarshal(std, cfg); err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	return w.warnings, nil
-}
-
-// explain turns the errors of encoding/json into ones that name the key.
-func explain(err error) error {
-	var te *json.UnmarshalTypeError
-	if errors.As(err, &te) && te.Field != "" {
-		return fmt.Errorf("%s: got a %s, want %s", te.Field, te.Value, kindName(te.Type))
-	}
-	return err
 }
 
 func kindName(t reflect.Type) string {
@@ -119,10 +110,11 @@ func (w *walker) walk(raw any, t reflect.Type, path string) {
 	if s, ok := raw.(string); ok {
 		if m := placeholder.FindString(s); m != "" {
 			w.errs = append(w.errs, fmt.Errorf("%s: the placeholder %s was never filled in", path, m))
+			return
 		}
-		return
 	}
 	if reflect.PointerTo(t).Implements(unmarshaler) {
+		w.value(raw, t, path)
 		return
 	}
 	switch v := raw.(type) {
@@ -138,13 +130,34 @@ func (w *walker) walk(raw any, t reflect.Type, path string) {
 			for _, k := range sortedKeys(v) {
 				w.key(k, v[k], known, join(path, k))
 			}
+		default:
+			w.value(raw, t, path)
 		}
 	case []any:
-		if t.Kind() == reflect.Slice {
-			for i, x := range v {
-				w.walk(x, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
-			}
+		if t.Kind() != reflect.Slice {
+			w.value(raw, t, path)
+			return
 		}
+		for i, x := range v {
+			w.walk(x, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
+		}
+	default:
+		w.value(raw, t, path)
+	}
+}
+
+// value sees whether a type takes a value of the file: the errors of encoding/json name no
+// key, or that of the part that a struct embeds.
+func (w *walker) value(raw any, t reflect.Type, path string) {
+	b, err := json.Marshal(raw)
+	if err == nil {
+		err = json.Unmarshal(b, reflect.New(t).Interface())
+	}
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = fmt.Errorf("got a %s, want %s", te.Value, kindName(te.Type))
+	}
+	if err != nil {
+		w.errs = append(w.errs, fmt.Errorf("%s: %w", path, err))
 	}
 }
 

@@ -41,9 +41,12 @@ func (a *Agent) notes() []string {
 	return all
 }
 
+// unsafeFor is how long a push waits for a transfer since the disk does not take it.
+const unsafeFor = 5 * time.Second
+
 // push takes a JSON array of items. "success" means queued, and that they are with the
-// spool if there is one; with ?wait=1 it means that a transfer has acknowledged them, and
-// 503 that none has while the caller waited. With ?verbose=1 the answer is pushAnswer.
+// spool if there is one; while its disk takes nothing, and with ?wait=1, it means that a
+// transfer has acknowledged them, and 503 that none has while the caller waited. With ?verbose=1 the answer is pushAnswer.
 func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(w, r, maxBody)
 	_, large := errors.AsType[*http.MaxBytesError](err)
@@ -77,14 +80,19 @@ func (a *Agent) push(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, pushAnswer{Total: len(items), Queued: len(points), Refused: len(refused), Items: refused[:min(len(refused), shownItems)]}, nil)
 	}
-	if query.Get("wait") == "" {
-		a.out.add(points, nil)
+	kept := make(chan error, 1)
+	var limit <-chan time.Time
+	if query.Get("wait") != "" {
+		a.out.add(points, func(err error) { kept <- err })
+	} else if a.out.insure(points, func(err error) { kept <- err }) {
 		taken()
 		return
+	} else {
+		limit = time.After(unsafeFor)
 	}
-	kept := make(chan error, 1)
-	a.out.add(points, func(err error) { kept <- err })
 	select {
+	case <-limit:
+		http.Error(w, "the disk takes no points and no transfer has yet: they wait in memory, push them again to be sure", http.StatusServiceUnavailable)
 	case err := <-kept:
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -23,7 +23,7 @@ import (
 //
 // Memory is bounded by the number of points, the spool by its bytes; in one that is
 // full the oldest points make room. When the disk takes nothing, points wait in memory
-// until those are gone.
+// until those are gone, and who pushed them waits with them (insure).
 type outbox struct {
 	limit   int              // points in memory
 	senders []*stream.Sender // one a transfer
@@ -82,32 +82,47 @@ var errDropped = errors.New("no transfer has taken the points, and newer ones ne
 // add keeps points until they are acknowledged, then calls done, which may be nil,
 // with nil; or with an error once they are dropped. When it returns the points are
 // with the spool, if there is one and the disk takes them.
-func (o *outbox) add(points []point, done func(error)) {
+func (o *outbox) add(points []point, done func(error)) { o.addFor(points, done, nil) }
+
+// insure keeps points as add does and says whether they are as safe as this agent keeps any:
+// on disk, where it has a spool. Else done is called as add calls it.
+func (o *outbox) insure(points []point, done func(error)) (safe bool) {
+	return o.addFor(points, nil, done)
+}
+
+// addFor calls done for points wherever they are, and unsafe for those that the disk should
+// have and has not.
+func (o *outbox) addFor(points []point, done, unsafe func(error)) (safe bool) {
 	if len(points) == 0 {
 		tell(done, nil)
-		return
+		return true
 	}
 	o.taken.Add(len(points))
 	if len(o.senders) == 0 {
 		o.dropped.Add(len(points))
 		tell(done, errOff)
-		return
+		return true
 	}
 	left := (len(points) + batchSize - 1) / batchSize
 	for part := range slices.Chunk(points, batchSize) {
 		if left--; left > 0 {
-			o.keep(part, nil)
+			o.keep(part, nil, nil)
 		} else {
-			o.keep(part, done) // acknowledged in order: the last answers for all
+			safe = o.keep(part, done, unsafe) // acknowledged in order: the last answers for all
 		}
 	}
+	return safe
 }
 
-// keep takes at most batchSize points.
-func (o *outbox) keep(points []point, done func(error)) {
+// keep takes at most batchSize points, and says whether they are where they should be.
+func (o *outbox) keep(points []point, done, unsafe func(error)) (safe bool) {
 	o.mu.Lock()
 	var dropped []func(error)
-	if o.disk == nil || len(o.live) > 0 || !o.spool(points, done, &dropped) {
+	safe = o.disk == nil || len(o.live) == 0 && o.spool(points, done, &dropped)
+	if o.disk == nil || !safe {
+		if !safe && unsafe != nil {
+			done = unsafe
+		}
 		for i := range points {
 			points[i].series.waiting.Add(1)
 		}
@@ -125,6 +140,7 @@ func (o *outbox) keep(points []point, done func(error)) {
 		tell(done, errDropped)
 	}
 	o.poke()
+	return safe
 }
 
 // spool hands points to the disk and reports whether it took them; who waited for
@@ -137,7 +153,7 @@ func (o *outbox) spool(points []point, done func(error), dropped *[]func(error))
 	case err != nil:
 		o.unspooled.Add(len(points))
 		if !o.disk.failing {
-			o.log.Error("the spool takes nothing: points wait in memory, and a kill would lose them", "err", err)
+			o.log.Error("the spool takes nothing: points wait in memory, and whoever pushes some until a transfer has them", "err", err)
 		}
 	case o.disk.failing:
 		o.log.Info("the spool takes points again")
@@ -161,10 +177,17 @@ func (o *outbox) full() float64 {
 func (o *outbox) notes() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.senders) == 0 || o.fails < len(o.senders) {
+	if len(o.senders) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("no transfer takes points: %d wait", o.held())}
+	var all []string
+	if o.fails >= len(o.senders) {
+		all = append(all, fmt.Sprintf("no transfer takes points: %d wait", o.held()))
+	}
+	if o.disk != nil && o.disk.failing {
+		all = append(all, fmt.Sprintf("the spool takes nothing, make room where it is (spool.dir): %d points wait in memory", o.points))
+	}
+	return all
 }
 
 // pop takes the oldest batch out of memory; o.mu is held.

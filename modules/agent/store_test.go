@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,6 +117,71 @@ func TestSpoolTellsWhoWaits(t *testing.T) {
 	})
 }
 
+// breakDisk has the spool take nothing more; what it has can be read.
+func (w *world) breakDisk() {
+	w.t.Helper()
+	w.a.out.mu.Lock()
+	old := w.a.out.disk.spool
+	w.a.out.mu.Unlock()
+	if err := old.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mendDisk gives the outbox a disk that takes points.
+func (w *world) mendDisk() {
+	w.t.Helper()
+	again, err := spool.Open(spool.Options{Dir: w.cfg.Spool.Dir + "2"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.a.out.mu.Lock()
+	w.a.out.disk.spool = again
+	w.a.out.mu.Unlock()
+}
+
+// While the disk takes nothing a push is answered when a transfer has its points, and with
+// 503 when none has them in time: its points are in memory only.
+func TestAPushWaitsWhileTheDiskTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, spooling(t, "t:1"))
+		defer w.end()
+		post := func(ts int) (rec *httptest.ResponseRecorder, took time.Duration) {
+			rec = httptest.NewRecorder()
+			began := time.Now()
+			w.a.handler().ServeHTTP(rec, httptest.NewRequest("POST", "/v1/push", strings.NewReader(
+				fmt.Sprintf(`[{"endpoint":"here","metric":"m","value":%d,"step":60,"counterType":"GAUGE","tags":"","timestamp":%[1]d}]`, ts))))
+			return rec, time.Since(began)
+		}
+		if rec, took := post(1000); rec.Code != 200 || took != 0 {
+			t.Errorf("with a spool: %d after %v", rec.Code, took)
+		}
+		w.breakDisk()
+		if rec, took := post(1001); rec.Code != 503 || took != unsafeFor || !strings.Contains(rec.Body.String(), "push them again") {
+			t.Errorf("nobody has it: %d %s after %v", rec.Code, rec.Body, took)
+		}
+		if notes := strings.Join(w.a.notes(), "\n"); !strings.Contains(notes, "spool.dir") {
+			t.Errorf("notes %q", notes)
+		}
+		w.transfers["t:1"].set(func(tr *transfer) { tr.up = true })
+		after(10 * time.Second)
+		if rec, took := post(1002); rec.Code != 200 || took >= unsafeFor || rec.Body.String() != "success" {
+			t.Errorf("a transfer takes it: %d %s after %v", rec.Code, rec.Body, took)
+		}
+		w.mendDisk()
+		if rec, took := post(1003); rec.Code != 200 || took != 0 {
+			t.Errorf("the disk takes it again: %d after %v", rec.Code, took)
+		}
+		if notes := w.a.notes(); len(notes) != 0 {
+			t.Errorf("notes %q", notes)
+		}
+		after(10 * time.Second)
+		if got, want := join(w.transfers["t:1"].seen()), join(list("m", 1000, 4)); got != want {
+			t.Errorf("arrived %s\nwant    %s", got, want)
+		}
+	})
+}
+
 // A disk that takes nothing is no reason to refuse: points wait in memory, behind those
 // on disk, and go to the disk again once those are gone.
 func TestDiskThatTakesNothing(t *testing.T) {
@@ -127,16 +191,7 @@ func TestDiskThatTakesNothing(t *testing.T) {
 		defer w.end()
 		w.push("m", 1000)
 		w.push("m", 1001)
-		file := filepath.Join(cfg.Spool.Dir, "spool-0000000000000001")
-		if err := os.Chmod(file, 0o400); err != nil {
-			t.Fatal(err)
-		}
-		w.a.out.mu.Lock()
-		old := w.a.out.disk.spool
-		w.a.out.mu.Unlock()
-		if err := old.Close(); err != nil { // its writes fail from here on, its reads do not
-			t.Fatal(err)
-		}
+		w.breakDisk()
 		w.push("m", 1002)
 		w.push("m", 1003)
 		if n := w.a.out.lost(); n != 2 {
@@ -150,13 +205,7 @@ func TestDiskThatTakesNothing(t *testing.T) {
 		if got, want := join(w.transfers["t:1"].seen()), join(list("m", 1000, 4)); got != want {
 			t.Errorf("arrived %s\nwant    %s", got, want)
 		}
-		again, err := spool.Open(spool.Options{Dir: cfg.Spool.Dir + "2"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.a.out.mu.Lock()
-		w.a.out.disk.spool = again
-		w.a.out.mu.Unlock()
+		w.mendDisk()
 		w.push("m", 1004)
 		if n := w.a.out.lost(); n != 0 {
 			t.Errorf("%d points are in memory though the disk takes them again", n)

@@ -2,10 +2,7 @@ package fleet
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,21 +22,7 @@ func TestDatabaseAwayForAMinute(t *testing.T) {
 	k.works("alarm")
 	k.mariadb.Kill()
 	back := time.Now().Add(away)
-	health := func(name string) (int, string) {
-		resp, err := http.Get("http://" + k.addr[name+".http"] + "/health")
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(body)
-	}
-	testkit.Eventually(t, 30*time.Second, func() error {
-		if code, body := health("alarm-0"); code == http.StatusOK || !strings.Contains(body, "write events") {
-			return fmt.Errorf("alarm says %d %q", code, body)
-		}
-		return nil
-	})
+	k.says("alarm-0", "write events")
 	rounds, told := k.rounds(), k.sink.count()
 	// goesOn waits until the chain has stored and told so much more.
 	goesOn := func(more int) {

@@ -159,12 +159,16 @@ func (s *killSink) count() int {
 
 func killEvent(host, status string, at int64) string { return fmt.Sprint(host, " ", status, " ", at) }
 
-func newKillChain(t *testing.T) *killChain {
+func newKillChain(t *testing.T) *killChain { return newKillChainOn(t, func(string) {}) }
+
+// newKillChainOn is newKillChain in a folder that prepare was given before.
+func newKillChainOn(t *testing.T, prepare func(dir string)) *killChain {
 	k := &killChain{
 		t: t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
 		rng: rand.New(rand.NewPCG(testkit.Seed(t), 1)), sink: &killSink{told: map[string]*killTold{}}, stop: make(chan struct{}), prefix: "kill_",
 		redis: testkit.Redis(t, "--appendonly", "yes"), mariadb: testkit.MariaDB(t),
 	}
+	prepare(k.dir)
 	k.bin = testkit.Failpoints(t, "hbs", "graph", "judge", "transfer", "alarm", "agent")
 	// The times of points run faster than the clock, from as long ago as graph opens hours
 	// for: in the long form it seals some.

@@ -1116,6 +1116,19 @@ func (s *soak) forget() {
 	s.note(redis.name, "is emptied")
 }
 
+// onlyOne returns the keys that one of two maps has and the other has not.
+func onlyOne[V any](a, b map[string]V) (keys []string) {
+	for _, m := range [][2]map[string]V{{a, b}, {b, a}} {
+		for k := range m[0] {
+			if _, ok := m[1][k]; !ok {
+				keys = append(keys, k)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
 // finish ends all problems, and compares what was told.
 func (s *soak) finish(long bool) {
 	t := s.t
@@ -1154,7 +1167,7 @@ func (s *soak) finish(long bool) {
 		s.until(4*time.Minute, func() error {
 			a, b := s.closed(s.calm), s.closed(s.rough)
 			if !maps.Equal(a, b) || time.Since(ended) < 90*time.Second {
-				return fmt.Errorf("without restarts %d problems were closed, with them %d", len(a), len(b))
+				return fmt.Errorf("without restarts %d problems were closed, with them %d: only one of them has %q", len(a), len(b), onlyOne(a, b))
 			}
 			return nil
 		})

@@ -506,7 +506,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	run(300*time.Millisecond, func(i int) { w.r.SetError([]string{"", "LOADING"}[i%2]) })
 	wg.Wait()
 	w.r.SetError("")
-	testkit.Eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 2*time.Minute, func() error {
 		list, _ := w.r.List("event:p0")
 		if made := w.problems.Get() + w.oks.Get(); w.out.Waiting() > 0 || int64(len(list)) != made {
 			return fmt.Errorf("%d events of %d are in redis, %d wait", len(list), made, w.out.Waiting())

@@ -190,7 +190,7 @@ func (o *outlet) handOver(ctx context.Context) bool {
 		stuck := !o.fresh && o.spool.Unread() // the rest can not be read at the moment
 		through := !o.fresh && !stuck && o.away.on && !d.failed.Load()
 		if through {
-			o.away.direct, o.spooling, o.turned = true, false, false
+			o.away.direct, o.spooling, o.turned = true, false, nil
 		}
 		o.mu.Unlock()
 		if through {

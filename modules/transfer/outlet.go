@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ type outlet struct {
 	inFlight  int64    // points of live
 	spooling  bool     // offers join the spool: some of it is not with the sender
 	closed    bool     // run has ended
-	turned    bool     // the last offer was refused since the spool did not take it
+	turned    error    // why the spool did not take the last offer, which was refused; nil when it did
 	fresh     bool     // something was spooled since drain has begun to read
 	enc       stream.Encoder
 	record    []byte
@@ -178,24 +179,30 @@ func (o *outlet) poke() {
 	}
 }
 
-// full reports whether the outlet refuses points, or soon will: its peer is away and
-// its spool has no room. A judge's spool always makes room.
-func (o *outlet) full() bool {
-	if o.judges() {
-		return false
-	}
+// full says why the outlet refuses points, or soon will: its peer is away and its spool
+// has no room, or its disk takes nothing. The spool of a judge makes room by itself.
+func (o *outlet) full() error {
 	o.mu.Lock()
-	turned, spooling := o.turned, o.spooling
+	err, spooling := o.turned, o.spooling
 	o.mu.Unlock()
-	return turned || spooling && o.spool.Stats().Bytes+min(1<<20, o.maxSpool/8) > o.maxSpool
+	if err == nil && spooling && !o.judges() && o.spool.Stats().Bytes+min(1<<20, o.maxSpool/8) > o.maxSpool {
+		err = spool.ErrFull
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s at %s is away and its spool takes nothing: %w", o.called(), o.addr, err)
 }
+
+// called names the peer for people: its kind and its node.
+func (o *outlet) called() string { return strings.ReplaceAll(o.kind, "_", " ") + " " + o.node }
 
 // spoolPoints appends points to the spool; o.mu is held. A point that can not be
 // kept is counted as refused.
 func (o *outlet) spoolPoints(points []stream.Point) error {
 	o.record = o.enc.Encode(o.record[:0], points, o.snd.Series)
 	err := o.spool.Append(o.record, len(points))
-	if o.turned = err != nil; o.turned {
+	if o.turned = err; err != nil {
 		o.refused.Add(model.ReasonBusy, len(points))
 		return errBusy{fmt.Errorf("%s %s does not take points and its spool does not either: %w", o.kind, o.addr, err)}
 	}
@@ -376,7 +383,7 @@ func (o *outlet) answer(c *chunk, r stream.Result) {
 	o.sent--
 	o.inFlight -= int64(len(c.points))
 	o.count(r, len(c.points))
-	o.turned = false
+	o.turned = nil
 	o.mu.Unlock()
 	failpoint.Reached("transfer.counted")
 	for _, done := range c.done {
@@ -448,7 +455,7 @@ func (o *outlet) endSpooling(d *draining) (over, stuck bool) {
 	stuck = !o.fresh && o.spool.Unread() // the rest can not be read at the moment
 	over = !o.fresh && !stuck && !d.failed.Load() && !o.away.on
 	if over {
-		o.spooling, o.turned = false, false
+		o.spooling, o.turned = false, nil
 	}
 	o.mu.Unlock()
 	if over {

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -250,7 +248,7 @@ func (t *Transfer) notes() (all []string) {
 	}
 	for _, o := range t.outlets {
 		if n := o.waits(); n > 0 {
-			all = append(all, fmt.Sprintf("%s %s at %s: %d points are spooled for it", strings.ReplaceAll(o.kind, "_", " "), o.node, o.addr, n))
+			all = append(all, fmt.Sprintf("%s at %s: %d points are spooled for it", o.called(), o.addr, n))
 		}
 	}
 	return all
@@ -262,9 +260,12 @@ func (t *Transfer) health() error {
 	if !t.ready.Load() {
 		return errors.New("transfer is starting")
 	}
-	full := slices.ContainsFunc(t.outlets, func(o *outlet) bool { return o.full() })
-	if full {
-		return errors.New("a peer is away and its spool is full: points are refused; see /debug/accounting")
+	var full []error
+	for _, o := range t.outlets {
+		full = append(full, o.full())
+	}
+	if err := errors.Join(full...); err != nil {
+		return fmt.Errorf("points are refused, see /debug/accounting: %w", err)
 	}
 	return nil
 }
