@@ -5,6 +5,7 @@ package testkit
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -114,6 +115,20 @@ func orphanless() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: 
 
 // PID returns the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Memory returns how much memory the program has, in bytes: its resident set.
+func (p *Process) Memory() int {
+	p.t.Helper()
+	var size, resident int
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.PID()))
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &size, &resident)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resident * os.Getpagesize()
+}
 
 // Kill ends the program the hard way, as kill -9 does, and waits for its end.
 func (p *Process) Kill() {

@@ -13,6 +13,21 @@ import (
 	"falcon/common/testkit"
 )
 
+// startProgram starts an alarm of its own process, which tells people by the gateway im.
+func (w *world) startProgram(program, im string) *testkit.Process {
+	w.t.Helper()
+	cfg := map[string]any{
+		"http": map[string]any{"enabled": false}, "redis": map[string]any{"addr": w.redis.Addr()}, "api": map[string]any{"im": im},
+		"falcon_portal": map[string]any{"addr": w.at.AlarmsDSN},
+		"db":            map[string]any{"dir": w.at.Dir, "falcon_portal": w.at.PortalDSN, "uic": w.at.UICDSN},
+	}
+	file := filepath.Join(w.t.TempDir(), "alarm.json")
+	if err := os.WriteFile(file, mustJSON(w.t, cfg), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return testkit.Start(w.t, w.t.TempDir(), program, "-c", file)
+}
+
 // Three real alarms, one of which is killed in the middle of a burst: every event has
 // its rows once, everybody is told at least once, and what may have been told twice says
 // so and is rare.
@@ -25,17 +40,8 @@ func TestKill9(t *testing.T) {
 		}
 		action := w.action(portal.Action{UIC: "ops"})
 		var all []*testkit.Process
-		for i := range 3 {
-			cfg := map[string]any{
-				"http": map[string]any{"enabled": false}, "redis": map[string]any{"addr": w.redis.Addr()}, "api": map[string]any{"im": w.sink.URL + "/im"},
-				"falcon_portal": map[string]any{"addr": w.at.AlarmsDSN},
-				"db":            map[string]any{"dir": w.at.Dir, "falcon_portal": w.at.PortalDSN, "uic": w.at.UICDSN},
-			}
-			file := filepath.Join(t.TempDir(), fmt.Sprint("alarm", i, ".json"))
-			if err := os.WriteFile(file, mustJSON(t, cfg), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, testkit.Start(t, t.TempDir(), program, "-c", file))
+		for range 3 {
+			all = append(all, w.startProgram(program, w.sink.URL+"/im"))
 		}
 		at := time.Now().Unix() - 10_000
 		var burst []*model.Event

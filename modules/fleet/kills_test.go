@@ -734,7 +734,7 @@ func (k *killChain) books() error {
 	// Of each row the first is the sum of the others.
 	for _, sum := range [][]string{
 		{"agent-0", "QueueLen"}, {"agent-0", "SendFailCnt"}, {"agent-0", "SendDropCnt"},
-		{"graph-0", "GraphRpcRecvCnt", "TakenCnt", "RefusedCnt"}, {"judge-0", "recv.invalid"}, {"judge-0", "event.spool"}, {"alarm-0", "dead"},
+		{"graph-0", "GraphRpcRecvCnt", "TakenCnt", "RefusedCnt"}, {"judge-0", "recv", "recv.invalid", "recv.filtered", "recv.stale", "recv.kept"}, {"judge-0", "recv.invalid"}, {"judge-0", "event.spool"}, {"alarm-0", "dead"},
 	} {
 		rest := 0.0
 		for i, counter := range sum[1:] {

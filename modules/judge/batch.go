@@ -28,7 +28,7 @@ type batch struct {
 	events []*model.Event
 	room   [expr.MaxWindow + 1]float64
 
-	late, stale int
+	kept, late, stale int
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -101,10 +101,12 @@ func (b *batch) put(e *entry, p expr.Point, text, typ string, now int64) fate {
 			}
 		}
 	case waits:
+		b.kept++
 		e.seen = b.wall
 		b.note(opWait, e, p)
 		e.wait(true)
 	default:
+		b.kept++
 		e.seen = b.wall
 		b.note(opPoint, e, p)
 		if outcome == core.Late {
@@ -201,6 +203,7 @@ func (b *batch) commit() error {
 		j.discarded.Add(len(b.told))
 	}
 	j.out.Put(b.told)
+	j.kept.Add(b.kept)
 	j.late.Add(b.late)
 	j.stale.Add(model.ReasonStale, b.stale)
 	b.reset()
@@ -209,7 +212,7 @@ func (b *batch) commit() error {
 	clear(b.full)
 	clear(b.after)
 	b.full, b.after = b.full[:0], b.after[:0]
-	b.fresh, b.told, b.late, b.stale = b.fresh[:0], b.told[:0], 0, 0
+	b.fresh, b.told, b.kept, b.late, b.stale = b.fresh[:0], b.told[:0], 0, 0, 0
 	if cap(b.buf) < 4<<20 {
 		batches.Put(b)
 	}

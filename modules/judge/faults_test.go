@@ -539,3 +539,63 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// The clock of a judge's host steps by an hour, forward and back, in the middle of a problem.
+// Its points come with the right times. Forward nothing is told that is not so, and nothing
+// is missed; back points are of the future, and refused with that reason until the clock is
+// right, and then everything goes on.
+func TestClockSteps(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		step time.Duration
+		told []string // while the clock is wrong and the problem ends
+	}{
+		{"forward", time.Hour, []string{"PROBLEM 1", "OK 1"}},
+		{"back", -time.Hour, []string{"PROBLEM 1"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, book("h1"))
+			w.start()
+			now := time.Now().Unix()
+			s := w.stream()
+			h1 := s.Define(&model.Series{Endpoint: "h1", Metric: "cpu.idle", Type: "GAUGE", Step: 60})
+			push := func(ago int64, value float64) {
+				t.Helper()
+				if r := s.push(stream.Point{Handle: h1, Time: now - ago, Value: value}); r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			push(300, 1)
+			push(240, 1)
+			w.waitTold("PROBLEM 1")
+			w.skew.Store(int64(tc.step))
+			w.sweepOnce()
+			w.waitTold("PROBLEM 1")
+			push(180, 50)
+			w.waitTold(tc.told...)
+			w.sweepOnce()
+			if n := w.invalid.All()[model.ReasonFuture]; (n > 0) != (tc.step < 0) {
+				t.Errorf("%d points are of the future", n)
+			}
+			w.skew.Store(0)
+			w.sweepOnce()
+			push(120, 50)
+			w.waitTold("PROBLEM 1", "OK 1")
+			push(60, 1)
+			push(0, 1)
+			w.waitTold("PROBLEM 1", "OK 1", "PROBLEM 1")
+			if kept, _ := w.table.sizes(); kept != 1 {
+				t.Errorf("%d series are kept", kept)
+			}
+		})
+	}
+}
+
+// sweepOnce does what a judge does each tick.
+func (w *world) sweepOnce() {
+	w.close()
+	w.judgeWaiting()
+	w.table.expire(w.now().Unix())
+	w.out.forgetAcks()
+	w.out.Forget()
+}

@@ -14,8 +14,8 @@ import (
 	"falcon/common/stat"
 )
 
-// count makes the counters of contract alerting 4.19. At each moment recv is
-// recv.invalid + recv.filtered + recv.stale + those that were judged or wait.
+// count makes the counters of contract alerting 4.19. When nothing is on its way recv is
+// recv.invalid + recv.filtered + recv.stale + recv.kept.
 func (j *Judge) count() {
 	s := stat.New("judge")
 	j.stats = s
@@ -24,6 +24,7 @@ func (j *Judge) count() {
 	j.filtered = s.Counter("recv.filtered", "unwatched_points_total", "Points of series that no rule watches.")
 	j.stale = s.Reasons("recv.stale", "dropped_points_total", "Points that are older than all that are kept, or were there already.")
 	j.refusedBusy = s.Reasons("recv.busy", "busy_batches_total", "Batches that were not taken, and wait with who sent them: until disk, redis or hbs does.")
+	j.kept = s.Counter("recv.kept", "kept_points_total", "Points that were judged, or wait for rules, or were kept behind newer ones.")
 	j.late = s.Counter("recv.late", "late_points_total", "Points that were kept behind newer ones and not judged.")
 	j.problems = s.Counter("event.problem", "problem_events_total", "PROBLEM events made.")
 	j.oks = s.Counter("event.ok", "ok_events_total", "OK events made.")

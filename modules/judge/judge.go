@@ -64,11 +64,11 @@ type Judge struct {
 	turn    uint32
 	diskErr atomic.Pointer[error] // what the last append said, nil for nothing
 
-	stats                                                                 *stat.Set
-	self                                                                  *daemon.Reporter // of its own counters, as points
-	received, filtered, late, problems, oks, discarded, diskErrs, damaged *stat.Counter
-	invalid, stale, refusedBusy                                           *stat.Reasons
-	took                                                                  atomic.Int64 // of the last batch, nanoseconds
+	stats                                                                       *stat.Set
+	self                                                                        *daemon.Reporter // of its own counters, as points
+	received, kept, filtered, late, problems, oks, discarded, diskErrs, damaged *stat.Counter
+	invalid, stale, refusedBusy                                                 *stat.Reasons
+	took                                                                        atomic.Int64 // of the last batch, nanoseconds
 }
 
 // New checks cfg and deps. It starts nothing.
