@@ -17,9 +17,9 @@ import (
 )
 
 // memoryGrowth is how much larger an alarm may become, in bytes, whose provider is slower
-// than events come: each worker has window events in hand, at four kilobytes with the
+// than events come: each worker has window events in hand, at six kilobytes with the
 // messages and rows of two people, and twice that for the garbage.
-const memoryGrowth = workerCount * window * 8 << 10
+const memoryGrowth = workerCount * window * 12 << 10
 
 // A provider takes each message for half a second while a storm of events comes. Those beyond
 // what an alarm has in hand wait in Redis, and not in its memory, and once the provider is

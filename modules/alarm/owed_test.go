@@ -477,11 +477,14 @@ func TestOverIsLookedUp(t *testing.T) {
 	r := w.start()
 	it := &item{event: event("s_1", action, 1, model.StatusOK, time.Now().Unix(), 0), saved: &portal.Saved{Known: true, Prior: &portal.PriorCase{Status: model.StatusOK}}}
 	w.eventually(func() error { return r.workers[0].address(t.Context(), it) })
+	w.eventually(func() error { // the channels are read a moment after the start
+		if n := len(r.workers[0].plan(t.Context(), it, nil, false)); n != 1 {
+			return fmt.Errorf("nobody knows whether the problem was told, and %d messages tell its end", n)
+		}
+		return nil
+	})
 	if n := len(r.workers[0].plan(t.Context(), it, nil, true)); n != 0 {
 		t.Errorf("nothing was told of the problem, and %d messages tell its end", n)
-	}
-	if n := len(r.workers[0].plan(t.Context(), it, nil, false)); n != 1 {
-		t.Errorf("nobody knows whether the problem was told, and %d messages tell its end", n)
 	}
 }
 

@@ -1164,6 +1164,14 @@ func (s *soak) finish(long bool) {
 		// Rules that are gone close their problems by the clock, a minute after a judge
 		// saw that they are gone.
 		ended := time.Now()
+		defer func() {
+			if t.Failed() {
+				for _, key := range onlyOne(s.closed(s.calm), s.closed(s.rough)) {
+					id, _, _ := strings.Cut(key, " ")
+					s.explain(id)
+				}
+			}
+		}()
 		s.until(4*time.Minute, func() error {
 			a, b := s.closed(s.calm), s.closed(s.rough)
 			if !maps.Equal(a, b) || time.Since(ended) < 90*time.Second {
@@ -1253,6 +1261,30 @@ func (s *soak) closed(f *soakFleet) map[string]bool {
 		}
 	}
 	return closed
+}
+
+// explain logs what was told of an event id, and what the judges have of it.
+func (s *soak) explain(id string) {
+	for _, f := range s.both() {
+		for i, memory := range append(slices.Clip(f.told), f.lists()) {
+			for _, e := range memory {
+				if strings.Contains(e, `"id":"`+id+`"`) {
+					s.t.Logf("%s, memory %d of Redis: %s", f.name, i, e)
+				}
+			}
+		}
+		for _, name := range f.of("judge") {
+			var events []json.RawMessage
+			if err := f.page(name, "/events", &events); err != nil {
+				s.t.Logf("%s, %s: %v", f.name, name, err)
+			}
+			for _, e := range events {
+				if strings.Contains(string(e), `"`+id+`"`) {
+					s.t.Logf("%s, %s has %s", f.name, name, e)
+				}
+			}
+		}
+	}
 }
 
 // differs reports an event, as long as a person may want to read them.

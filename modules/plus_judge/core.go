@@ -374,6 +374,23 @@ func (cm *combination) tell(primary *model.Event, now int64, closed string) *mod
 	return ev
 }
 
+// Shift moves what is known of members, and when something was told, by some seconds, as the
+// clock was.
+func (c *Core) Shift(by int64) {
+	for _, cm := range c.all {
+		cm.heard += by
+		cm.held += by
+		cm.since += by
+		cm.state.EventTime += by
+		for _, m := range cm.members {
+			for _, s := range m.series {
+				s.at += by
+				s.since += by
+			}
+		}
+	}
+}
+
 // Tick looks at every combination: conditions that are silent hold no longer, and
 // combinations that nobody refreshes are forgotten.
 func (c *Core) Tick(now int64) (told []*model.Event) {

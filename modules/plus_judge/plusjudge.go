@@ -53,6 +53,7 @@ type PlusJudge struct {
 	core    *Core
 	records [][]byte       // on their way to the journal, in order
 	told    []*outbox.Told // go out after them
+	clock   time.Time      // when the core was asked last
 
 	// writing is held while records go to the journal, so that they stand there in the
 	// order in which they were made; nobody waits for it who decides.
@@ -224,6 +225,7 @@ func (p *PlusJudge) take(e *model.Event) (reason string, err error) {
 		return "", fmt.Errorf("plus_judge takes no events: %w", err)
 	}
 	p.mu.Lock()
+	now = p.moment()
 	ev, changed, reason := p.core.Take(e, now)
 	if reason != "" {
 		p.mu.Unlock()
@@ -355,10 +357,32 @@ func (p *PlusJudge) tick(ctx context.Context) error {
 	}
 }
 
+// stepLimit is how far the wall clock may be put before what is known is put with it.
+const stepLimit = 10 * time.Second
+
+// moment returns the time, Unix seconds; the caller holds mu. When somebody has put the
+// clock, members were not silent for that long: what is known of them goes with it.
+func (p *PlusJudge) moment() int64 {
+	now := p.now()
+	if !p.clock.IsZero() {
+		p.stepped(run.Step(p.clock, now))
+	}
+	p.clock = now
+	return now.Unix()
+}
+
+func (p *PlusJudge) stepped(by time.Duration) {
+	if by.Abs() < stepLimit {
+		return
+	}
+	p.log.Warn("the clock of this host was put, and the ages of conditions with it", "by", by)
+	p.core.Shift(int64(by / time.Second))
+}
+
 // look tells what silence has ended.
 func (p *PlusJudge) look() {
-	now := p.now().Unix()
 	p.mu.Lock()
+	now := p.moment()
 	p.tell(now, p.core.Tick(now)...)
 	p.mu.Unlock()
 	_ = p.flush() // the events go out; broken says what stays wrong

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"falcon/common/run"
 	"falcon/modules/graph/tsdb/catalog"
 	"falcon/modules/graph/tsdb/vfs"
 	"falcon/modules/graph/tsdb/wal"
@@ -231,13 +232,13 @@ const jumpLimit = time.Minute
 // says no for as long as a window has grace, so that a clock that is put right
 // again has done no harm. A clock without a monotonic reading never jumps.
 func (g *clockGuard) steady(now time.Time) bool {
-	wall, mono := now.Round(0).Sub(g.last.Round(0)), now.Sub(g.last)
+	step, mono := run.Step(g.last, now), now.Sub(g.last)
 	g.last = now
-	return g.passed(wall, mono)
+	return g.passed(step, mono)
 }
 
-func (g *clockGuard) passed(wall, mono time.Duration) bool {
-	if d := wall - mono; d > jumpLimit || d < -jumpLimit {
+func (g *clockGuard) passed(step, mono time.Duration) bool {
+	if step.Abs() > jumpLimit {
 		g.calm = 0
 	} else {
 		g.calm = min(g.calm+mono, grace)
