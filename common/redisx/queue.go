@@ -103,7 +103,8 @@ func (q *Queue) Len(ctx context.Context) ([]int, error) {
 }
 
 // Pop takes up to n elements, those of earlier lists first. Lists that are empty cost
-// one round trip together.
+// one round trip together. Whoever has elements in flight is among the consumers of their
+// list, also when Redis has forgotten that: else nobody would give them back.
 func (q *Queue) Pop(ctx context.Context, n int) ([]Element, error) {
 	lens, err := q.Len(ctx)
 	if err != nil {
@@ -112,7 +113,13 @@ func (q *Queue) Pop(ctx context.Context, n int) ([]Element, error) {
 	var cmds []Cmd
 	var from []string
 	for i, l := range q.lists {
-		for range min(lens[i], n-len(cmds)) {
+		take := min(lens[i], n)
+		if take <= 0 {
+			continue
+		}
+		n -= take
+		cmds, from = append(cmds, C("SADD", Consumers(l), q.consumer)), append(from, "")
+		for range take {
 			cmds, from = append(cmds, C("RPOPLPUSH", l, Inflight(l, q.consumer))), append(from, l)
 		}
 	}
