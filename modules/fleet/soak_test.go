@@ -1248,14 +1248,17 @@ func (s *soak) events(f *soakFleet) (told map[string]int, again int) {
 
 // closed returns the events that rules which are gone have closed.
 func (s *soak) closed(f *soakFleet) map[string]bool {
-	closed := map[string]bool{}
+	closed, resting := map[string]bool{}, map[string]bool{}
+	for i := range s.lost {
+		resting[soakHost(soakHosts-1-i)] = true
+	}
 	for _, memory := range append(slices.Clip(f.told), f.lists()) {
 		for _, e := range memory {
 			var ev model.Event
 			if err := json.Unmarshal([]byte(e[1:]), &ev); err != nil {
 				s.t.Fatal(err)
 			}
-			if ev.Closed != "" {
+			if ev.Closed != "" && !resting[ev.Endpoint] {
 				closed[fmt.Sprint(ev.Id, " ", ev.ActionId(), " ", ev.Closed)] = true
 			}
 		}
