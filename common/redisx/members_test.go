@@ -1,6 +1,7 @@
 package redisx
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,6 +56,24 @@ func TestADeadMember(t *testing.T) {
 					t.Errorf("%s: %s live, %v, want %s", tc.name, got, err, want)
 				}
 			}
+		}
+	})
+}
+
+// Redis was restarted empty and has forgotten who takes: what somebody took before he said so
+// again is found when he is gone.
+func TestTakenBeforeAnnounced(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
+		a, b := p.NewQueue("a", "x"), p.NewQueue("b", "x")
+		push(t, p, "x", "1", "2")
+		if got, err := a.Pop(t.Context(), 1); err != nil || !slices.Equal(payloads(got), []string{"1"}) {
+			t.Fatalf("%q %v", payloads(got), err)
+		}
+		if err := errors.Join(b.Announce(t.Context()), b.TakeOver(t.Context(), nil)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Pop(t.Context(), 9); err != nil || !slices.Equal(payloads(got), []string{"1", "2"}) {
+			t.Errorf("%q %v", payloads(got), err)
 		}
 	})
 }

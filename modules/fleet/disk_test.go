@@ -2,38 +2,12 @@ package fleet
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"falcon/common/testkit"
 )
-
-// health is what a daemon says of itself.
-func (k *killChain) health(name string) (code int, text string) {
-	resp, err := http.Get("http://" + k.addr[name+".http"] + "/health")
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(body)
-}
-
-// says waits until a daemon is ill and says so in these words.
-func (k *killChain) says(name, words string) {
-	k.t.Helper()
-	testkit.Eventually(k.t, 30*time.Second, func() error {
-		if code, text := k.health(name); code != http.StatusServiceUnavailable || !strings.Contains(text, words) {
-			return fmt.Errorf("%s says %d %q, want %q", name, code, text, words)
-		}
-		return nil
-	})
-}
 
 // The disk of graph, of judge, of the spool of transfer and of the spool of agent are full,
 // one after the other and all at once. Each says so and acknowledges nothing that it could

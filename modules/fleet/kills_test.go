@@ -372,13 +372,30 @@ func (k *killChain) process(name string) *testkit.Process {
 func (k *killChain) healthy(name string) {
 	k.t.Helper()
 	testkit.Eventually(k.t, 30*time.Second, func() error {
-		resp, err := http.Get("http://" + k.addr[name+".http"] + "/health")
-		if err != nil {
-			return fmt.Errorf("%w\n%s", err, k.process(name).Output())
+		if code, text := k.health(name); code != http.StatusOK {
+			return fmt.Errorf("%s says %d %q\n%s", name, code, text, k.process(name).Output())
 		}
-		defer resp.Body.Close()
-		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", name, body)
+		return nil
+	})
+}
+
+// health is what a daemon says of itself.
+func (k *killChain) health(name string) (code int, text string) {
+	resp, err := http.Get("http://" + k.addr[name+".http"] + "/health")
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body)
+}
+
+// says waits until a daemon is ill and says so in these words.
+func (k *killChain) says(name, words string) {
+	k.t.Helper()
+	testkit.Eventually(k.t, 30*time.Second, func() error {
+		if code, text := k.health(name); code != http.StatusServiceUnavailable || !strings.Contains(text, words) {
+			return fmt.Errorf("%s says %d %q, want %q", name, code, text, words)
 		}
 		return nil
 	})

@@ -97,19 +97,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			c.To, c.Step, c.Endpoints, c.Metrics, c.Rate = address["transfer"], 10, memorySeries/100, 100, memoryRate
 			c.Rounds = int((lasts + 2*time.Second).Seconds()) * memoryRate / memorySeries
 			c.Graphs, c.Settle = map[string]string{"graph-00": address["graph"]}, time.Minute
-			l, err := load.New(c, load.Deps{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			type outcome struct {
-				report *load.Report
-				err    error
-			}
-			ended := make(chan outcome, 1)
-			go func() {
-				report, err := l.Run(t.Context())
-				ended <- outcome{report, err}
-			}()
+			wait := startLoad(t, c)
 			testkit.Eventually(t, 20*time.Second, func() error { // every series is there
 				n, err := counterAt(all["graph"].at, "GraphRpcRecvCnt")
 				if err == nil && n < 10*memorySeries {
@@ -145,9 +133,9 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 			}
 			all[tc.victim].p.Pause()()
-			o := <-ended
-			if o.err != nil {
-				t.Fatal(o.err)
+			report, err := wait()
+			if err != nil {
+				t.Fatal(err)
 			}
 			if !named {
 				t.Errorf("transfer does not say that it waits for %s", tc.victim)
@@ -161,14 +149,14 @@ func TestMemoryIsBounded(t *testing.T) {
 				names = append(names, fmt.Sprintf("%s %d MB, %d before", name, most[name]>>20, before[name]>>20))
 				bound := before[name] + memoryGrowth
 				if name == "graph" {
-					bound += memoryPoint * int(o.report.Acked)
+					bound += memoryPoint * int(report.Acked)
 				}
 				if most[name] > bound {
 					t.Errorf("%s grew from %d to %d bytes", name, before[name], most[name])
 				}
 			}
 			slices.Sort(names)
-			t.Logf("%d points acknowledged, %d pushes sent again; %s; spools %d KB at most", o.report.Acked, o.report.Retried, strings.Join(names, "; "), spool>>10)
+			t.Logf("%d points acknowledged, %d pushes sent again; %s; spools %d KB at most", report.Acked, report.Retried, strings.Join(names, "; "), spool>>10)
 			testkit.Eventually(t, 30*time.Second, func() error {
 				if code, text, err := all["transfer"].get("/health"); err != nil || code != http.StatusOK || strings.Contains(text, "spooled") {
 					return fmt.Errorf("transfer says %d %q, %v", code, text, err)

@@ -166,6 +166,19 @@ func eachProgram(t *testing.T, test func(t *testing.T, l *lone)) {
 	}
 }
 
+// eachFolder runs a test for each program that has a folder for itself alone.
+func eachFolder(t *testing.T, test func(t *testing.T, l *lone, folder string)) {
+	for name, folder := range folders {
+		if folder == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newLone(t, name, t.TempDir()), folder)
+		})
+	}
+}
+
 // A configuration that can not work changes nothing when it is read again, names what is
 // wrong with it, and the daemon goes on; a right one is taken after it.
 func TestWrongReloads(t *testing.T) {
@@ -229,11 +242,7 @@ func TestWrongReloads(t *testing.T) {
 // Two programs on one folder would destroy what is there: the second says so and ends, and
 // the first does not notice. After a kill the next one begins at once.
 func TestTwoOnOneFolder(t *testing.T) {
-	eachProgram(t, func(t *testing.T, l *lone) {
-		folder := folders[l.name]
-		if folder == "" {
-			t.Skip("it has no folder for itself alone")
-		}
+	eachFolder(t, func(t *testing.T, l *lone, folder string) {
 		l.start()
 		l.serves()
 		second := l.another()
@@ -261,11 +270,7 @@ func TestTwoOnOneFolder(t *testing.T) {
 
 // A folder in which nothing can be written is named when a program starts.
 func TestFoldersThatTakeNothing(t *testing.T) {
-	eachProgram(t, func(t *testing.T, l *lone) {
-		folder := folders[l.name]
-		if folder == "" {
-			t.Skip("it has no folder for itself alone")
-		}
+	eachFolder(t, func(t *testing.T, l *lone, folder string) {
 		disk := testkit.SmallDisk(t, filepath.Join(l.dir, folder), "1m")
 		disk.ReadOnly()
 		l.start()

@@ -380,8 +380,10 @@ func (c *Core) Shift(by int64) {
 	for _, cm := range c.all {
 		cm.heard += by
 		cm.held += by
-		cm.since += by
-		cm.state.EventTime += by
+		if cm.last != nil {
+			cm.since += by
+			cm.state.EventTime += by
+		}
 		for _, m := range cm.members {
 			for _, s := range m.series {
 				s.at += by
