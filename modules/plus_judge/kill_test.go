@@ -30,6 +30,7 @@ type ledger struct {
 	c       *rpc.Client
 	rng     *rand.Rand
 	at      int64 // time of the last round
+	starts  int
 	holds   [ledgerHosts][4]bool
 	open    [ledgerHosts]bool
 	want    [ledgerHosts][]string
@@ -52,12 +53,14 @@ func newLedger(t *testing.T, program string) *ledger {
 
 // start starts a plus_judge that dies at a failpoint, or lives.
 func (l *ledger) start(deadly string) {
+	l.starts++
 	l.p = testkit.StartDeadly(l.t, deadly, l.dir, l.program, "-c", "plus_judge.json")
 }
 
 // round says of every condition whether it holds, as judges do, so that what a kill made
 // uncertain is certain in the same round; one of each host changes. What is not
-// acknowledged is said again; a plus_judge that has died is started again. In a deadly
+// acknowledged is said again, and so are the others of a host when one was started between
+// them: it begins no problem before it has heard of all. A plus_judge that has died is started again. In a deadly
 // round it is killed at any moment of a call, or after it.
 func (l *ledger) round(deadly bool) {
 	l.t.Helper()
@@ -66,33 +69,36 @@ func (l *ledger) round(deadly bool) {
 		changes := 1 + l.rng.IntN(3)
 		host := fmt.Sprintf("host%02d", h)
 		l.holds[h][changes] = !l.holds[h][changes]
-		for id := 1; id <= 3; id++ {
-			status := model.StatusOK
-			if l.holds[h][id] {
-				status = model.StatusProblem
+		for starts := 0; starts != l.starts; {
+			starts = l.starts
+			for id := 1; id <= 3; id++ {
+				status := model.StatusOK
+				if l.holds[h][id] {
+					status = model.StatusProblem
+				}
+				e := event(id, host, status, l.at, nil)
+				kill := deadly && h == ledgerHosts/2 && id == changes
+				testkit.Eventually(l.t, 20*time.Second, func() error {
+					if l.p.Dead() {
+						l.start("")
+					}
+					killed := make(chan struct{})
+					if kill {
+						p, after := l.p, time.Duration(l.rng.IntN(1500))*time.Microsecond
+						go func() {
+							defer close(killed)
+							<-time.After(after)
+							p.Kill()
+						}()
+					} else {
+						close(killed)
+					}
+					err := l.c.Call(l.t.Context(), "Judge.UnionJudge", e, &model.SimpleRpcResponse{})
+					<-killed
+					kill, deadly = false, deadly && !kill
+					return err
+				})
 			}
-			e := event(id, host, status, l.at, nil)
-			kill := deadly && h == ledgerHosts/2 && id == changes
-			testkit.Eventually(l.t, 20*time.Second, func() error {
-				if l.p.Dead() {
-					l.start("")
-				}
-				killed := make(chan struct{})
-				if kill {
-					p, after := l.p, time.Duration(l.rng.IntN(1500))*time.Microsecond
-					go func() {
-						defer close(killed)
-						<-time.After(after)
-						p.Kill()
-					}()
-				} else {
-					close(killed)
-				}
-				err := l.c.Call(l.t.Context(), "Judge.UnionJudge", e, &model.SimpleRpcResponse{})
-				<-killed
-				kill = false
-				return err
-			})
 		}
 		if all := l.holds[h][1] && l.holds[h][2] && l.holds[h][3]; all != l.open[h] {
 			l.open[h] = all
