@@ -302,12 +302,13 @@ func (k *keeper) follow(ctx context.Context) error {
 // take puts the rules on the shelf in force, if they are others, and says whether it
 // did.
 func (k *keeper) take(ctx context.Context) (bool, error) {
+	k.making.Lock()
+	defer k.making.Unlock()
+	// Asked once nothing is made here: who begins to lead meanwhile has newer ones.
 	r, err := k.shelf.InForce(ctx)
 	if err != nil {
 		return false, err
 	}
-	k.making.Lock()
-	defer k.making.Unlock()
 	k.mu.Lock()
 	mine := k.at
 	k.mu.Unlock()
