@@ -2,9 +2,10 @@
 # Fuzzes every fuzz test for so long each: scripts/fuzz.sh 10s
 set -euo pipefail
 cd "$(dirname "$0")/.."
-grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do
-	sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' "$dir"/*_test.go | while read -r name; do
-		echo "== $dir $name"
-		go test -run '^$' -fuzz "^$name\$" -fuzztime "${1:-10s}" "$dir"
-	done
-done
+each=${1:-10s} n=0
+while IFS=: read -r file name; do
+	echo "== $(dirname "$file") $name"
+	go test -run '^$' -fuzz "^$name\$" -fuzztime "$each" "$(dirname "$file")" </dev/null
+	n=$((n + 1))
+done < <(grep -r --include='*_test.go' '^func Fuzz' . | sed 's/:func \(Fuzz[A-Za-z0-9]*\)(.*/:\1/' | sort)
+echo "$n fuzz tests, $each each"

@@ -54,9 +54,13 @@ if ! command -v "$(go env CC)" >/dev/null; then
 	notes+=("race detector: there is no C compiler, tests run without it")
 fi
 
-# The long forms of the soaks are minutes each, one after the other.
+# The long forms of the soaks are minutes each, one after the other; what they came to is
+# printed at the end.
 timeout=20m
-[ -n "${FALCON_SOAK:-}" ] && timeout=60m
+if [ -n "${FALCON_SOAK:-}" ]; then
+	timeout=60m
+	export FALCON_OUTCOMES=$work/outcomes
+fi
 
 export FALCON_TEST_BIN=$PWD/bin
 go tool gotestsum --format pkgname-and-test-fails --jsonfile "$work/go.json" -- "${race[@]}" -timeout "$timeout" ./...
@@ -84,6 +88,7 @@ if [ -x scripts/browser.sh ]; then
 	esac
 fi
 
+[ -z "${FALCON_OUTCOMES:-}" ] || sort -s -t: -k1,1 "$FALCON_OUTCOMES"
 for n in "${notes[@]}"; do echo "SKIP  $n"; done
 echo "$passed passed, $failed failed, $skipped skipped"
 exit $status

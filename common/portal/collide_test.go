@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"falcon/common/testkit"
 )
 
 // The writers of the collision test are this test binary, started again.
@@ -90,7 +92,7 @@ func TestWritersOfTheSameSeries(t *testing.T) {
 	if batches == 0 || len(newest) == 0 {
 		t.Fatalf("the writers wrote nothing:\n%s", results[0])
 	}
-	t.Logf("%d batches of %d series", batches, len(newest))
+	testkit.Outcome(t, "%d batches of %d series", batches, len(newest))
 
 	byID := map[int64]string{}
 	endpointTs := map[string]int64{}

@@ -220,8 +220,31 @@ func Seed(t testing.TB) uint64 {
 			t.Fatal("FALCON_SEED: ", err)
 		}
 	}
-	t.Logf("FALCON_SEED=%d", seed)
+	Outcome(t, "FALCON_SEED=%d", seed)
 	return seed
+}
+
+// Outcome logs what a trial came to. make soak, which names a file in FALCON_OUTCOMES, prints
+// all of them at its end.
+func Outcome(t testing.TB, format string, args ...any) {
+	t.Helper()
+	text := fmt.Sprintf(format, args...)
+	t.Log(text)
+	name := os.Getenv("FALCON_OUTCOMES")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	dir, _ := os.Getwd() // go test runs in the folder of the package
+	where, _ := filepath.Rel(Root(), dir)
+	// One write, since the tests of other packages append meanwhile.
+	if _, err := fmt.Fprintf(f, "%s %s: %s\n", where, t.Name(), text); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // FreeAddr returns an address on the loopback that nobody listens on, for programs

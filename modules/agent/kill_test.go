@@ -170,5 +170,5 @@ func TestKilledAgentLosesNothing(t *testing.T) {
 		return nil
 	})
 	p.Stop()
-	t.Logf("%d points answered for, %d kills", len(acked), rounds)
+	testkit.Outcome(t, "%d points answered for, %d kills", len(acked), rounds)
 }

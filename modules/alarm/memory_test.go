@@ -97,6 +97,6 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatalf("%s is told %d times", host, n)
 		}
 	}
-	t.Logf("%d MB at most, %d before", most>>20, before>>20)
+	testkit.Outcome(t, "%d MB at most, %d before", most>>20, before>>20)
 	p.Stop()
 }

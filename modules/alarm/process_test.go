@@ -80,7 +80,7 @@ func TestKill9(t *testing.T) {
 		if twice > repeats || twice > max(events/100, claimed*DefaultConfig().Worker.IM) {
 			t.Errorf("%d of %d were told twice, %d say so", twice, events, repeats)
 		}
-		t.Logf("%d of %d were told twice, %d say that they may have been", twice, events, repeats)
+		testkit.Outcome(t, "%d of %d were told twice, %d say that they may have been", twice, events, repeats)
 		cases, err := w.db.EventCases(t.Context(), portal.CaseFilter{Statuses: []string{"PROBLEM"}, Limit: events})
 		if err != nil || len(cases) != events/2 {
 			t.Fatalf("%d cases, %v", len(cases), err)

@@ -717,7 +717,7 @@ func (k *killChain) verify() {
 	for _, f := range k.feeders {
 		points += f.acked.Load() * killHosts
 	}
-	t.Logf("%d points are in graph, %d events are told, %d of them again as a possible repeat; all of it %v after the last kill", points, len(want), twice, time.Since(began).Round(time.Millisecond))
+	testkit.Outcome(t, "%d points are in graph, %d events are told, %d of them again as a possible repeat; all of it %v after the last kill", points, len(want), twice, time.Since(began).Round(time.Millisecond))
 }
 
 // books says which books do not balance, and what is on its way.
@@ -991,7 +991,7 @@ func TestKillLoop(t *testing.T) {
 		verify := func(what string, n int) {
 			t.Helper()
 			k.verify()
-			t.Logf("%s: killed %d times %s, %v", what, n, how, time.Since(began).Round(100*time.Millisecond))
+			testkit.Outcome(t, "%s: killed %d times %s, %v", what, n, how, time.Since(began).Round(100*time.Millisecond))
 			began = time.Now()
 		}
 		var all sync.WaitGroup
@@ -1024,5 +1024,5 @@ func TestKillLoop(t *testing.T) {
 	for _, f := range k.feeders {
 		again += f.again.Load()
 	}
-	t.Logf("%d pushes were not answered for and sent again", again)
+	testkit.Outcome(t, "%d pushes were not answered for and sent again", again)
 }

@@ -298,7 +298,7 @@ func TestLeaderOfThree(t *testing.T) {
 			return err
 		})
 	}
-	t.Logf("a change was %v late at most", latest.Round(time.Millisecond))
+	testkit.Outcome(t, "a change was %v late at most", latest.Round(time.Millisecond))
 }
 
 func userOf(schema string, i int) string { return fmt.Sprintf("h%d_%s", i, schema[len(schema)-12:]) }

@@ -156,7 +156,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 			}
 			slices.Sort(names)
-			t.Logf("%d points acknowledged, %d pushes sent again; %s; spools %d KB at most", report.Acked, report.Retried, strings.Join(names, "; "), spool>>10)
+			testkit.Outcome(t, "%d points acknowledged, %d pushes sent again; %s; spools %d KB at most", report.Acked, report.Retried, strings.Join(names, "; "), spool>>10)
 			testkit.Eventually(t, 30*time.Second, func() error {
 				if code, text, err := all["transfer"].get("/health"); err != nil || code != http.StatusOK || strings.Contains(text, "spooled") {
 					return fmt.Errorf("transfer says %d %q, %v", code, text, err)

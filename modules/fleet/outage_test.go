@@ -159,5 +159,5 @@ func TestAgentOverOutages(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("%d points, %v; all there %v after the last outage", rounds*series, counts, time.Since(over).Round(time.Millisecond))
+	testkit.Outcome(t, "%d points, %v; all there %v after the last outage", rounds*series, counts, time.Since(over).Round(time.Millisecond))
 }

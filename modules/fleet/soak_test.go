@@ -1179,7 +1179,7 @@ func (s *soak) finish(long bool) {
 			}
 			return nil
 		})
-		t.Logf("%d problems of rules that are gone were closed by both", len(s.closed(s.calm)))
+		testkit.Outcome(t, "%d problems of rules that are gone were closed by both", len(s.closed(s.calm)))
 	}
 	first, more, oks, joined, said := 0, 0, 0, 0, 0
 	for e := range calm {
@@ -1205,20 +1205,20 @@ func (s *soak) finish(long bool) {
 			t.Errorf("no %s was killed while its journal turned", kind)
 		}
 	}
-	t.Logf("%d rounds of %d series; %d events in both runs: %d problems, told again %d times, %d ends; pushed again to an empty Redis: %d",
+	testkit.Outcome(t, "%d rounds of %d series; %d events in both runs: %d problems, told again %d times, %d ends; pushed again to an empty Redis: %d",
 		s.round, len(s.series), len(calm), first, more, oks, again)
-	t.Logf("%d of them are of combinations, %d about texts", joined, said)
-	t.Logf("journals turned %d times; where nobody suffers %d times", s.rough.turns(), s.calm.turns())
-	t.Logf("%d edits, in force at all judges that suffer after %v at most, median %v", len(s.took), s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond))
-	t.Logf("edits: %v", s.edits)
+	testkit.Outcome(t, "%d of them are of combinations, %d about texts", joined, said)
+	testkit.Outcome(t, "journals turned %d times; where nobody suffers %d times", s.rough.turns(), s.calm.turns())
+	testkit.Outcome(t, "%d edits, in force at all judges that suffer after %v at most, median %v", len(s.took), s.took[len(s.took)-1].Round(time.Millisecond), s.took[len(s.took)/2].Round(time.Millisecond))
+	testkit.Outcome(t, "edits: %v", s.edits)
 	var spread []string
 	for _, most := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second} {
 		n, _ := slices.BinarySearch(s.took, most)
 		spread = append(spread, fmt.Sprintf("%d within %v", n, most))
 	}
-	t.Logf("of them in force %s", strings.Join(spread, ", "))
-	t.Logf("in force at the judges that do not after %v at most, median %v", s.prompt[len(s.prompt)-1].Round(time.Millisecond), s.prompt[len(s.prompt)/2].Round(time.Millisecond))
-	t.Logf("suffered: %v", s.suffer)
+	testkit.Outcome(t, "of them in force %s", strings.Join(spread, ", "))
+	testkit.Outcome(t, "in force at the judges that do not after %v at most, median %v", s.prompt[len(s.prompt)-1].Round(time.Millisecond), s.prompt[len(s.prompt)/2].Round(time.Millisecond))
+	testkit.Outcome(t, "suffered: %v", s.suffer)
 	if first < 50 || more < 20 || oks < 50 || joined < 10 || said < 10 {
 		t.Errorf("so little was told that it says nothing: %d, %d, %d, of combinations %d, about texts %d", first, more, oks, joined, said)
 	}

@@ -19,6 +19,7 @@ import (
 	"falcon/common/model"
 	"falcon/common/rpc"
 	"falcon/common/stream"
+	"falcon/common/testkit"
 )
 
 // childDir makes the test binary a graph with its data there, whose clock is set by
@@ -327,7 +328,7 @@ func sixHours(t *testing.T, kills int) {
 		t.Fatalf("%d points are still in the spool, %d of %d kills", n, killed, kills)
 	}
 	late += other.late
-	t.Logf("%d points came late, up to %d overlays", late, overlays)
+	testkit.Outcome(t, "%d points came late, up to %d overlays", late, overlays)
 	if late < 10_000 || overlays < 10 || calm.late > 0 {
 		t.Errorf("%d points came late, up to %d overlays; %d late ones without an outage", late, overlays, calm.late)
 	}
@@ -374,7 +375,7 @@ func sixHours(t *testing.T, kills int) {
 				}
 			}
 		}
-		t.Logf("%s: %d points are equal, %d of them known", when, points, known)
+		testkit.Outcome(t, "%s: %d points are equal, %d of them known", when, points, known)
 		if known*10 < points*8 {
 			t.Errorf("%s: only %d of %d points are known", when, known, points)
 		}

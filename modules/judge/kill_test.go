@@ -135,7 +135,7 @@ func TestKillLedger(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("%d kills, %d events, each once", kills, len(want))
+	testkit.Outcome(t, "%d kills, %d events, each once", kills, len(want))
 }
 
 // A judge that is killed behind each answer forgets no acknowledgement: nothing more is

@@ -168,7 +168,7 @@ func (l *ledger) verify() {
 	if all, _ := filepath.Glob(filepath.Join(l.dir, "data", "snapshot-*")); len(all) > 1 {
 		t.Errorf("snapshots are %q", all)
 	}
-	t.Logf("%d events, each once", n)
+	testkit.Outcome(t, "%d events, each once", n)
 }
 
 // A plus_judge that is killed again and again, by a sender that repeats what was not
@@ -184,7 +184,7 @@ func TestKillLedger(t *testing.T) {
 		l.round(round%3 == 1)
 	}
 	l.verify()
-	t.Logf("%d kills", kills)
+	testkit.Outcome(t, "%d kills", kills)
 }
 
 // The same ledger of one that dies at each failpoint.

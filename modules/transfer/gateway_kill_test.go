@@ -152,7 +152,7 @@ func TestKilledGatewayLosesNothing(t *testing.T) {
 		m.settled()
 	}
 	load.verify(graph)
-	t.Logf("%d points acknowledged, %d kills", len(load.acked), kills)
+	testkit.Outcome(t, "%d points acknowledged, %d kills", len(load.acked), kills)
 	for _, m := range append(behind, gateway) {
 		m.p.Stop()
 	}

@@ -65,7 +65,7 @@ func TestKilledTransferLosesNothing(t *testing.T) {
 	m.settled()
 	m.p.Stop()
 	load.verify(graph)
-	t.Logf("%d points acknowledged, %d kills", len(load.acked), rounds)
+	testkit.Outcome(t, "%d points acknowledged, %d kills", len(load.acked), rounds)
 }
 
 // pushes are points that are pushed to a member which is killed meanwhile.

@@ -19,6 +19,7 @@ import (
 
 	"falcon/common/failpoint"
 	"falcon/common/model"
+	"falcon/common/testkit"
 	"falcon/modules/graph/tsdb/segment"
 )
 
@@ -146,6 +147,7 @@ func TestKillLoop(t *testing.T) {
 	if acked < 0 {
 		t.Error("no child got anything done")
 	}
+	testkit.Outcome(t, "%d kills, %d ticks acknowledged", rounds, acked+1)
 }
 
 // follow runs a child until it ends and returns the last tick that was acknowledged. lives
@@ -245,7 +247,7 @@ func TestFailpoints(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d ticks acknowledged", acked+1)
+	testkit.Outcome(t, "%d ticks acknowledged", acked+1)
 }
 
 // checkAcked compares the stored values up to a tick, within the retention.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"falcon/common/model"
+	"falcon/common/testkit"
 	"falcon/modules/graph/tsdb/vfs"
 )
 
@@ -224,5 +225,5 @@ func TestDeathAtEveryStep(t *testing.T) {
 			t.Fatalf("death %q: Verify %+v, %v", d.what, r, err)
 		}
 	}
-	t.Logf("died %d times", len(deaths))
+	testkit.Outcome(t, "died %d times", len(deaths))
 }
