@@ -1,5 +1,7 @@
 package nodata
 
+import "math"
+
 // keptAnswers is how many answers of a series are kept; one is judged, the others are
 // for people.
 const keptAnswers = 3
@@ -59,8 +61,8 @@ func (r *record) judge(s *Series, now int64) verdict {
 	if newest.Fetched < now-limit {
 		return unknown // collecting has failed, which says nothing of the series
 	}
-	if d := newest.Value - s.Mock; d >= -1e-6 && d <= 1e-6 {
-		return silent // what we made ourselves
+	if s.made(newest.Value) {
+		return silent
 	}
 	if r.silentSince != 0 {
 		// The answers since then are none. Whether the point was old is what its own
@@ -72,6 +74,9 @@ func (r *record) judge(s *Series, now int64) verdict {
 	}
 	return reports
 }
+
+// made says whether a value is one that we made ourselves.
+func (s *Series) made(value float64) bool { return math.Abs(value-s.Mock) <= 1e-6 }
 
 // timeout is how old the newest point of a series may be, in seconds.
 func timeout(step int64) int64 {

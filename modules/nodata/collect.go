@@ -122,9 +122,9 @@ func (n *Nodata) collect(ctx context.Context) int {
 // take notes answers, and returns how many are of series that are watched. Stock's api
 // answers an element without names for a graph that is away.
 func (n *Nodata) take(answers []*model.GraphLastResp) (taken int) {
-	at := n.now().Unix()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	at := n.moment().Unix()
 	for _, a := range answers {
 		if a == nil || a.Value == nil {
 			continue
@@ -139,7 +139,8 @@ func (n *Nodata) take(answers []*model.GraphLastResp) (taken int) {
 // judge looks at all series at the moment at, and gives the mocks to the outbox.
 func (n *Nodata) judge(at time.Time) Round {
 	n.mu.Lock()
-	r := n.book.judge(at.Unix(), n.cfg.threshold())
+	n.believe()
+	r := n.book.judge(at.Add(-n.skew).Unix(), n.cfg.threshold())
 	n.mu.Unlock()
 	n.judgeRuns.Add(1)
 	n.judgeAt.Store(at.Unix())

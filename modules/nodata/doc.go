@@ -21,6 +21,9 @@
 // that something else is wrong, and are not reported when sender.block is on; what
 // transfer does not take is tried again.
 //
+// When the clock of the host is put, series are judged by the clock as it was until points
+// follow (skew.go). One that was wrong at the start is not found out.
+//
 // Two may run side by side with the same Redis (redis.enabled): one sends, by a lock. The
 // other collects and judges as well, and keeps what it would have sent of the last two
 // minutes: when it takes the lock over it sends that first. A mock that comes twice has

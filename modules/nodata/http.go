@@ -84,7 +84,7 @@ func fail(w http.ResponseWriter, status int, err error) {
 
 // admin returns the pages of contract query 5.6.
 func (n *Nodata) admin() http.Handler {
-	mux := daemon.Admin{Stats: n.stats, Wrapped: true, Health: n.health, Line: true, Config: func() any { return success(n.cfg) }}.Mux()
+	mux := daemon.Admin{Stats: n.stats, Wrapped: true, Health: n.health, Notes: n.partly.Each, Line: true, Config: func() any { return success(n.cfg) }}.Mux()
 	mux.HandleFunc("GET /config/reload", daemon.LocalOnly(n.reload))
 	mux.Handle("GET /proc/counters", n.stats.ServeCounters(true))
 	mux.HandleFunc("GET /proc/status/{key...}", n.showStatus)

@@ -65,6 +65,36 @@ func (b *book) fetched(key string, a Answer, grace int) bool {
 	return true
 }
 
+// current says how many series have a point of now, which nobody made here.
+func (b *book) current(now int64) (n int) {
+	for _, key := range b.keys {
+		s, r := b.series[key], b.records[key]
+		if len(r.answers) == 0 {
+			continue
+		}
+		if a := r.answers[0]; !s.made(a.Value) && a.Time >= now-timeout(s.Step) && a.Time <= now+timeout(s.Step) {
+			n++
+		}
+	}
+	return n
+}
+
+// shift puts the times at which something was heard or said by so many seconds, as the
+// clock was.
+func (b *book) shift(by int64) {
+	for _, r := range b.records {
+		for i := range r.answers {
+			r.answers[i].Fetched += by
+		}
+		if r.silentSince != 0 {
+			r.silentSince += by
+		}
+		if r.stamp != 0 {
+			r.stamp += by
+		}
+	}
+}
+
 // judge looks at every series at now, Unix seconds, and says what is to be sent. When
 // more than threshold percent of those judged are silent, nothing is; a negative
 // threshold never blocks.

@@ -50,8 +50,10 @@ type Nodata struct {
 	loading, collecting chan struct{}
 	transfer            atomic.Uint32 // counts on to the next transfer
 
-	mu   sync.Mutex // guards book
-	book book
+	mu    sync.Mutex // guards what follows
+	book  book
+	clock time.Time     // as it was read last
+	skew  time.Duration // what it was put by, while points do not follow
 
 	ready   atomic.Bool
 	sends   atomic.Bool

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,7 @@ type world struct {
 	pushed []Mock
 	pushes []time.Time
 	ready  func()
+	now    func() time.Time            // nil: the bubble's
 	answer func(n int) (string, error) // of transfer to its n-th push, from 1; nil: all are taken
 }
 
@@ -156,7 +158,7 @@ func live(t *testing.T, w *world, change func(*Config), fn func(n *Nodata, stop 
 		if change != nil {
 			change(&cfg)
 		}
-		n, err := New(cfg, Deps{Log: quietLog, Rows: &w.table, Points: w, Ready: w.ready})
+		n, err := New(cfg, Deps{Log: quietLog, Rows: &w.table, Points: w, Ready: w.ready, Now: w.now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -522,6 +524,66 @@ func TestSwitchedOff(t *testing.T) {
 			if !tc.wants(n) {
 				t.Errorf("%s: reads %d, asked %d, pushed %d, health %v", tc.name, len(w.reads), len(w.asked), len(w.pushes), n.health())
 			}
+		})
+	}
+}
+
+// The clock of the host is put by an hour, and later back. When it was right before, points
+// go on as they were, and when it was wrong they follow it: nobody becomes silent by that,
+// who is silent is found in the time it takes, and mocks have the times of points.
+func TestClockSteps(t *testing.T) {
+	for name, tc := range map[string]struct {
+		step   time.Duration
+		follow bool
+	}{
+		"wrong, forward": {time.Hour, false},
+		"wrong, back":    {-time.Hour, false},
+		"right, forward": {time.Hour, true},
+		"right, back":    {-time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var host, fleet atomic.Int64 // how far both clocks are from the bubble's, in seconds
+			report := func(now int64) (int64, float64) { return now + fleet.Load() - 10, 5 }
+			w := &world{points: map[string]func(int64) (int64, float64){"h1/m": report, "h2/m": report}}
+			w.now = func() time.Time { return time.Now().Add(time.Duration(host.Load()) * time.Second) }
+			w.rows = []portal.Nodata{row(1, "host", "h1\nh2", "m", "")}
+			live(t, w, nil, func(n *Nodata, stop func()) {
+				put := func(by time.Duration) { // what moment finds out of the clock of a host, which a test can not put
+					n.mu.Lock()
+					defer n.mu.Unlock()
+					n.moment()
+					host.Add(int64(by / time.Second))
+					n.stepped(by)
+					n.clock = n.now()
+				}
+				at(5*time.Minute + 30*time.Second)
+				put(tc.step)
+				if tc.follow {
+					fleet.Store(int64(tc.step / time.Second))
+				}
+				at(10 * time.Minute)
+				if got := w.mocks(); got != "" {
+					t.Errorf("after the step: %s", got)
+				}
+				if notes := n.partly.Each(); (len(notes) == 0) != tc.follow {
+					t.Errorf("notes: %q", notes)
+				}
+				last, _ := report(time.Now().Unix())
+				w.set(func(w *world) { w.points["h1/m"] = stopped(last) })
+				at(14 * time.Minute)
+				want := fmt.Sprintf("h1@%d h1@%d", 11+fleet.Load()/60, 12+fleet.Load()/60)
+				if got := w.mocks(); got != want {
+					t.Errorf("a series is silent: %s, want %s", got, want)
+				}
+				w.set(func(w *world) { w.points["h1/m"] = report })
+				at(15*time.Minute + 30*time.Second)
+				put(-tc.step)
+				fleet.Store(0)
+				at(25 * time.Minute)
+				if got := w.mocks(); got != want || len(n.partly.Each()) > 0 {
+					t.Errorf("the clock is put back: %s, want %s, %q", got, want, n.partly.Each())
+				}
+			})
 		})
 	}
 }
