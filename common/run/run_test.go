@@ -56,3 +56,18 @@ func TestEveryKeepsItsPace(t *testing.T) {
 		}
 	})
 }
+
+// A steady clock goes on when the wall clock is put.
+func TestSteady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		put := time.Duration(0)
+		began := time.Now()
+		now := Steady(func() time.Time { return time.Now().Add(put) })
+		for _, put = range []time.Duration{0, time.Hour, -time.Hour} {
+			time.Sleep(time.Minute)
+			if got := now(); !got.Equal(time.Now()) {
+				t.Errorf("with the clock put by %v it is %v after the start, want %v", put, got.Sub(began), time.Since(began))
+			}
+		}
+	})
+}

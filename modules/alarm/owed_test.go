@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,6 +208,45 @@ func TestToldWithoutRows(t *testing.T) {
 			}
 			if !slices.Equal(steps, []string{"[O1", "[O2"}) {
 				t.Errorf("%s was told as %q", id, steps)
+			}
+		}
+	})
+}
+
+// The clock of the host is put by an hour while the database is away and people are told:
+// rows are written in the order in which they were.
+func TestClockSteps(t *testing.T) {
+	onRoad(t, func(t *testing.T, w *world, road *road) {
+		var put atomic.Int64
+		w.before = func(a *Alarm) { a.now = func() time.Time { return time.Now().Add(time.Duration(put.Load())) } }
+		action := w.action(portal.Action{UIC: "ops"})
+		at := time.Now().Unix() - 5000
+		w.start()
+		w.push(event("s_0", action, 1, "PROBLEM", at, 0)) // people and channels are known
+		w.eventually(w.posts(1))
+		w.eventually(w.empty)
+		road.close()
+		for i, step := range []time.Duration{0, -time.Hour, time.Hour} {
+			put.Store(int64(step))
+			for host := range 8 { // of both workers
+				status := []string{"PROBLEM", "OK", "PROBLEM"}[i]
+				w.push(event(fmt.Sprint("s_1_", host), action, 1, status, at+int64(600*i), 1))
+			}
+			w.eventually(w.posts(1 + 8*(i+1)))
+			w.eventually(w.empty)
+		}
+		road.open()
+		w.eventually(w.paid)
+		cases, err := w.db.EventCases(t.Context(), portal.CaseFilter{Limit: 100})
+		if err != nil || len(cases) != 1+8 {
+			t.Fatalf("%d cases, %v", len(cases), err)
+		}
+		for _, c := range cases {
+			if c.ID == "s_0" {
+				continue
+			}
+			if c.Status != "PROBLEM" || c.Timestamp.Unix() != at+1200 {
+				t.Errorf("%s is %s since %v, want PROBLEM since %v", c.ID, c.Status, c.Timestamp, time.Unix(at+1200, 0))
 			}
 		}
 	})

@@ -173,3 +173,47 @@ func TestLook(t *testing.T) {
 		})
 	}
 }
+
+// The clock of the host is put by an hour: nobody who lives is called dead, nobody who is
+// dead is called alive, and who dies afterwards is noticed in the usual time.
+func TestClockSteps(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			const stepAt = 20
+			start := time.Unix(1_800_000_000, 0)
+			now := start
+			l := &liveness{after: 5 * time.Minute, self: "hbs-host", log: slog.New(slog.DiscardHandler), was: map[string]bool{}, now: func() time.Time { return now }}
+			beats := map[string]int64{}
+			for minute := range 180 {
+				now = start.Add(time.Duration(minute) * time.Minute)
+				if minute >= stepAt {
+					now = now.Add(step)
+				}
+				if minute == stepAt {
+					l.stepped(step) // what check finds out of the clock of a host, which a test can not put
+				}
+				until := map[string]int{"lives": 1000, "died": 10, "dies": stepAt + 30} // the last minute with a heartbeat
+				want := map[string]any{}
+				for host, last := range until {
+					// Just after the step nobody has been heard of by the clock as it is now.
+					if minute <= last && minute != stepAt {
+						beats[host] = now.Add(-10 * time.Second).Unix()
+					}
+					if want[host] = 1; minute-last >= 5 {
+						want[host] = 0
+					}
+				}
+				points, drop := l.look(beats, map[string]bool{"lives": true, "died": true, "dies": true}, now)
+				got := map[string]any{}
+				for _, p := range points {
+					if p.Metric == metricAlive {
+						got[p.Endpoint] = p.Value
+					}
+				}
+				if !maps.Equal(got, want) || len(drop) > 0 {
+					t.Fatalf("minute %d: alive are %v, want %v; dropped %q", minute, got, want, drop)
+				}
+			}
+		})
+	}
+}

@@ -56,8 +56,12 @@ type liveness struct {
 
 	pushed, failed *stat.Counter
 
-	was     map[string]bool // alive at the last look
+	was     map[string]bool  // alive at the last look
+	dead    map[string]int64 // those that were not, and when they were heard of last
 	suspect bool
+	clock   time.Time     // of the last look, also of one that another hbs made
+	put     time.Duration // what the clock was put by lately
+	putAt   time.Time
 }
 
 func (h *HBS) newLiveness(store BeatStore) (*liveness, error) {
@@ -92,6 +96,10 @@ func (l *liveness) run(ctx context.Context) error {
 
 // check looks at every host once.
 func (l *liveness) check(ctx context.Context) error {
+	if by := run.Step(l.clock, l.now()); !l.clock.IsZero() {
+		l.stepped(by)
+	}
+	l.clock = l.now()
 	if mine, err := l.store.Lease(ctx, checkEvery+checkEvery/2); err != nil || !mine {
 		return err
 	}
@@ -107,8 +115,7 @@ func (l *liveness) check(ctx context.Context) error {
 	for _, h := range e.Hosts() {
 		watched[h.Name] = true
 	}
-	now := l.now()
-	points, drop := l.look(beats, watched, now)
+	points, drop := l.look(beats, watched, l.now())
 	if len(drop) > 0 {
 		if err := l.store.DropHeartbeats(ctx, drop); err != nil {
 			return err
@@ -117,20 +124,47 @@ func (l *liveness) check(ctx context.Context) error {
 	return l.push(ctx, points)
 }
 
+// stepLimit is how far the clock may be put before heartbeats have other times by it.
+const stepLimit = 10 * time.Second
+
+// stepped notes that the clock was put.
+func (l *liveness) stepped(by time.Duration) {
+	if by.Abs() < stepLimit {
+		return
+	}
+	l.log.Warn("the clock of this host was put: heartbeats of before count as they were", "by", by)
+	l.put, l.putAt = by, l.now()
+}
+
+// silence is for how long a host that was heard of at a time, Unix seconds, has been silent.
+// Until those that live have been heard of after the clock was put, and those that do not are
+// in the past, the time may be that of the clock of before.
+func (l *liveness) silence(at int64, now time.Time) time.Duration {
+	silent := now.Sub(time.Unix(at, 0))
+	before := silent - l.put
+	switch {
+	case l.put == 0 || now.Sub(l.putAt) > l.after+max(0, -l.put):
+	case l.put > 0 && before >= -stepLimit, l.put < 0 && silent < -stepLimit:
+		return before
+	}
+	return silent
+}
+
 // look decides what to say of whom. drop are entries that nobody needs any more: of
 // hosts that are in maintenance, deleted, or silent for a week.
 func (l *liveness) look(beats map[string]int64, watched map[string]bool, now time.Time) (points []*model.MetricValue, drop []string) {
 	alive := map[string]bool{}
-	newest := int64(0)
+	least := purgeAfter // that any host is silent
 	for _, host := range slices.Sorted(maps.Keys(beats)) {
 		at := beats[host]
-		newest = max(newest, at)
-		silent := now.Sub(time.Unix(at, 0))
+		silent := l.silence(at, now)
+		least = min(least, silent)
 		if !watched[host] || silent > purgeAfter {
 			drop = append(drop, host)
 			continue
 		}
-		alive[host] = silent <= l.after
+		last, dead := l.dead[host]
+		alive[host] = silent <= l.after && !(dead && last == at) // whatever the clock says: nothing was heard
 	}
 	if len(alive) == 0 {
 		return nil, drop
@@ -141,7 +175,7 @@ func (l *liveness) look(beats map[string]int64, watched map[string]bool, now tim
 			flips++
 		}
 	}
-	suspect := flips > fewHosts && flips*100 > maxFlips*len(alive) || now.Sub(time.Unix(newest, 0)) > quiet && len(alive) > fewHosts
+	suspect := flips > fewHosts && flips*100 > maxFlips*len(alive) || least > quiet && len(alive) > fewHosts
 	if suspect != l.suspect {
 		l.suspect = suspect
 		if suspect {
@@ -165,7 +199,12 @@ func (l *liveness) look(beats map[string]int64, watched map[string]bool, now tim
 		}
 	}
 	say(l.self, metricSuspect, 0)
-	l.was = alive
+	l.was, l.dead = alive, map[string]int64{}
+	for host, is := range alive {
+		if !is {
+			l.dead[host] = beats[host]
+		}
+	}
 	return points, drop
 }
 

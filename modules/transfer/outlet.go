@@ -39,7 +39,7 @@ type outlet struct {
 	after            time.Duration // without an ack for so long, chunks are spooled
 	age              time.Duration // spooled points older than this are stale; 0 for never
 	log              *slog.Logger
-	now              func() time.Time
+	now              func() time.Time // that nobody puts: see run.Steady
 	snd              sender
 	hangUp           func() // ends the connections to a stock peer
 	pools            []pool // for /debug/connpool

@@ -384,6 +384,40 @@ func TestJudgeGetsNoStalePoints(t *testing.T) {
 	})
 }
 
+// The clock of the host is put by an hour while a judge is away: what waits for it is not
+// stale by that, and points keep the times that they had.
+func TestClockSteps(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := judgeConfig(t)
+				cfg.TsPolicy = "default"
+				w := newWorld(t, cfg)
+				defer w.end()
+				w.peers["g:1"].start()
+				begin := time.Now().Unix()
+				for i := range 6 {
+					if i == 3 {
+						w.put.Store(int64(step))
+					}
+					f := w.offer(gauge("m", begin+int64(i)*60))
+					after(time.Minute)
+					if !f.kept() {
+						t.Fatalf("minute %d: %v", i, f)
+					}
+				}
+				w.peers["j:1"].start()
+				after(10 * time.Second)
+				if b := w.books("j:1"); b.Stale != 0 || b.Delivered != 6 {
+					t.Errorf("books %+v", b)
+				}
+				w.peers["j:1"].wants("m", every(begin, 6, 60))
+				w.peers["g:1"].wants("m", every(begin, 6, 60))
+			})
+		})
+	}
+}
+
 // A full spool of a judge makes room by dropping its oldest points; nobody is
 // refused, and health is well.
 func TestFullJudgeSpoolDropsOldest(t *testing.T) {

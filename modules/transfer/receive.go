@@ -45,23 +45,24 @@ func (t *Transfer) release(s *series) {
 }
 
 // fixTime returns the time of a point that claims ts: as it stands unless the
-// policy replaces it by now (contract ingest 1.3, check 8).
-func (t *Transfer) fixTime(ts, now, step int64) int64 {
-	switch {
-	case ts <= 0:
-		return now
-	case t.cfg.TsPolicy == "stock":
-		if ts > 2*now {
-			return now
-		}
-	case t.cfg.TsPolicy == "fork":
-		if ts < now-3*step || ts > now+3*step {
-			return now
-		}
-	case ts > now+max(300, 3*step):
-		return now
+// policy replaces it by now (contract ingest 1.3, check 8). It stands, too, when it is
+// right by steady: a clock that was put wrong puts no point of others wrong.
+func (t *Transfer) fixTime(ts, now, steady, step int64) int64 {
+	if ts > 0 && (t.timely(ts, now, step) || t.timely(ts, steady, step)) {
+		return ts
 	}
-	return ts
+	return now
+}
+
+// timely says whether a time may stand at now.
+func (t *Transfer) timely(ts, now, step int64) bool {
+	switch t.cfg.TsPolicy {
+	case "stock":
+		return ts <= 2*now
+	case "fork":
+		return ts >= now-3*step && ts <= now+3*step
+	}
+	return ts <= now+max(300, 3*step)
 }
 
 // A spread is a batch on its way to the outlets. Its memory is used again for the
@@ -72,7 +73,9 @@ type spread struct {
 	watch *watch
 	last  *series // of the item before, of a pushed batch
 	now   int64   // Unix seconds
-	texts bool    // some point has a text
+	// steady is now, had nobody put the clock.
+	steady int64
+	texts  bool // some point has a text
 }
 
 // A part is what of a batch goes to one outlet.
@@ -88,12 +91,12 @@ func (t *Transfer) newSpread() *spread { return &spread{t: t, parts: make([]part
 
 // begin makes sp ready for a batch that came now.
 func (sp *spread) begin(now time.Time) {
-	sp.now, sp.watch, sp.last = now.Unix(), sp.t.watch.Load(), nil
+	sp.now, sp.steady, sp.watch, sp.last = now.Unix(), sp.t.steady().Unix(), sp.t.watch.Load(), nil
 }
 
 // add puts a point into the part of each address that its series goes to.
 func (sp *spread) add(s *series, ts int64, v float64, text string) {
-	ts = sp.t.fixTime(ts, sp.now, s.step)
+	ts = sp.t.fixTime(ts, sp.now, sp.steady, s.step)
 	if sp.watch != nil {
 		sp.watch.see(s, ts, v)
 	}

@@ -157,7 +157,7 @@ func TestTimestampPolicies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := tr.fixTime(tc.ts, now, step); got != tc.want {
+		if got := tr.fixTime(tc.ts, now, now, step); got != tc.want {
 			t.Errorf("%s: %d becomes %d, want %d", tc.policy, tc.ts, got, tc.want)
 		}
 	}

@@ -55,6 +55,7 @@ type Transfer struct {
 	log    *slog.Logger
 	name   string
 	now    func() time.Time
+	steady func() time.Time // now, as it goes on when nobody puts the clock
 	host   string
 	ready  atomic.Bool
 	series *table
@@ -90,6 +91,7 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
+	t.steady = run.Steady(t.now)
 	if cfg.Ack.Secret.Reveal() == model.SampleSecret {
 		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", model.SampleSecret)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type world struct {
 	tr    *Transfer
 	cfg   Config
 	peers map[string]*peer
+	put   atomic.Int64 // what the host's clock was put by
 	stop  func()
 }
 
@@ -47,7 +49,9 @@ func newWorld(t *testing.T, cfg Config) *world {
 
 func (w *world) start() {
 	w.t.Helper()
-	tr, err := New(w.cfg, Deps{Log: slog.New(slog.DiscardHandler), Dial: w.dial})
+	tr, err := New(w.cfg, Deps{
+		Log: slog.New(slog.DiscardHandler), Dial: w.dial, Now: func() time.Time { return time.Now().Add(time.Duration(w.put.Load())) },
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
