@@ -27,6 +27,7 @@ import (
 	"falcon/common/failpoint"
 	"falcon/common/model"
 	"falcon/common/redisx"
+	"falcon/common/stat"
 )
 
 // Told is an event on its way out, and the last one of its rule and series. It is not
@@ -74,11 +75,32 @@ type Box struct {
 	queue []*Told // from the moment they are told
 	epoch string  // the memory of Redis that has the events so far
 	away  error   // why Redis takes nothing; nil while it does
+
+	recovered, repeated, pushed, lost int64 // events, since the start: see Count
 }
 
 // New returns an empty outbox. It starts nothing.
 func New(opts Options) *Box {
 	return &Box{opts: opts, wake: make(chan struct{}, 1), last: map[string]*Told{}}
+}
+
+// Count makes the counters of what becomes of events; told are those of the events that
+// were made. While nothing moves
+//
+//	told + event.recovered + event.again = event.pushed + event.unwritable + event.spool + event.discarded
+func (b *Box) Count(s *stat.Set) {
+	of := func(n *int64) func() int64 {
+		return func() int64 {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return *n
+		}
+	}
+	s.CounterFunc("event.recovered", "recovered_events_total", "Events of the last run that Redis did not have.", of(&b.recovered))
+	s.CounterFunc("event.again", "repeated_events_total", "Events that are pushed once more, since Redis may have lost them; it drops those that it has.", of(&b.repeated))
+	s.CounterFunc("event.pushed", "pushed_events_total", "Events that Redis has taken.", of(&b.pushed))
+	s.CounterFunc("event.unwritable", "unwritable_events_total", "Events that can not be written, and are lost.", of(&b.lost))
+	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(b.Waiting()) })
 }
 
 // Closed says that nobody takes events.
@@ -172,7 +194,7 @@ func (b *Box) Notes() []string {
 	if b.away == nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("redis does not answer: %d events wait in the journal: %v", len(b.queue), b.away)}
+	return []string{fmt.Sprintf("redis takes no events: %d wait in the journal: %v", len(b.queue), b.away)}
 }
 
 func (b *Box) setAway(err error) {
@@ -244,6 +266,7 @@ func (b *Box) Recover(t *Told) (news bool) {
 	}
 	if i == 0 || b.queue[i-1].Seq != t.Seq {
 		b.queue = slices.Insert(b.queue, i, t)
+		b.recovered++
 	}
 	return news
 }
@@ -256,8 +279,10 @@ func (b *Box) RecoverPushed(seqs ...uint64) {
 		// They were pushed in order: it is at or near the front.
 		if len(b.queue) > 0 && b.queue[0].Seq == seq {
 			b.queue = b.queue[1:]
+			b.recovered--
 		} else if i := slices.IndexFunc(b.queue, func(t *Told) bool { return t.Seq == seq }); i >= 0 {
 			b.queue = slices.Delete(b.queue, i, i+1)
+			b.recovered--
 		}
 	}
 }
@@ -280,12 +305,14 @@ func (b *Box) front(n int) []*Told {
 	return slices.Clone(b.queue[:n])
 }
 
-// drop removes the first n events.
-func (b *Box) drop(n int) {
+// drop removes the first n events; Redis has them all but for those that are lost.
+func (b *Box) drop(n, lost int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.queue[:n])
 	b.queue = b.queue[n:]
+	b.pushed += int64(n - lost)
+	b.lost += int64(lost)
 }
 
 // again puts events before the others that Redis may have lost; fresh says that its memory
@@ -304,6 +331,7 @@ func (b *Box) again(fresh bool) {
 	}
 	slices.SortFunc(first, bySeq)
 	b.queue = append(first, b.queue...)
+	b.repeated += int64(len(first))
 }
 
 const (
@@ -355,6 +383,9 @@ func (b *Box) Run(ctx context.Context) error {
 // met is the memory that it had when it was met last in this run.
 func (b *Box) meet(ctx context.Context, met string) (epoch string, err error) {
 	epoch, made, err := b.opts.Redis.Epoch(ctx)
+	if err == nil {
+		err = b.roomFor(ctx, b.front(1))
+	}
 	if err != nil {
 		return "", err
 	}
@@ -384,30 +415,45 @@ func (b *Box) settle(epoch string) {
 // push brings the first events into the memory epoch of Redis and marks them.
 func (b *Box) push(ctx context.Context, epoch string) (err error) {
 	var done []uint64
-	for _, t := range b.front(pushBatch) {
-		if err = b.pushOne(ctx, t.Event, epoch); err != nil {
+	lost := 0
+	events := b.front(pushBatch)
+	if err := b.roomFor(ctx, events); err != nil {
+		return err
+	}
+	for _, t := range events {
+		raw, unwritable := json.Marshal(t.Event)
+		if unwritable != nil {
+			b.opts.Log.Error("an event can not be written and is dropped", "id", t.Event.Id, "err", unwritable)
+			lost++
+		} else if err = b.pushOne(ctx, t.Event, raw, epoch); err != nil {
 			break
 		}
 		done = append(done, t.Seq)
 	}
 	if len(done) > 0 {
-		b.drop(len(done))
+		b.drop(len(done), lost)
 		b.opts.Pushed(done)
 		failpoint.Reached("outbox.marked")
 	}
 	return err
 }
 
-func (b *Box) pushOne(ctx context.Context, ev *model.Event, epoch string) error {
-	raw, err := json.Marshal(ev)
-	if err != nil {
-		b.opts.Log.Error("an event can not be written and is dropped", "id", ev.Id, "err", err)
+// roomFor says that Redis should not be given events, the first of which waits longest.
+func (b *Box) roomFor(ctx context.Context, events []*Told) error {
+	if len(events) == 0 {
 		return nil
 	}
-	list := fmt.Sprintf(b.opts.QueuePattern, ev.Priority())
+	return b.opts.Redis.Room(ctx, b.list(events[0].Event))
+}
+
+// list is where events of the priority of ev go.
+func (b *Box) list(ev *model.Event) string { return fmt.Sprintf(b.opts.QueuePattern, ev.Priority()) }
+
+func (b *Box) pushOne(ctx context.Context, ev *model.Event, raw []byte, epoch string) error {
+	list := b.list(ev)
 	seen := redisx.EventSeen(list, ev.Id, ev.Status, ev.EventTime, ev.CurrentStep, ev.ActionId())
 	failpoint.Reached("outbox.pushing")
-	_, err = b.opts.Redis.PushOnce(ctx, list, seen, epoch, seenTTL, raw)
+	_, err := b.opts.Redis.PushOnce(ctx, list, seen, epoch, seenTTL, raw)
 	failpoint.Reached("outbox.pushed")
 	return err
 }

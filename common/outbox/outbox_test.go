@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"falcon/common/conf"
 	"falcon/common/model"
 	"falcon/common/redisx"
+	"falcon/common/stat"
 	"falcon/common/testkit"
 )
 
@@ -246,6 +248,45 @@ func TestRedisForgets(t *testing.T) {
 	})
 }
 
+// The books balance: what was told, left by the last run or repeated is with Redis, lost with
+// a word, or waits.
+func TestCount(t *testing.T) {
+	w := newWorld(t)
+	counters := stat.New("test")
+	w.Count(counters)
+	check := func(when string, told int64, want map[string]int64) {
+		t.Helper()
+		sum := told
+		for name, sign := range map[string]int64{"event.recovered": 1, "event.again": 1, "event.pushed": -1, "event.unwritable": -1, "event.spool": -1} {
+			n, ok := counters.Value(name)
+			if sum += sign * n; !ok || n != want[name] {
+				t.Errorf("%s: %s is %d, want %d", when, name, n, want[name])
+			}
+		}
+		if sum != 0 {
+			t.Errorf("%s: %d events are nowhere", when, sum)
+		}
+	}
+	w.Recover(&Told{Seq: 1, At: w.now.Unix(), Event: event(1, model.StatusProblem, 60)})
+	w.Recover(&Told{Seq: 2, At: w.now.Unix(), Event: event(2, model.StatusProblem, 60)})
+	w.Recover(&Told{Seq: 3, At: w.now.Unix(), Event: event(3, model.StatusProblem, 60)})
+	w.RecoverPushed(3, 1)
+	check("recovered", 0, map[string]int64{"event.recovered": 1, "event.spool": 1})
+	unwritable := event(4, model.StatusProblem, 60)
+	unwritable.LeftValue = math.NaN()
+	w.Put([]*Told{w.Tell(unwritable, ""), w.Tell(event(5, model.StatusProblem, 60), "")})
+	check("told", 2, map[string]int64{"event.recovered": 1, "event.spool": 3})
+	w.run()
+	w.waitList("s_1 PROBLEM", "s_3 PROBLEM", "s_2 PROBLEM", "s_5 PROBLEM") // the last minute's first
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if n := w.Waiting(); n > 0 {
+			return fmt.Errorf("%d events wait", n)
+		}
+		return nil
+	})
+	check("pushed", 2, map[string]int64{"event.recovered": 1, "event.again": 2, "event.pushed": 4, "event.unwritable": 1})
+}
+
 // Who is killed after it met another memory, and before that had everything, begins again.
 func TestKilledBeforeItWasTold(t *testing.T) {
 	w := newWorld(t)
@@ -316,4 +357,71 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%+v\n got %v\nwant %q", cfg, err, tc.want)
 		}
 	}
+}
+
+// A Redis that has a bound for its memory, and nobody who takes events out for a while: it is
+// not filled to its bound, at which it would refuse those who take events out as well. They
+// find all events, each once and in order.
+func TestRedisIsNearlyFull(t *testing.T) {
+	server := testkit.Redis(t, "--appendonly", "no", "--maxmemory", "16mb")
+	cfg := redisx.DefaultConfig()
+	cfg.Addr = conf.DSN(server.Addr())
+	pool, err := redisx.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	b := New(Options{
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, Redis: pool, QueuePattern: "event:p%v", Max: 1_000_000, Pushed: func([]uint64) {}, Met: func(string) {},
+	})
+	const n = 20_000
+	for i := range n {
+		ev := event(i, model.StatusProblem, int64(i))
+		ev.Strategy.Note = strings.Repeat("x", 1000)
+		b.Put([]*Told{b.Tell(ev, "")})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var g sync.WaitGroup
+	g.Go(func() { _ = b.Run(ctx) })
+	defer g.Wait()
+	defer cancel()
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if notes := strings.Join(b.Notes(), "\n"); !strings.Contains(notes, "of its maxmemory of 16 MB in use") {
+			return fmt.Errorf("notes: %q", notes)
+		}
+		return nil
+	})
+	if left := b.Waiting(); left == 0 || left == n {
+		t.Fatalf("%d events wait", left)
+	}
+	q := pool.NewQueue("consumer", "event:p1")
+	if err := q.Announce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	testkit.Eventually(t, time.Minute, func() error {
+		for {
+			elements, err := q.Pop(t.Context(), 400)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(elements) == 0 {
+				break
+			}
+			for _, e := range elements {
+				var ev model.Event
+				if err := json.Unmarshal(e.Payload, &ev); err != nil || ev.Id != fmt.Sprint("s_", taken) {
+					t.Fatalf("event %d is %s, %v", taken, ev.Id, err)
+				}
+				taken++
+			}
+			if err := q.Done(t.Context(), elements...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if taken < n || len(b.Notes()) > 0 {
+			return fmt.Errorf("%d of %d events are taken; %q", taken, n, b.Notes())
+		}
+		return nil
+	})
 }

@@ -3,7 +3,12 @@ package redisx
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 )
 
 // The push comes first: one that fails, on a key that is no list, leaves nothing seen.
@@ -28,6 +33,34 @@ func (p *Pool) PushOnce(ctx context.Context, list, seen, epoch string, ttl time.
 	}
 	n, err := Int64(p.run(ctx, pushOnce, list, seen, int64(ttl/time.Second), payload))
 	return n == 1, err
+}
+
+// reserve is the part of Redis' maxmemory that is left to those who take elements out, in
+// percent: at the bound Redis refuses them, too, since each move and each lock is a write.
+const reserve = 10
+
+// Room says that the Redis that has list should be given no more elements, since its memory
+// is nearly full; nil when it has room, no bound, or does not say.
+func (p *Pool) Room(ctx context.Context, list string) error {
+	reply, addr, err := p.on(ctx, list, func(c redis.Conn, _ bool) (any, error) { return redis.DoContext(c, ctx, "INFO", "memory") })
+	info, err := String(reply, err)
+	if err != nil {
+		return nil // the push will tell
+	}
+	var used, most int64
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch name {
+		case "used_memory":
+			used, _ = strconv.ParseInt(value, 10, 64) // 0 when it is none
+		case "maxmemory":
+			most, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	if most > 0 && used > most-most*reserve/100 {
+		return fmt.Errorf("redis %s has %d MB of its maxmemory of %d MB in use, the rest is for those who take out: start alarms, or give it more", addr, used>>20, most>>20)
+	}
+	return nil
 }
 
 // Epoch says which memory Redis has: a name that stays as long as nothing was lost.

@@ -194,7 +194,8 @@ func (a *Agent) connect() error {
 	return nil
 }
 
-// count makes the counters (contract ingest 7.1, the agent's extra names).
+// count makes the counters (contract ingest 7.1, the agent's extra names). While nothing moves
+// QueueCnt is SendCnt + SendFailCnt + SendDropCnt + QueueLen.
 func (a *Agent) count() {
 	s := stat.New("agent")
 	a.stats = s
@@ -202,7 +203,7 @@ func (a *Agent) count() {
 	a.collectedPoints = s.Counter("CollectCnt", "collected_points_total", "Points collected from this host.")
 	a.beats = s.Counter("HeartbeatCnt", "heartbeats_total", "Heartbeats an hbs has taken.")
 	a.beatErrors = s.Counter("HeartbeatErrorCnt", "heartbeat_errors_total", "Heartbeats no hbs has taken; they are sent again.")
-	a.out.taken = s.Counter("", "queued_points_total", "Points queued for transfer.")
+	a.out.taken = s.Counter("QueueCnt", "queued_points_total", "Points queued for transfer, and those that an earlier start has left in the spool.")
 	a.out.delivered = s.Counter("SendCnt", "sent_points_total", "Points a transfer has taken.")
 	a.out.refused = s.Reasons("SendFailCnt", "send_refused_points_total", "Points a transfer has refused, by reason.")
 	a.out.dropped = s.Counter("SendDropCnt", "dropped_points_total", "Points that went because the queue or the spool was full.")

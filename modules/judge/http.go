@@ -15,7 +15,8 @@ import (
 )
 
 // count makes the counters of contract alerting 4.19. When nothing is on its way recv is
-// recv.invalid + recv.filtered + recv.stale + recv.kept.
+// recv.invalid + recv.filtered + recv.stale + recv.kept, and what becomes of events is
+// outbox.Box.Count's.
 func (j *Judge) count() {
 	s := stat.New("judge")
 	j.stats = s
@@ -45,7 +46,7 @@ func (j *Judge) count() {
 	})
 	s.CounterFunc("filter.decided", "decisions_total", "Times that it was looked up whether a rule watches a series.", j.table.decided.Load)
 	s.GaugeFunc("pending.series", "waiting_series", "Series whose points wait for rules.", func() float64 { return float64(j.table.waiting.Load()) })
-	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(j.out.Waiting()) })
+	j.out.Count(s)
 	s.GaugeFunc("judge.usec", "batch_microseconds", "How long the last batch took.", func() float64 { return float64(j.took.Load()) / 1000 })
 	force := func(of func(*inForce) float64) func() float64 {
 		return func() float64 {

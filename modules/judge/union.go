@@ -92,8 +92,8 @@ type union struct {
 	ring  *ring.Ring
 	nodes map[string]*plusNode
 
-	sent, retried    *stat.Counter
-	dropped, refused *stat.Reasons
+	taken, sent, replaced, retried *stat.Counter
+	dropped, refused               *stat.Reasons
 }
 
 type plusNode struct {
@@ -138,10 +138,14 @@ func newUnion(cfg Union, now func() time.Time, log *slog.Logger) (*union, error)
 	return u, err
 }
 
+// count makes the counters of the way to plus_judges. While nothing moves union.taken is
+// union.sent + union.replaced + union.drop + union.waiting; what is refused was sent.
 func (u *union) count(s *stat.Set) {
 	if u == nil {
 		return
 	}
+	u.taken = s.Counter("union.taken", "taken_forwards_total", "Events of conditions that were made for a plus_judge.")
+	u.replaced = s.Counter("union.replaced", "replaced_forwards_total", "Events of conditions that were not sent, since a newer one of their series says what counts.")
 	u.sent = s.Counter("union.sent", "forwarded_events_total", "Events of conditions that a plus_judge has taken.")
 	u.retried = s.Counter("union.retry", "forward_retries_total", "Times that an event of a condition was not taken.")
 	u.refused = s.Reasons("union.refused", "refused_forwards_total", "Events of conditions that a plus_judge refused, by its name.")
@@ -174,8 +178,12 @@ func (u *union) take(e *model.Event) bool {
 	}
 	key := verdict.CombinationKey(serial, e.Endpoint)
 	n := u.nodes[u.ring.Node(key)]
-	if !n.lanes[xxhash.Sum64String(key)%lanes].put(forward{e, u.now().Unix()}) {
+	u.taken.Add(1)
+	switch replaced, room := n.lanes[xxhash.Sum64String(key)%lanes].put(forward{e, u.now().Unix()}); {
+	case !room:
 		u.dropped.Add("full", 1)
+	case replaced:
+		u.replaced.Add(1)
 	}
 	return true
 }
@@ -205,14 +213,15 @@ func (j *Judge) sayConditions() {
 	})
 }
 
-// put has an event wait in the place of what waits for its series.
-func (l *lane) put(f forward) bool {
+// put has an event wait, in the place of what waits for its series, and says whether
+// something did and whether there was room.
+func (l *lane) put(f forward) (replaced, room bool) {
 	key := f.event.Id + "|" + strconv.Itoa(f.event.ActionId())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.waiting[key]; !ok {
+	if _, replaced = l.waiting[key]; !replaced {
 		if len(l.waiting) >= maxForwards {
-			return false
+			return false, false
 		}
 		l.order = append(l.order, key)
 	}
@@ -221,19 +230,22 @@ func (l *lane) put(f forward) bool {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	return true
+	return replaced, true
 }
 
-// back puts an event before the others that was not taken, unless a newer one waits.
-func (l *lane) back(f forward) {
+// back puts an event before the others that was not taken, and says whether it does: not
+// when a newer one waits.
+func (l *lane) back(f forward) bool {
 	key := f.event.Id + "|" + strconv.Itoa(f.event.ActionId())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sending = false
-	if _, ok := l.waiting[key]; !ok {
-		l.waiting[key] = f
-		l.order = slices.Insert(l.order, 0, key)
+	if _, ok := l.waiting[key]; ok {
+		return false
 	}
+	l.waiting[key] = f
+	l.order = slices.Insert(l.order, 0, key)
+	return true
 }
 
 // done says that the event that was taken last is with the plus_judge, or given up.
@@ -318,7 +330,9 @@ func (u *union) empty(ctx context.Context, name string, n *plusNode, l *lane) {
 			continue
 		}
 		if err := u.send(ctx, name, n, f.event); err != nil {
-			l.back(f)
+			if !l.back(f) {
+				u.replaced.Add(1)
+			}
 			if ctx.Err() == nil {
 				n.sayAway(u.log, name, err)
 			}

@@ -244,18 +244,24 @@ func TestLane(t *testing.T) {
 	l := &lane{wake: make(chan struct{}, 1), waiting: map[string]forward{}}
 	l.put(forward{member("PROBLEM", "h1", 1), 1})
 	l.put(forward{member("PROBLEM", "h2", 1), 1})
-	l.put(forward{member("OK", "h1", 1), 2})
+	if replaced, room := l.put(forward{member("OK", "h1", 1), 2}); !replaced || !room {
+		t.Errorf("an event of h1 waited: replaced %v, room %v", replaced, room)
+	}
 	f := l.pop()
 	if f.event.Endpoint != "h1" || f.event.Status != "OK" {
 		t.Errorf("first %+v", f.event)
 	}
-	l.back(f) // not taken: it stays first
+	if !l.back(f) { // not taken: it stays first
+		t.Error("the event does not wait again")
+	}
 	if again := l.pop(); again != f {
 		t.Errorf("then %+v", again.event)
 	}
 	l.put(forward{member("PROBLEM", "h1", 1), 3})
-	l.back(f) // a newer one has come meanwhile
-	l.pop()   // h2
+	if l.back(f) { // a newer one has come meanwhile
+		t.Error("an event waits that is out of date")
+	}
+	l.pop() // h2
 	if f := l.pop(); f.event == nil || f.event.Status != "PROBLEM" {
 		t.Errorf("last %+v", f.event)
 	}
@@ -264,7 +270,7 @@ func TestLane(t *testing.T) {
 	}
 	full := 0
 	for i := range maxForwards + 5 {
-		if !l.put(forward{member("PROBLEM", "h1", i), 1}) {
+		if _, room := l.put(forward{member("PROBLEM", "h1", i), 1}); !room {
 			full++
 		}
 	}

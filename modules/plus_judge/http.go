@@ -11,12 +11,14 @@ import (
 	"falcon/common/stat"
 )
 
-// count makes the counters of contract alerting 4.19.
+// count makes the counters of contract alerting 4.19. When nothing is on its way member.event
+// is member.refused + recv.busy + member.kept, and what becomes of events is outbox.Box.Count's.
 func (p *PlusJudge) count() {
 	s := stat.New("plus_judge")
 	p.stats = s
 	p.received = s.Counter("member.event", "member_events_total", "Events of conditions that arrived.")
 	p.refused = s.Reasons("member.refused", "refused_events_total", "Events that were refused, by reason.")
+	p.kept = s.Counter("member.kept", "kept_events_total", "Events of conditions that were looked at.")
 	p.busy = s.Reasons("recv.busy", "busy_events_total", "Events that were not taken, and wait with their judge: until disk or redis does.")
 	p.problems = s.Counter("combo.problem", "problem_events_total", "PROBLEM events told.")
 	p.oks = s.Counter("combo.ok", "ok_events_total", "OK events told.")
@@ -33,7 +35,7 @@ func (p *PlusJudge) count() {
 	}
 	s.GaugeFunc("combo.count", "combinations", "Combinations on hosts of which a condition held in the last hour.", held((*Core).Len))
 	s.GaugeFunc("combo.open", "open_problems", "Combinations that are a problem.", held((*Core).Problems))
-	s.GaugeFunc("event.spool", "waiting_events", "Events that Redis does not have yet.", func() float64 { return float64(p.out.Waiting()) })
+	p.out.Count(s)
 	daemon.DiskFree(s, p.cfg.Dir())
 	p.self = daemon.NewReporter(daemon.ReporterOptions{Module: "plus_judge", Self: p.cfg.Self, Stats: s, Health: p.health, Log: p.log, Now: p.now})
 }

@@ -61,10 +61,10 @@ type PlusJudge struct {
 	journal *journal.Journal // from the beginning of Run
 	diskErr atomic.Pointer[error]
 
-	stats                                                         *stat.Set
-	self                                                          *daemon.Reporter // of its own counters, as points
-	received, problems, oks, closed, discarded, diskErrs, damaged *stat.Counter
-	refused, busy                                                 *stat.Reasons
+	stats                                                               *stat.Set
+	self                                                                *daemon.Reporter // of its own counters, as points
+	received, kept, problems, oks, closed, discarded, diskErrs, damaged *stat.Counter
+	refused, busy                                                       *stat.Reasons
 }
 
 // New checks cfg and deps. It starts nothing.
@@ -236,6 +236,7 @@ func (p *PlusJudge) take(e *model.Event) (reason string, err error) {
 	}
 	p.tell(now, ev)
 	p.mu.Unlock()
+	p.kept.Add(1)
 	if !changed && ev == nil {
 		return "", nil // a refresh
 	}
