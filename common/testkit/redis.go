@@ -76,6 +76,9 @@ func (s *RedisServer) Start() {
 	})
 }
 
+// Pause stops the server without ending it: its connections stay open.
+func (s *RedisServer) Pause() (resume func()) { return pause(s.cmd.Process) }
+
 // Kill ends the server; its memory is lost.
 func (s *RedisServer) Kill() {
 	if s.cmd == nil {

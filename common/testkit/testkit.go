@@ -138,16 +138,21 @@ func (p *Process) Kill() {
 
 // Pause stops the program where it stands, as a machine that hangs does, until resume
 // is called.
-func (p *Process) Pause() (resume func()) {
-	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-	return func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+func (p *Process) Pause() (resume func()) { return pause(p.cmd.Process) }
+
+func pause(p *os.Process) (resume func()) {
+	_ = p.Signal(syscall.SIGSTOP)
+	return func() { _ = p.Signal(syscall.SIGCONT) }
 }
+
+// Terminate asks the program to end, as Stop does, and does not wait.
+func (p *Process) Terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
 
 // Stop asks the program to end and fails the test if it does not within ten
 // seconds, or not well.
 func (p *Process) Stop() {
 	p.t.Helper()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.Terminate()
 	select {
 	case <-p.done:
 		if p.err != nil {

@@ -85,8 +85,9 @@ type Alarm struct {
 
 	stats                              *stat.Set
 	self                               *daemon.Reporter // of its own counters, as points
-	told, dead, dbErrors, adopted      *stat.Counter
-	unadopted                          *stat.Reasons
+	taken, told                        *stat.Counter
+	dead, dbErrors, adopted            *stat.Counter
+	untold, unadopted                  *stat.Reasons
 	pops, ok, bad, retries, suppressed *stat.Reasons
 }
 

@@ -23,11 +23,14 @@ import (
 	"falcon/modules/alarm/sender"
 )
 
-// count makes the counters of contract alerting 4.19.
+// count makes the counters of contract alerting 4.19. While nothing moves taken is told +
+// untold + in.hand.
 func (a *Alarm) count() {
 	s := stat.New("alarm")
 	a.stats = s
 	a.pops = s.Parts("queue", "pop", "popped_events_total", "Events taken from the lists of judge, by list.")
+	a.taken = s.Counter("taken", "taken_events_total", "Events taken in hand.")
+	a.untold = s.Reasons("untold", "untold_events_total", "Events that this alarm let go of before they were told, by reason: all but the dead come again, here or elsewhere.")
 	a.told = s.Counter("told", "told_events_total", "Events whose messages are all told.")
 	a.dead = s.Counter("dead", "dead_events_total", "Events that can not be told.")
 	a.suppressed = s.Parts("reason", "suppressed", "suppressed_events_total", "Events that nobody is told, by reason.")
@@ -49,6 +52,7 @@ func (a *Alarm) count() {
 	s.GaugeFunc("parts", "parts", "Parts of the event ids that this alarm works.", func() float64 { return float64(a.holds.Load()) })
 	lists, _, _ := a.cfg.queues()
 	a.pops.Know(lists...)
+	a.untold.Know(untoldDead, untoldStop, untoldPart, untoldParked)
 	a.suppressed.Know(byClosed, byLate, byNoAction, byNoTeam, byNobody, byChannel, byRestart, byOver, byAcked, byProbe, byDisabled)
 	a.ok.Know(typeCallback)
 	a.bad.Know(typeCallback)

@@ -124,16 +124,20 @@ func messageID(n *portal.Notice) string {
 	return fmt.Sprintf("alarm.event.%x", h.Sum(nil))
 }
 
+// answerFor is how long a database may take for an answer, and more when there is more patience:
+// one that hangs says nothing at all.
+const answerFor = 5 * time.Second
+
 // patient does something with the database until it succeeds, or the database is away for
 // too long. Once people are told without rows it is not asked, until the rows are written: it
 // does not know what was told meanwhile, be it of an event of the same batch.
-func (w *worker) patient(ctx context.Context, what string, do func() error) ending {
+func (w *worker) patient(ctx context.Context, what string, do func(context.Context) error) ending {
 	if w.rowless {
 		return away
 	}
 	limit := time.Now().Add(w.a.cfg.DB.Patience.D())
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := do()
+		err := w.inTime(ctx, do)
 		if err == nil {
 			w.a.trouble.Clear(what)
 			return done
@@ -155,6 +159,17 @@ func (w *worker) patient(ctx context.Context, what string, do func() error) endi
 			return stopped
 		}
 	}
+}
+
+// inTime does something with the database, which has some time for it; where nobody is told
+// without rows it has as long as its connection gives it.
+func (w *worker) inTime(ctx context.Context, do func(context.Context) error) error {
+	if patience := w.a.cfg.DB.Patience.D(); patience > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, max(patience, answerFor))
+		defer cancel()
+	}
+	return do(ctx)
 }
 
 // withoutRows begins to tell people without rows.
@@ -441,7 +456,7 @@ func (w *worker) payAll(ctx context.Context) error {
 				events = append(events, portal.AlarmEvent{Event: e, Teams: d.Teams})
 				notices = append(notices, d.Notices...)
 			}
-			if err := w.a.write(ctx, events, notices); err != nil {
+			if err := w.inTime(ctx, func(ctx context.Context) error { return w.a.write(ctx, events, notices) }); err != nil {
 				return err
 			}
 			failpoint.Reached("alarm.paid")

@@ -25,6 +25,7 @@ type road struct {
 
 	mu     sync.Mutex
 	closed bool
+	frozen chan struct{} // nothing passes until it is closed; nil: all does
 	conns  []net.Conn
 	opened int // connections since it was open last
 }
@@ -58,7 +59,7 @@ func newRoad(t *testing.T, to string) *road {
 			r.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{c, far}, {far, c}} {
 				wg.Go(func() {
-					_, _ = io.Copy(pair[0], pair[1]) // it ends when one end is closed
+					_, _ = io.Copy(lane{r, pair[0]}, pair[1]) // it ends when one end is closed
 					_, _ = pair[0].Close(), pair[1].Close()
 				})
 			}
@@ -66,10 +67,43 @@ func newRoad(t *testing.T, to string) *road {
 	})
 	t.Cleanup(func() {
 		_ = ln.Close()
+		r.thaw()
 		r.close()
 		wg.Wait()
 	})
 	return r
+}
+
+// A lane is one direction of a connection.
+type lane struct {
+	r  *road
+	to net.Conn
+}
+
+func (l lane) Write(b []byte) (int, error) {
+	l.r.mu.Lock()
+	frozen := l.r.frozen
+	l.r.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+	return l.to.Write(b)
+}
+
+// freeze lets nothing pass any more: connections stay open, and new ones are taken.
+func (r *road) freeze() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frozen = make(chan struct{})
+}
+
+func (r *road) thaw() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen != nil {
+		close(r.frozen)
+		r.frozen = nil
+	}
 }
 
 func (r *road) close() {
@@ -209,6 +243,40 @@ func TestToldWithoutRows(t *testing.T) {
 			if !slices.Equal(steps, []string{"[O1", "[O2"}) {
 				t.Errorf("%s was told as %q", id, steps)
 			}
+		}
+	})
+}
+
+// The database hangs: its connections are open, and nothing comes back. People are told as
+// when it is gone, within the patience and the time that an answer may take, and the rows are
+// written when it goes on.
+func TestDatabaseHangs(t *testing.T) {
+	onRoad(t, func(t *testing.T, w *world, road *road) {
+		action := w.action(portal.Action{UIC: "ops"})
+		at := time.Now().Unix() - 5000
+		r := w.start()
+		w.push(event("s_0", action, 1, "PROBLEM", at, 0)) // people and channels are known
+		w.eventually(w.posts(1))
+		w.eventually(w.empty)
+		road.freeze()
+		for host := range 8 { // of both workers
+			w.push(event(fmt.Sprint("s_1_", host), action, 1, "PROBLEM", at, 1))
+		}
+		within(t, 40*time.Second, w.posts(1+8)) // the connections themselves give up after a minute
+		if err := r.health(); err == nil || !strings.Contains(err.Error(), "write events") {
+			t.Errorf("health %v", err)
+		}
+		road.thaw()
+		w.eventually(w.paid)
+		w.eventually(r.health)
+		for host := range 8 {
+			got := w.notices(fmt.Sprint("s_1_", host))
+			if slices.Sort(got); !slices.Equal(got, []string{"ann im sent 1 1", "bob im sent 1 1"}) {
+				t.Errorf("%d: %q", host, got)
+			}
+		}
+		if n := len(w.contents("/im")); n != 1+8 {
+			t.Errorf("%d messages", n)
 		}
 	})
 }

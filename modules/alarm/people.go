@@ -161,6 +161,7 @@ func (p apiPeople) User(ctx context.Context, name string) (sender.Person, error)
 
 const (
 	staleFor = 24 * time.Hour  // how long the last good answer is used while there is no other
+	askFor   = 5 * time.Second // how long an answer may take
 	failFor  = 2 * time.Second // how long it is believed that nobody answers
 	maxKept  = 50_000          // answers
 )
@@ -236,7 +237,9 @@ func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context,
 		err = e.failed
 	} else if err == nil {
 		var v V
-		if v, err = ask(ctx, key); err == nil {
+		c, cancel := context.WithTimeout(ctx, askFor)
+		v, err = ask(c, key)
+		if cancel(); err == nil {
 			e.value, e.at, e.gone, e.failed = v, now, nil, nil
 			return v, nil
 		}

@@ -125,7 +125,7 @@ func (w *worker) queueMessages(ctx context.Context, plans []plan, items []*item)
 	}
 	var rows []portal.Notice
 	if len(notices) > 0 {
-		switch w.patient(ctx, queueMessages, func() (err error) {
+		switch w.patient(ctx, queueMessages, func(ctx context.Context) (err error) {
 			rows, err = w.a.deps.DB.QueueNotices(ctx, notices)
 			return err
 		}) {
@@ -178,7 +178,7 @@ func (w *worker) lookUp(ctx context.Context, items []*item) (map[*item]*portal.T
 		return nil, done
 	}
 	var all []*portal.Told
-	if how := w.patient(ctx, readTold, func() (err error) {
+	if how := w.patient(ctx, readTold, func(ctx context.Context) (err error) {
 		all, err = w.a.deps.DB.LastTold(ctx, asked)
 		return err
 	}); how != done {

@@ -64,7 +64,7 @@ func (it *item) finish() {
 // the next.
 func (it *item) giveUp() {
 	if it.given.CompareAndSwap(false, true) {
-		it.worker.release(it)
+		it.worker.letUntold(it, untoldStop)
 	}
 }
 
@@ -237,6 +237,7 @@ func (w *worker) work(ctx context.Context) int {
 		it.again = it.part.unsure.Load()
 		it.part.inHand.Add(1)
 		w.inHand.Add(1)
+		w.a.taken.Add(1)
 		w.handMu.Lock()
 		w.hand[it.name()]++
 		w.handMu.Unlock()
@@ -362,7 +363,7 @@ func (w *worker) address(ctx context.Context, it *item) error {
 // can not be since the database is away for too long. An event that a living database does
 // not take is dead.
 func (w *worker) save(ctx context.Context, items []*item) (kept, unsaved []*item) {
-	saved := func(items []*item) error {
+	saved := func(ctx context.Context, items []*item) error {
 		events := make([]portal.AlarmEvent, len(items))
 		for i, it := range items {
 			events[i] = portal.AlarmEvent{Event: it.event}
@@ -379,8 +380,8 @@ func (w *worker) save(ctx context.Context, items []*item) (kept, unsaved []*item
 		return err
 	}
 	refused := false
-	switch w.patient(ctx, writeEvents, func() error {
-		err := saved(items)
+	switch w.patient(ctx, writeEvents, func(ctx context.Context) error {
+		err := saved(ctx, items)
 		if refused = portal.Refused(err); refused {
 			return nil
 		}
@@ -398,8 +399,8 @@ func (w *worker) save(ctx context.Context, items []*item) (kept, unsaved []*item
 	var good []*item
 	for i, it := range items {
 		var bad error
-		switch w.patient(ctx, writeEvents, func() error {
-			err := saved([]*item{it})
+		switch w.patient(ctx, writeEvents, func(ctx context.Context) error {
+			err := saved(ctx, []*item{it})
 			if portal.Refused(err) {
 				bad, err = err, nil
 			}
@@ -425,17 +426,31 @@ func (w *worker) kill(ctx context.Context, it *item, reason string) {
 	if it.part.queue.Move(ctx, w.a.bury(it.element, reason)) != nil {
 		w.suspect.Store(true) // it comes again
 	}
-	w.release(it)
+	w.letUntold(it, untoldDead)
 }
 
 // drop lets go of items that stay in flight: they are given back with their parts.
 func (w *worker) drop(items []*item) {
 	for _, it := range items {
-		w.release(it)
+		w.letUntold(it, untoldStop)
 	}
 	if len(items) > 0 {
 		w.suspect.Store(true)
 	}
+}
+
+// Why an event leaves a hand untold.
+const (
+	untoldDead   = "dead"   // nobody ever can
+	untoldStop   = "stop"   // alarm stops, or what it needs does not answer
+	untoldPart   = "part"   // its part is another alarm's
+	untoldParked = "parked" // nobody knows whom it is for, as of many others
+)
+
+// letUntold lets go of an item that is not told.
+func (w *worker) letUntold(it *item, reason string) {
+	w.a.untold.Add(reason, 1)
+	w.release(it)
 }
 
 func (w *worker) release(it *item) {
@@ -476,7 +491,7 @@ func (w *worker) park(it *item) {
 	w.parked[it.event.Id] = true
 	w.parkedN++
 	w.parkedBytes += len(it.element.Payload)
-	w.release(it)
+	w.letUntold(it, untoldParked)
 }
 
 // retryHeld asks again whom the held events are for.
@@ -521,19 +536,21 @@ func (w *worker) retryHeld(ctx context.Context) {
 }
 
 // dropHeld lets go of all held items.
-func (w *worker) dropHeld() { w.dropSome(func(*item) bool { return true }) }
+func (w *worker) dropHeld() { w.dropSome(untoldStop, func(*item) bool { return true }) }
 
 // giveUpHeld lets go of the held items of a part.
-func (w *worker) giveUpHeld(p *part) { w.dropSome(func(it *item) bool { return it.part == p }) }
+func (w *worker) giveUpHeld(p *part) {
+	w.dropSome(untoldPart, func(it *item) bool { return it.part == p })
+}
 
-func (w *worker) dropSome(which func(*item) bool) {
+func (w *worker) dropSome(reason string, which func(*item) bool) {
 	if len(w.held) == 0 {
 		return
 	}
 	w.heldIDs = map[string]bool{}
 	w.held = slices.DeleteFunc(w.held, func(it *item) bool {
 		if which(it) {
-			w.release(it)
+			w.letUntold(it, reason)
 			w.a.heldN.Add(-1)
 			return true
 		}

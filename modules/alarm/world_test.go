@@ -207,6 +207,9 @@ func (w *world) start() *running {
 			if err := <-done; err != nil {
 				w.t.Errorf("Run: %v", err)
 			}
+			if taken, told, untold, left := r.taken.Get(), r.told.Get(), r.untold.Sum(), r.inHand(); taken != told+untold+left {
+				w.t.Errorf("of %d events that were taken %d were told, %d were not, and %d are in hand", taken, told, untold, left)
+			}
 			if w.t.Failed() && os.Getenv("ALARM_LOG") != "" {
 				w.t.Log(r.log.String())
 			}
