@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,9 @@ func up(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return configError{err}
 	}
-	err = f.Run(ctx)
+	if err = f.Run(ctx); ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it was asked to stop while it started
+	}
 	log.Info("stopped", "err", err)
 	if err == nil {
 		fmt.Fprintln(c.stdout, "stopped")

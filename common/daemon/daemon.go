@@ -168,7 +168,7 @@ func (m *shell[C, P]) supervise(ctx context.Context, cfg C, drain time.Duration,
 	for {
 		select {
 		case err := <-done:
-			return ended(err, log)
+			return ended(ctx, err, log)
 		case <-watchdog:
 			notify(log, systemd.SdNotifyWatchdog)
 		case <-ctx.Done():
@@ -176,7 +176,7 @@ func (m *shell[C, P]) supervise(ctx context.Context, cfg C, drain time.Duration,
 			notify(log, systemd.SdNotifyStopping)
 			select {
 			case err := <-done:
-				return ended(err, log)
+				return ended(ctx, err, log)
 			case <-time.After(drain):
 				log.Error("stopped before everything was handed on: the drain time is over", "drain", drain)
 				return 1
@@ -185,7 +185,11 @@ func (m *shell[C, P]) supervise(ctx context.Context, cfg C, drain time.Duration,
 	}
 }
 
-func ended(err error, log *Logger) int {
+func ended(ctx context.Context, err error, log *Logger) int {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		log.Info("stopped while it started", "at", err) // as asked
+		return 0
+	}
 	if err != nil {
 		log.Error("stopped", "err", err)
 		return 1

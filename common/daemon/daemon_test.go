@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,6 +77,10 @@ func TestMainStopsOnRequestAndReportsFailure(t *testing.T) {
 		says string
 	}{
 		{"asked to stop", func(ctx context.Context, _ Env[testConfig], _ testConfig) error { <-ctx.Done(); return nil }, 0, "msg=stopped"},
+		{"asked while it starts", func(ctx context.Context, _ Env[testConfig], _ testConfig) error {
+			<-ctx.Done()
+			return fmt.Errorf("open database portal: %w", ctx.Err())
+		}, 0, "open database portal"},
 		{"failed", func(context.Context, Env[testConfig], testConfig) error { return errors.New("disk full") }, 1, `err="disk full"`},
 		{"panicked", func(context.Context, Env[testConfig], testConfig) error { panic("no shard") }, 1, "panic: no shard"},
 		{"drains too long", func(context.Context, Env[testConfig], testConfig) error { select {} }, 1, "drain time is over"},
@@ -85,7 +90,7 @@ func TestMainStopsOnRequestAndReportsFailure(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			switch tc.name {
-			case "asked to stop":
+			case "asked to stop", "asked while it starts":
 				stop()
 			case "drains too long":
 				m.defaults.Drain = conf.Duration(time.Millisecond)
@@ -129,6 +134,8 @@ func TestLogTurnsOverAtMidnightAndBySize(t *testing.T) {
 	put(10)
 	if n := files(); n != 2 {
 		t.Fatalf("%d files after midnight, want 2", n)
+	}
+	for at := time.Now().UnixMilli(); time.Now().UnixMilli() == at; { // files are named by it
 	}
 	put(1 << 20)
 	if n := files(); n != 3 {
