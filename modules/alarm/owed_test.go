@@ -259,23 +259,26 @@ func TestDatabaseHangs(t *testing.T) {
 		w.eventually(w.posts(1))
 		w.eventually(w.empty)
 		road.freeze()
-		for host := range 8 { // of both workers
-			w.push(event(fmt.Sprint("s_1_", host), action, 1, "PROBLEM", at, 1))
+		const each = 8 // of both workers
+		for round := range 5 {
+			for host := range each {
+				w.push(event(fmt.Sprint("s_1_", round*each+host), action, 1, "PROBLEM", at, 1))
+			}
+			within(t, 40*time.Second, w.posts(1+each*(1+round))) // the connections themselves give up after a minute
 		}
-		within(t, 40*time.Second, w.posts(1+8)) // the connections themselves give up after a minute
 		if err := r.health(); err == nil || !strings.Contains(err.Error(), "write events") {
 			t.Errorf("health %v", err)
 		}
 		road.thaw()
 		w.eventually(w.paid)
 		w.eventually(r.health)
-		for host := range 8 {
+		for host := range 5 * each {
 			got := w.notices(fmt.Sprint("s_1_", host))
 			if slices.Sort(got); !slices.Equal(got, []string{"ann im sent 1 1", "bob im sent 1 1"}) {
 				t.Errorf("%d: %q", host, got)
 			}
 		}
-		if n := len(w.contents("/im")); n != 1+8 {
+		if n := len(w.contents("/im")); n != 1+5*each {
 			t.Errorf("%d messages", n)
 		}
 	})

@@ -162,7 +162,8 @@ func (p apiPeople) User(ctx context.Context, name string) (sender.Person, error)
 const (
 	staleFor = 24 * time.Hour  // how long the last good answer is used while there is no other
 	askFor   = 5 * time.Second // how long an answer may take
-	failFor  = 2 * time.Second // how long it is believed that nobody answers
+	knownFor = time.Second     // the same, where there is an older one
+	failFor  = 2 * time.Second // how long it is believed that nobody answers, and longer after one that took its time
 	maxKept  = 50_000          // answers
 )
 
@@ -175,8 +176,9 @@ type remembered struct {
 
 // remember returns p with answers kept for fresh, and for a day when p knows nothing.
 func remember(p People, fresh time.Duration, now func() time.Time) *remembered {
+	down := &downtime{}
 	return &remembered{from: p,
-		actions: memory[int, portal.Action]{fresh: fresh, now: now}, users: memory[string, []sender.Person]{fresh: fresh, now: now}}
+		actions: memory[int, portal.Action]{fresh: fresh, now: now, down: down}, users: memory[string, []sender.Person]{fresh: fresh, now: now, down: down}}
 }
 
 func (r *remembered) Action(ctx context.Context, id int) (portal.Action, error) {
@@ -195,10 +197,34 @@ func (r *remembered) User(ctx context.Context, name string) (sender.Person, erro
 type memory[K comparable, V any] struct {
 	fresh time.Duration
 	now   func() time.Time
+	down  *downtime
 	mu    sync.Mutex
 	m     map[K]*kept[V]
-	down  error     // nobody answers
-	since time.Time // of down
+}
+
+// downtime is for how long nobody is asked, since nobody answered.
+type downtime struct {
+	mu    sync.Mutex
+	err   error // nil while somebody does
+	until time.Time
+}
+
+// begin notes that nobody answered for so long. Somebody who hangs is asked for a sixth of the
+// time at most: workers wait for it.
+func (d *downtime) begin(err error, now time.Time, took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err, d.until = err, now.Add(max(failFor, 5*took))
+}
+
+// now returns why nobody is asked, nil when somebody may be.
+func (d *downtime) now(now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil && !now.Before(d.until) {
+		d.err = nil
+	}
+	return d.err
 }
 
 type kept[V any] struct {
@@ -229,7 +255,8 @@ func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context,
 	if !e.at.IsZero() && now.Sub(e.at) < m.fresh {
 		return e.value, nil
 	}
-	err := m.away(now)
+	err := m.down.now(now)
+	known := !e.at.IsZero() && now.Sub(e.at) < staleFor
 	if err == nil && e.gone != nil && now.Sub(e.goneAt) < failFor {
 		return none, e.gone
 	}
@@ -237,7 +264,11 @@ func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context,
 		err = e.failed
 	} else if err == nil {
 		var v V
-		c, cancel := context.WithTimeout(ctx, askFor)
+		limit := askFor
+		if known {
+			limit = knownFor
+		}
+		c, cancel := context.WithTimeout(ctx, limit)
 		v, err = ask(c, key)
 		if cancel(); err == nil {
 			e.value, e.at, e.gone, e.failed = v, now, nil, nil
@@ -250,26 +281,13 @@ func (m *memory[K, V]) get(ctx context.Context, key K, ask func(context.Context,
 		if _, ok := errors.AsType[answered](err); ok {
 			e.failed, e.failedAt = err, m.now()
 		} else {
-			m.mu.Lock()
-			m.down, m.since = err, m.now()
-			m.mu.Unlock()
+			m.down.begin(err, m.now(), m.now().Sub(now))
 		}
 	}
-	if !e.at.IsZero() && now.Sub(e.at) < staleFor {
+	if known {
 		return e.value, nil
 	}
 	return none, err
-}
-
-// away returns why nobody is asked now: a moment ago nobody answered.
-func (m *memory[K, V]) away(now time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.down != nil && now.Sub(m.since) < failFor {
-		return m.down
-	}
-	m.down = nil
-	return nil
 }
 
 // names splits a list with commas.
