@@ -11,10 +11,11 @@ import (
 	"falcon/common/testkit"
 )
 
-// Each program of the chain hangs for a while, as one whose machine does: its connections
+// Each program of the chain, its Redis and its MariaDB hang for a while, as one whose machine does: its connections
 // are open and nothing comes back. The others go on, or wait: a graph that hangs keeps no
-// point from judge, nor a judge from graph, and transfer names whom it spools for. Once all
-// are back nothing is lost. A minute each in the long form.
+// point from judge, nor a judge from graph, and transfer names whom it spools for; while
+// MariaDB hangs people are told. Once all are back nothing is lost. A minute each in the long
+// form.
 func TestEachHangs(t *testing.T) {
 	t.Parallel()
 	k := newKillChain(t)
@@ -24,7 +25,7 @@ func TestEachHangs(t *testing.T) {
 	}
 	// received is the other one of graph and judge, and what counts the points that it got.
 	received := map[string][2]string{"graph": {"judge-0", "recv"}, "judge": {"graph-0", "GraphRpcRecvCnt"}}
-	for _, name := range []string{"graph-0", "judge-0", "transfer-0", "agent-0", "alarm-0", "hbs-0"} {
+	for _, name := range []string{"graph-0", "judge-0", "plus_judge-0", "transfer-0", "agent-0", "alarm-0", "hbs-0"} {
 		daemon, _, _ := strings.Cut(name, "-")
 		k.works(daemon)
 		rounds := k.rounds()
@@ -52,6 +53,26 @@ func TestEachHangs(t *testing.T) {
 		<-until
 		resume()
 		k.healthy(name)
+	}
+	for name, pause := range map[string]func() func(){"redis": k.redis.Pause, "mariadb": k.mariadb.Pause} {
+		k.works("alarm")
+		rounds, told := k.rounds(), k.sink.count()
+		resume := pause()
+		until := time.After(least)
+		testkit.Eventually(t, 30*time.Second, func() error {
+			if r := k.rounds(); r < rounds+30 {
+				return fmt.Errorf("%d rounds are taken while %s hangs", r-rounds, name)
+			}
+			if n := k.sink.count(); name == "mariadb" && n < told+50 {
+				return fmt.Errorf("%d messages are sent while %s hangs", n-told, name)
+			}
+			return nil
+		})
+		<-until
+		resume()
+		for _, daemon := range killDaemons {
+			k.healthy(daemon)
+		}
 	}
 	k.verify()
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,6 +173,63 @@ func TestEachStopsUnderLoad(t *testing.T) {
 	k.toldOnce()
 }
 
+// Each program of the chain is asked to stop twice: it ends at once, wherever it is, and when
+// it is started again nothing is lost.
+func TestEachIsStoppedTwice(t *testing.T) {
+	t.Parallel()
+	k := newKillChain(t)
+	for _, name := range killDaemons {
+		daemon, _, _ := strings.Cut(name, "-")
+		k.works(daemon)
+		p := k.process(name)
+		p.Terminate()
+		<-time.After(k.between(0, 30)) // where the second one falls is the point of the test
+		p.Terminate()
+		testkit.Eventually(t, 3*time.Second, func() error {
+			if !p.Dead() {
+				return fmt.Errorf("%s runs", name)
+			}
+			return nil
+		})
+		k.start(name, "")
+		k.healthy(name)
+	}
+	k.verify()
+}
+
+// A program that is asked to stop while it starts does, and starts again.
+func TestStoppedWhileStarting(t *testing.T) {
+	stopped := func(t *testing.T, start func() *testkit.Process, after ...time.Duration) {
+		for _, ms := range after {
+			p := start()
+			<-time.After(ms * time.Millisecond) // where in its start it is stopped is the point of the test
+			p.Terminate()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			err := p.Wait(ctx)
+			if ended := ctx.Err() == nil; !ended || err != nil && err.Error() != "signal: terminated" || strings.Contains(p.Output(), "panic") {
+				t.Errorf("%d ms after its start: ended %v, %v\n%s", ms, ended, err, p.Output())
+			}
+			cancel()
+		}
+	}
+	eachProgram(t, func(t *testing.T, l *lone) {
+		stopped(t, func() *testkit.Process { l.start(); return l.p }, 0, 3, 10, 20, 40, 80)
+		l.start()
+		l.serves()
+		l.p.Stop()
+	})
+	t.Run("falcon", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		file := onAnyPort(t, dir)
+		stopped(t, func() *testkit.Process {
+			return testkit.Start(t, dir, testkit.Program(t, "falcon"), "up", "--data", "data", "--config", file)
+		}, 0, 10, 40, 100, 200, 400, 800)
+		p, _ := up(t, dir)
+		p.Stop()
+	})
+}
+
 // toldOnce fails the test when somebody was told of an event again.
 func (k *killChain) toldOnce() {
 	k.t.Helper()
@@ -191,12 +249,12 @@ func TestStopHandsOn(t *testing.T) {
 	t.Parallel()
 	k := newKillChain(t)
 	// Who has not reached its peer yet keeps what it has: that is another story.
-	for _, what := range []string{"agent", "graph", "judge", "alarm"} {
+	for _, what := range []string{"agent", "graph", "judge", "plus_judge", "alarm"} {
 		k.works(what)
 	}
 	k.gate.Lock()
 	defer k.gate.Unlock()
-	for _, name := range []string{"agent-0", "hbs-0", "hbs-1", "transfer-0", "graph-0", "judge-0", "alarm-0"} {
+	for _, name := range []string{"agent-0", "hbs-0", "hbs-1", "transfer-0", "graph-0", "judge-0", "plus_judge-0", "alarm-0"} {
 		k.process(name).Stop()
 	}
 	for _, name := range []string{"agent", "transfer"} {
