@@ -71,3 +71,19 @@ func TestSteady(t *testing.T) {
 		}
 	})
 }
+
+// A clock that goes forward follows when the wall clock is put forward, and goes on when that
+// is put back.
+func TestForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		put := time.Duration(0)
+		now := Forward(func() time.Time { return time.Now().Add(put) })
+		for _, tc := range []struct{ put, want time.Duration }{{0, 0}, {-time.Hour, 0}, {time.Hour, time.Hour}, {0, 0}, {-time.Minute, 0}} {
+			put = tc.put
+			time.Sleep(time.Minute)
+			if got := now(); !got.Equal(time.Now().Add(tc.want)) {
+				t.Errorf("with the clock put by %v it is ahead by %v, want %v", put, time.Until(got), tc.want)
+			}
+		}
+	})
+}

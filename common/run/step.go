@@ -13,3 +13,17 @@ func Steady(now func() time.Time) func() time.Time {
 	first, began := now(), time.Now()
 	return func() time.Time { return first.Add(time.Since(began)) }
 }
+
+// Forward returns a clock that goes on as now does and is never put back: while it would be,
+// it shows what Steady does. Points of others are then not of the future because this host's
+// clock is wrong.
+func Forward(now func() time.Time) func() time.Time {
+	steady := Steady(now)
+	return func() time.Time {
+		wall, least := now(), steady()
+		if wall.Round(0).Before(least.Round(0)) {
+			return least
+		}
+		return wall
+	}
+}

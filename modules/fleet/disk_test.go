@@ -16,7 +16,7 @@ import (
 func TestDisksAreFull(t *testing.T) {
 	t.Parallel()
 	disks := map[string]*testkit.Disk{}
-	k := newKillChainOn(t, func(dir string) {
+	k := newKillChainOn(t, 2, func(dir string) {
 		for name, size := range map[string]string{"graph": "96m", "judge": "64m", "transfer": "64m", "agent": "64m"} {
 			disks[name] = testkit.SmallDisk(t, filepath.Join(dir, name), size)
 		}

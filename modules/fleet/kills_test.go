@@ -73,6 +73,7 @@ type killChain struct {
 	mariadb *testkit.MariaDBServer
 	db      *sql.DB
 	prefix  string // of the databases
+	spool   int    // MB
 	sink    *killSink
 
 	mu   sync.Mutex
@@ -163,12 +164,14 @@ func (s *killSink) count() int {
 
 func killEvent(host, status string, at int64) string { return fmt.Sprint(host, " ", status, " ", at) }
 
-func newKillChain(t *testing.T) *killChain { return newKillChainOn(t, func(string) {}) }
+func newKillChain(t *testing.T) *killChain { return newKillChainOn(t, 2, func(string) {}) }
 
-// newKillChainOn is newKillChain in a folder that prepare was given before.
-func newKillChainOn(t *testing.T, prepare func(dir string)) *killChain {
+// newKillChainOn is newKillChain with spools of so many MB, in a folder that prepare was given
+// before.
+func newKillChainOn(t *testing.T, spool int, prepare func(dir string)) *killChain {
 	k := &killChain{
-		t: t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
+		spool: spool,
+		t:     t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
 		rng: rand.New(rand.NewPCG(testkit.Seed(t), 1)), sink: &killSink{told: map[string]*killTold{}, order: map[string][]string{}}, stop: make(chan struct{}), prefix: "kill_",
 		redis: testkit.Redis(t, "--appendonly", "yes"), mariadb: testkit.MariaDB(t),
 	}
@@ -239,7 +242,7 @@ func (k *killChain) configure(sink string) map[string]values {
 			"alarm": values{"enabled": true, "minInterval": 0, "redis": values{"addr": k.redis.Addr()}},
 		},
 		"transfer-0": {
-			"socket": values{"enabled": false}, "minStep": 1, "spool": values{"dir": "transfer", "maxSize": 2},
+			"socket": values{"enabled": false}, "minStep": 1, "spool": values{"dir": "transfer", "maxSize": k.spool},
 			"graph": values{"enabled": true, "cluster": values{"graph-0": k.addr["graph-0.rpc"]}},
 			"judge": values{"enabled": true, "cluster": values{"judge-0": k.addr["judge-0.rpc"]}},
 		},
@@ -248,7 +251,7 @@ func (k *killChain) configure(sink string) map[string]values {
 			"falcon_portal": values{"addr": k.dsn("alarms")}, "db": values{"falcon_portal": k.dsn("falcon_portal"), "uic": k.dsn("uic"), "patience": "1s"},
 		},
 		"agent-0": {
-			"hostname": "kill-agent", "heartbeat": values{"enabled": false}, "spool": values{"dir": "agent", "maxSize": 2},
+			"hostname": "kill-agent", "heartbeat": values{"enabled": false}, "spool": values{"dir": "agent", "maxSize": k.spool},
 			"transfer": values{"enabled": true, "addrs": []string{k.addr["transfer-0.rpc"]}, "interval": 3600},
 		},
 	}

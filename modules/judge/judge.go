@@ -87,6 +87,7 @@ func New(cfg Config, deps Deps) (*Judge, error) {
 	if j.now == nil {
 		j.now = time.Now
 	}
+	j.now = run.Forward(j.now)
 	if cfg.Alarm.Enabled {
 		var err error
 		if j.redis, err = redisx.New(cfg.Alarm.Redis); err != nil {

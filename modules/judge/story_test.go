@@ -151,6 +151,7 @@ func serveBook(t *testing.T, w *world) chan<- *rulebook.Book {
 // and what was kept of its series, and in the table of those that are watched, goes.
 func TestStoryDeletedStrategyIsLetGo(t *testing.T) {
 	w := newWorld(t, book("h1", "h2"))
+	w.skew.Store(-int64(time.Minute + 10*time.Second))
 	w.start()
 	hbs := serveBook(t, w)
 	hbs <- book("h1", "h2")
@@ -174,8 +175,7 @@ func TestStoryDeletedStrategyIsLetGo(t *testing.T) {
 		}
 		return nil
 	})
-	w.skew.Store(-int64(time.Minute + 10*time.Second))
-	w.close() // a minute ago it saw that the strategy is gone
+	w.close() // it sees that the strategy is gone, and a minute passes
 	w.skew.Store(0)
 	testkit.Eventually(t, 20*time.Second, func() error {
 		w.close()

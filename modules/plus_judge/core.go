@@ -96,6 +96,9 @@ const (
 	reasonFull       = "full"
 )
 
+// refreshed is how often a condition that goes on is heard of, in seconds.
+const refreshed = 60
+
 // maxName bounds ids and names that are kept, in bytes.
 const maxName = 1024
 
@@ -270,8 +273,10 @@ func (c *Core) look(cm *combination, now int64, closed string, silence bool) *mo
 	if primary == nil {
 		return nil
 	}
+	// Who hears of points late, or whose clock is ahead, counts by their times, as judge does.
+	newest := cm.newest()
 	next, emit := verdict.Next(cm.state, verdict.Rule{MaxStep: primary.Strategy.MaxStep, MinInterval: c.set.MinInterval},
-		verdict.Seen{Triggered: triggered, Newest: cm.newest(), Oldest: math.MaxInt64, Now: now})
+		verdict.Seen{Triggered: triggered, Newest: newest, Oldest: math.MaxInt64, Now: min(now, newest+refreshed)})
 	if emit == verdict.Nothing {
 		return nil
 	}
@@ -382,7 +387,6 @@ func (c *Core) Shift(by int64) {
 		cm.held += by
 		if cm.last != nil {
 			cm.since += by
-			cm.state.EventTime += by
 		}
 		for _, m := range cm.members {
 			for _, s := range m.series {

@@ -79,6 +79,7 @@ func New(cfg Config, deps Deps) (*PlusJudge, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
+	p.now = run.Forward(p.now)
 	p.unions = newUnions(cfg.HBS, deps)
 	if cfg.Alarm.Enabled {
 		var err error

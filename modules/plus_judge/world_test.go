@@ -31,7 +31,8 @@ type world struct {
 
 	members func(context.Context, int) (int, error)
 	change  func(*Config) // of the configuration; nil for nothing
-	skew    atomic.Int64  // of its clock, in nanoseconds
+	skew    atomic.Int64  // of all clocks, in nanoseconds
+	put     atomic.Int64  // what its own was put by
 }
 
 func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
@@ -68,7 +69,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	ready := make(chan struct{})
-	p, err := New(w.config(), Deps{Log: slog.New(slog.DiscardHandler), RPC: ln, Now: w.clock, Members: w.members, Ready: func() { close(ready) }})
+	p, err := New(w.config(), Deps{Log: slog.New(slog.DiscardHandler), RPC: ln, Now: func() time.Time { return w.clock().Add(time.Duration(w.put.Load())) }, Members: w.members, Ready: func() { close(ready) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}
