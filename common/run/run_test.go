@@ -87,3 +87,32 @@ func TestForward(t *testing.T) {
 		}
 	})
 }
+
+// What was there before the clock was put forward ages as if it had not been, and what came
+// after it by the clock as it is; put back it makes nothing older.
+func TestAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		put := time.Duration(0)
+		now := func() time.Time { return time.Now().Add(put) }
+		a := NewAges(now)
+		type thing struct {
+			at   time.Time // as the clock said
+			made time.Time
+		}
+		var all []thing
+		last := time.Duration(0)
+		for _, put = range []time.Duration{0, time.Hour, 50 * 365 * 24 * time.Hour, 0} {
+			all = append(all, thing{now(), time.Now()})
+			time.Sleep(time.Second)
+			a.Look()
+			time.Sleep(5 * time.Minute)
+			for i, th := range all {
+				got, age := a.Of(th.at), time.Since(th.made)
+				if got > age || put >= last && got != age {
+					t.Errorf("with the clock put by %v, before by %v, thing %d is %v old, want %v", put, last, i, got, age)
+				}
+			}
+			last = put
+		}
+	})
+}

@@ -39,7 +39,8 @@ type outlet struct {
 	after            time.Duration // without an ack for so long, chunks are spooled
 	age              time.Duration // spooled points older than this are stale; 0 for never
 	log              *slog.Logger
-	now              func() time.Time // that nobody puts: see run.Steady
+	now              func() time.Time
+	ages             *run.Ages
 	snd              sender
 	hangUp           func() // ends the connections to a stock peer
 	pools            []pool // for /debug/connpool
@@ -271,6 +272,7 @@ func (o *outlet) watch(ctx context.Context) error {
 	synced := o.now()
 	return run.Every(ctx, max(o.after/5, time.Millisecond), func(context.Context) {
 		now := o.now()
+		o.ages.Look()
 		o.mu.Lock()
 		answer := func() {}
 		n := o.inFlight
@@ -480,7 +482,7 @@ func (o *outlet) readSome(ctx context.Context, d *draining) *load {
 		if !ok {
 			break
 		}
-		stale := o.age > 0 && o.now().Sub(rec.At) > o.age
+		stale := o.age > 0 && o.ages.Of(rec.At) > o.age
 		var points []stream.Point
 		var err error
 		if !stale {

@@ -109,7 +109,7 @@ func (t *Transfer) newBareOutlet(kind, node, addr string, age time.Duration) *ou
 	o := &outlet{
 		kind: kind, node: node, addr: addr,
 		after: t.cfg.Spool.After.D(), age: age,
-		log: t.log.With("node", node), now: t.steady,
+		log: t.log.With("node", node), now: t.now, ages: t.ages,
 		wake: make(chan struct{}, 1), replayed: map[rawName]stream.Handle{},
 	}
 	o.folder = o.spoolPrefix() + strings.NewReplacer(":", "_", "/", "_", "[", "", "]", "").Replace(addr)

@@ -56,6 +56,7 @@ type Transfer struct {
 	name   string
 	now    func() time.Time
 	steady func() time.Time // now, as it goes on when nobody puts the clock
+	ages   *run.Ages        // of what is spooled
 	host   string
 	ready  atomic.Bool
 	series *table
@@ -91,7 +92,7 @@ func New(cfg Config, deps Deps) (*Transfer, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	t.steady = run.Steady(t.now)
+	t.steady, t.ages = run.Steady(t.now), run.NewAges(t.now)
 	if cfg.Ack.Secret.Reveal() == model.SampleSecret {
 		t.log.Warn("links to acknowledge are not taken: ack.secret is that of a sample file, choose your own", "ack.secret", model.SampleSecret)
 	}
