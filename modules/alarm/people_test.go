@@ -90,7 +90,7 @@ func TestPeopleOfStockAPI(t *testing.T) {
 func TestRemembered(t *testing.T) {
 	var now atomic.Int64
 	now.Store(1_000_000)
-	m := memory[int, string]{fresh: time.Minute, now: func() time.Time { return time.Unix(now.Load(), 0) }}
+	m := memory[int, string]{down: &downtime{}, fresh: time.Minute, now: func() time.Time { return time.Unix(now.Load(), 0) }}
 	asked := 0
 	var fails error
 	ask := func(_ context.Context, key int) (string, error) {
@@ -130,7 +130,7 @@ func TestRemembered(t *testing.T) {
 
 // Many who ask at once ask once.
 func TestRememberedAsksOnce(t *testing.T) {
-	m := memory[int, int]{fresh: time.Minute, now: time.Now}
+	m := memory[int, int]{down: &downtime{}, fresh: time.Minute, now: time.Now}
 	var asked atomic.Int64
 	var wg sync.WaitGroup
 	begin := make(chan struct{})

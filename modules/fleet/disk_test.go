@@ -76,10 +76,11 @@ func TestDisksAreFull(t *testing.T) {
 	}
 	k.verify()
 
+	disks["judge"].Fill()
+	k.says("judge-0", "the journal takes nothing") // which it sees while it is given points
 	for _, d := range disks {
 		d.Fill()
 	}
-	k.says("judge-0", "the journal takes nothing")
 	k.says("transfer-0", "judge judge-0 at") // for which it can not keep anything
 	k.process("transfer-0").Kill()
 	for _, d := range disks {

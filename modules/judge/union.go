@@ -110,13 +110,21 @@ type lane struct {
 
 	mu      sync.Mutex
 	waiting map[string]forward // by event id and action
-	order   []string
+	order   []turn             // of those that wait, and of some that others have replaced
+	turns   uint64
 	sending bool // an event that is in neither of them
+}
+
+// A turn is the place of an event among those of its lane.
+type turn struct {
+	key string
+	n   uint64
 }
 
 type forward struct {
 	event *model.Event
 	at    int64 // when it was made, Unix seconds
+	n     uint64
 }
 
 func newUnion(cfg Union, now func() time.Time, log *slog.Logger) (*union, error) {
@@ -179,7 +187,7 @@ func (u *union) take(e *model.Event) bool {
 	key := verdict.CombinationKey(serial, e.Endpoint)
 	n := u.nodes[u.ring.Node(key)]
 	u.taken.Add(1)
-	switch replaced, room := n.lanes[xxhash.Sum64String(key)%lanes].put(forward{e, u.now().Unix()}); {
+	switch replaced, room := n.lanes[xxhash.Sum64String(key)%lanes].put(forward{event: e, at: u.now().Unix()}); {
 	case !room:
 		u.dropped.Add("full", 1)
 	case replaced:
@@ -205,27 +213,46 @@ func (j *Judge) sayConditions() {
 			newest = max(newest, at)
 		}
 	})
+	// First those that do not hold: a plus_judge may know of another time, and would join one
+	// that begins with one that is over.
+	var holding []*model.Event
 	j.sweeping(func(b *batch, e *entry) {
 		if !e.waits && newest-e.Newest() <= staleForward && e.Watch(j.inForce.Load().index, j.set) {
-			b.events = e.Conditions(b.events[:0], min(wall, e.Newest()), b.room[:0])
-			b.tell(e)
+			for _, ev := range e.Conditions(nil, min(wall, e.Newest()), b.room[:0]) {
+				if ev.Status == model.StatusProblem {
+					holding = append(holding, ev)
+				} else {
+					j.union.take(ev)
+				}
+			}
 		}
 	})
+	for _, ev := range holding {
+		j.union.take(ev)
+	}
 }
 
-// put has an event wait, in the place of what waits for its series, and says whether
-// something did and whether there was room.
+func (f *forward) key() string { return f.event.Id + "|" + strconv.Itoa(f.event.ActionId()) }
+
+// put has an event wait behind the others, and what waits for its series no longer: whoever
+// hears of a begin has heard of the ends before it, or conditions would hold together that
+// never did. It says whether something waited, and whether there was room.
 func (l *lane) put(f forward) (replaced, room bool) {
-	key := f.event.Id + "|" + strconv.Itoa(f.event.ActionId())
+	key := f.key()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, replaced = l.waiting[key]; !replaced {
 		if len(l.waiting) >= maxForwards {
 			return false, false
 		}
-		l.order = append(l.order, key)
 	}
+	l.turns++
+	f.n = l.turns
 	l.waiting[key] = f
+	l.order = append(l.order, turn{key, f.n})
+	if len(l.order) > 2*len(l.waiting)+100 {
+		l.order = slices.DeleteFunc(l.order, func(t turn) bool { return l.waiting[t.key].n != t.n })
+	}
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -236,7 +263,7 @@ func (l *lane) put(f forward) (replaced, room bool) {
 // back puts an event before the others that was not taken, and says whether it does: not
 // when a newer one waits.
 func (l *lane) back(f forward) bool {
-	key := f.event.Id + "|" + strconv.Itoa(f.event.ActionId())
+	key := f.key()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sending = false
@@ -244,7 +271,7 @@ func (l *lane) back(f forward) bool {
 		return false
 	}
 	l.waiting[key] = f
-	l.order = slices.Insert(l.order, 0, key)
+	l.order = slices.Insert(l.order, 0, turn{key, f.n})
 	return true
 }
 
@@ -259,15 +286,16 @@ func (l *lane) done() {
 func (l *lane) pop() (f forward) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.order) == 0 {
-		return forward{}
+	for len(l.order) > 0 {
+		t := l.order[0]
+		l.order = l.order[1:]
+		if f, waits := l.waiting[t.key]; waits && f.n == t.n {
+			delete(l.waiting, t.key)
+			l.sending = true
+			return f
+		}
 	}
-	key := l.order[0]
-	l.order = l.order[1:]
-	f = l.waiting[key]
-	delete(l.waiting, key)
-	l.sending = true
-	return f
+	return forward{}
 }
 
 // run sends until ctx ends, and then, for a moment, what still waits.
@@ -295,7 +323,7 @@ func (u *union) serve(ctx context.Context, name string, n *plusNode, l *lane) er
 			break
 		}
 		l.mu.Lock()
-		waits := len(l.order) > 0
+		waits := len(l.waiting) > 0
 		l.mu.Unlock()
 		if waits { // it is away
 			retry := time.NewTimer(away)

@@ -168,6 +168,43 @@ func TestConditionsAtStart(t *testing.T) {
 	}
 }
 
+// What does not hold is said first: a plus_judge that knows of another time would else join
+// what holds with what is over.
+func TestEndsComeFirstAtStart(t *testing.T) {
+	p := newPlus(t, "127.0.0.1:0")
+	var all []*model.Strategy
+	for id := 2; id < 10; id++ {
+		member := strategy(id)
+		member.Metric, member.MultiSerial, member.MultiCount = fmt.Sprint("m", id), "x", 8
+		all = append(all, member)
+	}
+	b := rulebook.New()
+	b.Add("h1", all)
+	w := newWorld(t, b)
+	w.start()
+	now := time.Now().Unix()
+	for id := 2; id < 10; id++ {
+		for _, ago := range []int64{60, 0} {
+			it := point(now-ago, []float64{1, 50}[id%2]) // those of even ids hold
+			it.Metric = fmt.Sprint("m", id)
+			w.mustSend(it)
+		}
+	}
+	w.change = func(cfg *Config) { cfg.Union.Cluster = map[string]string{"plus-00": p.addr} }
+	w.start()
+	testkit.Eventually(t, 5*time.Second, func() error {
+		var statuses []string
+		for _, e := range p.seen() {
+			status, _, _ := strings.Cut(e, " ")
+			statuses = append(statuses, status)
+		}
+		if got := strings.Join(statuses, " "); got != "OK OK OK OK PROBLEM PROBLEM PROBLEM PROBLEM" {
+			return fmt.Errorf("sent %s", got)
+		}
+		return nil
+	})
+}
+
 // Without union_judge_s conditions are not judged, and are counted as such.
 func TestConditionsWithoutPlusJudge(t *testing.T) {
 	w := newWorld(t, conditionBook())
@@ -239,17 +276,22 @@ func TestRingOfPlusJudges(t *testing.T) {
 	}
 }
 
-// Only the newest event of a series waits, and no more series than there is room for.
+// Only the newest event of a series waits, behind what came before it, and no more series than
+// there is room for.
 func TestLane(t *testing.T) {
 	l := &lane{wake: make(chan struct{}, 1), waiting: map[string]forward{}}
-	l.put(forward{member("PROBLEM", "h1", 1), 1})
-	l.put(forward{member("PROBLEM", "h2", 1), 1})
-	if replaced, room := l.put(forward{member("OK", "h1", 1), 2}); !replaced || !room {
+	l.put(forward{event: member("PROBLEM", "h1", 1), at: 1})
+	l.put(forward{event: member("PROBLEM", "h2", 1), at: 1})
+	if replaced, room := l.put(forward{event: member("OK", "h1", 1), at: 2}); !replaced || !room {
 		t.Errorf("an event of h1 waited: replaced %v, room %v", replaced, room)
 	}
+	if f := l.pop(); f.event.Endpoint != "h2" {
+		t.Errorf("first %+v", f.event)
+	}
+	l.put(forward{event: member("PROBLEM", "h2", 1), at: 2})
 	f := l.pop()
 	if f.event.Endpoint != "h1" || f.event.Status != "OK" {
-		t.Errorf("first %+v", f.event)
+		t.Errorf("second %+v", f.event)
 	}
 	if !l.back(f) { // not taken: it stays first
 		t.Error("the event does not wait again")
@@ -257,7 +299,7 @@ func TestLane(t *testing.T) {
 	if again := l.pop(); again != f {
 		t.Errorf("then %+v", again.event)
 	}
-	l.put(forward{member("PROBLEM", "h1", 1), 3})
+	l.put(forward{event: member("PROBLEM", "h1", 1), at: 3})
 	if l.back(f) { // a newer one has come meanwhile
 		t.Error("an event waits that is out of date")
 	}
@@ -270,7 +312,7 @@ func TestLane(t *testing.T) {
 	}
 	full := 0
 	for i := range maxForwards + 5 {
-		if _, room := l.put(forward{member("PROBLEM", "h1", i), 1}); !room {
+		if _, room := l.put(forward{event: member("PROBLEM", "h1", i), at: 1}); !room {
 			full++
 		}
 	}
