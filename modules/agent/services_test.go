@@ -97,12 +97,12 @@ func TestServicesFollowHBS(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		all := map[string]*hbs{"old:1": newHBS(false), "new:1": newHBS(true)}
-		fresh := all["new:1"]
+		all := map[string]*hbs{"127.0.0.1:1": newHBS(false), "127.0.0.2:1": newHBS(true)}
+		fresh := all["127.0.0.2:1"]
 		fresh.reply.Store(&model.AgentServiceConfigRpcResponse{Args: "nginx, crond"})
 		cfg := testConfig("t:1")
 		cfg.Transfer.Enabled = false
-		cfg.Heartbeat.Enabled, cfg.Heartbeat.Addr = true, "old:1,new:1"
+		cfg.Heartbeat.Enabled, cfg.Heartbeat.Addr = true, "127.0.0.1:1,127.0.0.2:1"
 		w := newWorldWith(t, cfg, Deps{Log: slog.New(slog.DiscardHandler), Root: root, Dial: func(_ context.Context, addr string) (net.Conn, error) { return all[addr].dial() }})
 		measured := func() string {
 			items, err := w.a.services.Collect(t.Context())
@@ -134,7 +134,7 @@ func TestServicesFollowHBS(t *testing.T) {
 		is("after a minute", 2, "service=crond")
 		fresh.set(false)
 		fresh.reply.Store(&model.AgentServiceConfigRpcResponse{Code: 2, Args: "crond"})
-		all["old:1"].set(false)
+		all["127.0.0.1:1"].set(false)
 		after(70 * time.Second)
 		is("while none answers", 2, "service=crond")
 		fresh.set(true)
