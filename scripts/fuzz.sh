@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Fuzzes every fuzz test for so long each: scripts/fuzz.sh 10s
+# Fuzzes every fuzz test for so long each, one on each processor: scripts/fuzz.sh 10s
 set -euo pipefail
 cd "$(dirname "$0")/.."
-each=${1:-10s} n=0
-while IFS=: read -r file name; do
-	echo "== $(dirname "$file") $name"
-	go test -run '^$' -fuzz "^$name\$" -fuzztime "$each" "$(dirname "$file")" </dev/null
-	n=$((n + 1))
-done < <(grep -r --include='*_test.go' '^func Fuzz' . | sed 's/:func \(Fuzz[A-Za-z0-9]*\)(.*/:\1/' | sort)
-echo "$n fuzz tests, $each each"
+export each=${1:-10s}
+one() {
+	local dir name=${1#*:} out
+	dir=$(dirname "${1%%:*}")
+	out=$(go test -run '^$' -fuzz "^$name\$" -fuzztime "$each" -parallel 1 "$dir" 2>&1) || {
+		echo "== $dir $name"
+		echo "$out"
+		return 1
+	}
+	echo "== $dir $name: $(grep -o 'execs: [0-9]*' <<<"$out" | tail -n 1)"
+}
+export -f one
+all=$(grep -r --include='*_test.go' '^func Fuzz' . | sed 's/:func \(Fuzz[A-Za-z0-9]*\)(.*/:\1/' | sort)
+xargs -P "$(nproc)" -I{} bash -c 'one {}' <<<"$all"
+echo "$(wc -l <<<"$all") fuzz tests, $each each"
