@@ -10,13 +10,14 @@ import (
 const maxGobTypes = 1 << 20
 
 // A gobReader stands between a connection and its gob.Decoder: it refuses messages
-// that are too large by their length prefix, and a peer that describes types
-// without end. Because it reads bytes singly too, the decoder adds no buffer of
+// that are too large by their length prefix, values with a map that is larger than its
+// message, and a peer that describes types without end. Because it reads bytes singly too, the decoder adds no buffer of
 // its own and takes exactly the messages it needs.
 type gobReader struct {
 	in    *inbuf
 	left  int // bytes of the current message not handed out yet, prefix included
 	types int // bytes of type descriptions so far
+	walk  gobWalker
 	err   error
 }
 
@@ -61,9 +62,22 @@ func (g *gobReader) frame() error {
 			return unexpected(err)
 		}
 	}
-	if g.in.unread()[last]&1 == 1 {
+	describes := g.in.unread()[last]&1 == 1
+	if describes {
 		if g.types += int(length); g.types > maxGobTypes {
 			return fmt.Errorf("gob type descriptions: %w (%d bytes a connection)", ErrTooLarge, maxGobTypes)
+		}
+	}
+	if describes || g.walk.maps {
+		if err := g.in.need(prefix + int(length)); err != nil {
+			return unexpected(err)
+		}
+		look := g.walk.check
+		if describes {
+			look = g.walk.describe
+		}
+		if err := look(g.in.unread()[prefix : prefix+int(length)]); err != nil {
+			return err
 		}
 	}
 	g.left = prefix + int(length)
