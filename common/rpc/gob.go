@@ -11,8 +11,8 @@ const maxGobTypes = 1 << 20
 
 // A gobReader stands between a connection and its gob.Decoder: it refuses messages
 // that are too large by their length prefix, values with a map that is larger than its
-// message, and a peer that describes types without end. Because it reads bytes singly too, the decoder adds no buffer of
-// its own and takes exactly the messages it needs.
+// message, and a peer that describes types without end. Because it reads bytes singly
+// too, the decoder adds no buffer of its own and takes exactly the messages it needs.
 type gobReader struct {
 	in    *inbuf
 	left  int // bytes of the current message not handed out yet, prefix included
@@ -68,17 +68,15 @@ func (g *gobReader) frame() error {
 			return fmt.Errorf("gob type descriptions: %w (%d bytes a connection)", ErrTooLarge, maxGobTypes)
 		}
 	}
-	if describes || g.walk.maps {
-		if err := g.in.need(prefix + int(length)); err != nil {
-			return unexpected(err)
-		}
-		look := g.walk.check
-		if describes {
-			look = g.walk.describe
-		}
-		if err := look(g.in.unread()[prefix : prefix+int(length)]); err != nil {
-			return err
-		}
+	if err := g.in.need(prefix + int(length)); err != nil {
+		return unexpected(err)
+	}
+	look := g.walk.check
+	if describes {
+		look = g.walk.describe
+	}
+	if err := look(g.in.unread()[prefix : prefix+int(length)]); err != nil {
+		return err
 	}
 	g.left = prefix + int(length)
 	return nil
@@ -91,19 +89,6 @@ func (g *gobReader) Read(p []byte) (int, error) {
 	}
 	if g.left == 0 {
 		if g.err = g.frame(); g.err != nil {
-			return 0, g.err
-		}
-	}
-	if len(g.in.unread()) == 0 {
-		if want := min(len(p), g.left); want >= firstBuffer {
-			n, err := g.in.src.Read(p[:want]) // straight to where it is wanted
-			g.left -= n
-			if n == 0 {
-				g.err = unexpected(err)
-			}
-			return n, g.err
-		}
-		if g.err = unexpected(g.in.fill()); g.err != nil {
 			return 0, g.err
 		}
 	}

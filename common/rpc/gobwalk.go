@@ -42,7 +42,6 @@ type gobType struct {
 // A gobWalker walks over the messages of a connection.
 type gobWalker struct {
 	types map[int64]gobType
-	maps  bool // a type is a map: values have to be walked
 	b     []byte
 	bad   bool // b is not what its types say
 }
@@ -64,17 +63,20 @@ func (w *gobWalker) describe(message []byte) error {
 // check says what is wrong with a value, a message without its length.
 func (w *gobWalker) check(message []byte) error {
 	w.b, w.bad = message, false
-	id := w.int()
-	if t, ok := w.types[id]; !ok || t.kind != gobStruct {
-		if w.uint() != 0 { // a value that is no struct stands as if it were the only field of one
-			w.bad = true
-		}
-	}
-	w.value(id, 0)
+	w.whole(w.int(), 0)
 	if w.bad || len(w.b) > 0 {
 		return protocolError("a gob value that is not of its type")
 	}
 	return nil
+}
+
+// whole walks over a value that stands by itself: one that is no struct does as if it were
+// the only field of one.
+func (w *gobWalker) whole(id int64, depth int) {
+	if t, ok := w.types[id]; (!ok || t.kind != gobStruct) && w.uint() != 0 {
+		w.bad = true
+	}
+	w.value(id, depth)
 }
 
 func (w *gobWalker) uint() uint64 {
@@ -139,10 +141,20 @@ func (w *gobWalker) each(fn func(field int)) {
 	}
 }
 
-// describing reads a wireType and remembers it as type id.
+// firstGobType is the first id that a peer may describe.
+const firstGobType = 64
+
+// describing reads a wireType and remembers it as type id. What a decoder takes for another
+// type than this walker, as one that is two kinds at once or is described again, is refused.
 func (w *gobWalker) describing(id int64) {
+	if _, again := w.types[id]; again || id < firstGobType {
+		w.bad = true
+	}
 	t := gobType{kind: -1}
 	w.each(func(kind int) {
+		if t.kind >= 0 {
+			w.bad = true
+		}
 		t.kind = gobKind(kind)
 		w.each(func(field int) {
 			switch {
@@ -191,7 +203,6 @@ func (w *gobWalker) describing(id int64) {
 		w.types = map[int64]gobType{}
 	}
 	w.types[id] = t
-	w.maps = w.maps || t.kind == gobMap
 }
 
 // value walks over a value of a type.
@@ -214,7 +225,7 @@ func (w *gobWalker) value(id int64, depth int) {
 		w.uint()
 		return
 	case gobInterface:
-		w.inner()
+		w.inner(depth)
 		return
 	}
 	t, ok := w.types[id]
@@ -246,17 +257,17 @@ func (w *gobWalker) value(id int64, depth int) {
 }
 
 // inner walks over the value of an interface: its type's name, its type, and the value with
-// its length. No map has a name that a decoder here knows. A type that is described in the
-// middle of a value, which nobody's peer has, is refused.
-func (w *gobWalker) inner() {
+// its length. A type that is described in the middle of a value, which nobody's peer has, is
+// refused.
+func (w *gobWalker) inner(depth int) {
 	n := w.count(1)
 	w.b = w.b[n:]
 	if n == 0 { // nil
 		return
 	}
-	if w.int() < 0 {
-		w.bad = true
-		return
-	}
-	w.skip()
+	id := w.int()
+	n = w.count(1)
+	left := len(w.b) - n // a decoder goes by the type, and not by this length
+	w.whole(id, depth+1)
+	w.bad = w.bad || len(w.b) != left
 }

@@ -118,3 +118,40 @@ func TestGobMapsAreNoLargerThanTheirMessages(t *testing.T) {
 		t.Errorf("a type that nobody has described: %v", err)
 	}
 }
+
+// What a decoder would take for something else than the walker is refused: a type that is two
+// kinds at once, one that is described again, one of gob's own, and a value of an interface
+// whose length is not its own.
+func TestGobIsReadInOneWay(t *testing.T) {
+	const (
+		aMap  = "\xff\x81\x04\x02\x0c\x01\x0c\x00\x00"                 // 65 is a map of strings by strings
+		both  = "\xff\x81\x02\x02\x0c\x00\x02\x02\x0c\x01\x0c\x00\x00" // and a slice of strings
+		own   = "\x03\x04\x02\x0c\x01\x0c\x00\x00"                     // 2 is one
+		anAny = "\xff\x83\x03\x02\x01\x02\x10\x00\x00\x00"             // 66 is a struct of an interface
+	)
+	w := &gobWalker{}
+	for _, d := range []struct {
+		name, message string
+		good          bool
+	}{{"two kinds", both, false}, {"a map", aMap, true}, {"it again", aMap, false}, {"an int", own, false}, {"an interface", anAny, true}} {
+		if err := w.describe([]byte(d.message)); (err == nil) != d.good {
+			t.Errorf("%s: %v", d.name, err)
+		}
+	}
+	for _, v := range []struct {
+		name, message string
+		good          bool
+	}{
+		{"a map", "\xff\x82\x00\x01\x01k\x01v", true},
+		{"a map of two with one", "\xff\x82\x00\x02\x01k\x01v", false},
+		{"an int in an interface", "\xff\x84\x01\x03int\x04\x02\x00\x0e\x00", true},
+		{"nil", "\xff\x84\x01\x00\x00", true},
+		{"longer than it is", "\xff\x84\x01\x03int\x04\x03\x00\x0e\x00", false},
+		{"shorter", "\xff\x84\x01\x03int\x04\x01\x00\x0e\x00", false},
+		{"more behind it", "\xff\x84\x01\x00\x00\x00", false},
+	} {
+		if err := w.check([]byte(v.message)); (err == nil) != v.good {
+			t.Errorf("%s: %v", v.name, err)
+		}
+	}
+}
