@@ -179,7 +179,7 @@ func TestTextsOfAStream(t *testing.T) {
 	w.waitTexts(`PROBLEM 2 "lost" "ok" 0`, `OK 2 "ok" "ok" 0`)
 }
 
-// A new text is another rule: its open problem is closed.
+// With a new text the problem is open until the next value decides.
 func TestTextOfARuleChanges(t *testing.T) {
 	w := newWorld(t, textBook())
 	w.start()
@@ -191,17 +191,17 @@ func TestTextOfARuleChanges(t *testing.T) {
 	st.RightString = "fine"
 	b.Add("h1", []*model.Strategy{&st})
 	w.changed(b)
-	e := w.table.getKind("h1/app.state", true)
-	e.shard.mu.Lock()
-	defer e.shard.mu.Unlock()
-	ix := w.inForce.Load().index
-	if got := e.Close(nil, ix, w.set, now, now); len(got) != 0 {
-		t.Errorf("closed at once: %+v", got)
+	close := func(at int64) []*model.Event {
+		e := w.table.getKind("h1/app.state", true)
+		e.shard.mu.Lock()
+		defer e.shard.mu.Unlock()
+		return e.Close(nil, w.inForce.Load().index, w.set, at, at)
 	}
-	got := e.Close(nil, ix, w.set, now+61, now+61)
-	if len(got) != 1 || got[0].Closed != model.ClosedStrategyRemoved || got[0].RightString != "ok" {
-		t.Errorf("closed %+v", got)
+	if got := append(close(now), close(now+61)...); len(got) != 0 {
+		t.Errorf("closed: %+v", got)
 	}
+	w.sendTexts(rpc.Gob, textPoint(now, "fine"))
+	w.waitTexts(`PROBLEM 2 "down" "ok" 0`, `OK 2 "fine" "fine" 0`)
 }
 
 // Texts cost series of numbers nothing: an entry fills its size class.

@@ -225,17 +225,14 @@ const closeAfter = 60
 // and the same event id: closing it for some would close it for all.
 func (s *Series) goesOn(r *filter.Rule) bool {
 	return slices.ContainsFunc(s.states, func(o state) bool {
-		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && o.rule.Serial == r.Serial && s.same(&o)
+		return o.Status == verdict.Problem && o.rule.Key != r.Key && o.rule.EventID("") == r.EventID("") && o.rule.Serial == r.Serial && s.watched(&o)
 	})
 }
 
-// same says whether the rule of the state watches the series still, and for the same: a
-// new threshold, function or operator is another rule; a new note, priority or number of
-// messages is not.
-func (s *Series) same(st *state) bool {
-	return slices.ContainsFunc(s.rules, func(r *filter.Rule) bool {
-		return r.Key == st.rule.Key && (st.Status != verdict.Problem || filter.SameCondition(r, st.rule))
-	})
+// watched says whether the rule of the state watches the series still, if with another
+// threshold, function or operator: the next look says then whether the problem goes on.
+func (s *Series) watched(st *state) bool {
+	return slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key })
 }
 
 // Rests says whether a problem is open on the series whose rule is resting: nobody looks
@@ -243,19 +240,18 @@ func (s *Series) same(st *state) bool {
 func (s *Series) Rests(ix *filter.Index, set Settings) bool {
 	s.Watch(ix, set)
 	return slices.ContainsFunc(s.states, func(st state) bool {
-		return st.Status == verdict.Problem && ix.Resting(s.Endpoint(), st.rule) &&
-			!slices.ContainsFunc(s.rules, func(r *filter.Rule) bool { return r.Key == st.rule.Key })
+		return st.Status == verdict.Problem && ix.Resting(s.Endpoint(), st.rule) && !s.watched(&st)
 	})
 }
 
-// Close appends the ends of problems whose rule was changed or deleted a minute ago or
+// Close appends the ends of problems whose rule has not watched the series for a minute or
 // more, and forgets their states. A rule that is resting closes nothing. heard is when
 // an hbs last confirmed the rules: silence deletes nothing.
 func (s *Series) Close(dst []*model.Event, ix *filter.Index, set Settings, now, heard int64) []*model.Event {
 	s.Watch(ix, set)
 	kept := s.states[:0]
 	for _, st := range s.states {
-		if s.same(&st) {
+		if s.watched(&st) {
 			st.gone = 0
 		} else if !ix.Resting(s.Endpoint(), st.rule) {
 			if st.gone == 0 {

@@ -417,31 +417,26 @@ func TestTwoActionsCountForThemselves(t *testing.T) {
 	}
 }
 
-// A new condition is another rule: what was open by the old one is closed, unless the new
-// one has told of it, too. What does not change the condition closes nothing (TestClose).
-func TestACloseAfterAnotherCondition(t *testing.T) {
+// A new condition closes nothing by itself: the next point decides whether the problem goes
+// on, with the steps that it had, or is over.
+func TestANewConditionDecides(t *testing.T) {
 	for _, change := range []func(*model.Strategy){
 		func(s *model.Strategy) { s.RightValue = 4 }, func(s *model.Strategy) { s.Func = "all(#3)" }, func(s *model.Strategy) { s.Operator = "<=" },
 	} {
-		s := NewSeries("h1", "cpu.idle", "", model.Gauge)
-		feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
-		edited := watched(change)
-		if got := s.Close(nil, edited, settings, 200, 200); len(got) > 0 {
-			t.Fatalf("closed at the first look: %+v", got)
-		}
-		got := s.Close(nil, edited, settings, 260, 260)
-		if len(got) != 1 || got[0].Closed != model.ClosedStrategyRemoved || s.Open() {
-			t.Errorf("closed %+v", got)
-		}
-
-		s = NewSeries("h1", "cpu.idle", "", model.Gauge)
-		feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
-		s.Close(nil, edited, settings, 200, 200)
-		if got := feed(&s, edited, expr.Point{Ts: 480, Value: 1}, expr.Point{Ts: 540, Value: 1}, expr.Point{Ts: 600, Value: 1}); !strings.HasPrefix(got, "PROBLEM 2@") {
-			t.Fatalf("told %q", got)
-		}
-		if got := s.Close(nil, edited, settings, 700, 700); len(got) > 0 {
-			t.Errorf("closed although the new condition was told of: %+v", got)
+		for value, want := range map[float64]string{1: "PROBLEM 2@600", 50: "OK 1@600"} {
+			s := NewSeries("h1", "cpu.idle", "", model.Gauge)
+			feed(&s, watched(nil), expr.Point{Ts: 60, Value: 1}, expr.Point{Ts: 120, Value: 1})
+			edited := watched(change)
+			for now := int64(200); now < 1000; now += 60 {
+				if got := s.Close(nil, edited, settings, now, now); len(got) > 0 {
+					t.Fatalf("closed: %+v", got)
+				}
+			}
+			s.Insert(expr.Point{Ts: 480, Value: 1}, settings)
+			s.Insert(expr.Point{Ts: 540, Value: 1}, settings)
+			if got := feed(&s, edited, expr.Point{Ts: 600, Value: value}); got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
 		}
 	}
 }
@@ -459,25 +454,5 @@ func TestDefectJ13FunctionsAreParsedOnce(t *testing.T) {
 	buf := make([]float64, 0, 8)
 	if n := testing.AllocsPerRun(100, func() { series.Judge(nil, 121, settings, buf) }); n != 0 {
 		t.Errorf("%v allocations a point", n)
-	}
-}
-
-// A new condition of a strategy that tells two groups of people closes the problem of both.
-func TestACloseAfterAnotherConditionOfTwoActions(t *testing.T) {
-	index := func(right float64) *filter.Index {
-		one := &model.Strategy{Id: 1, Metric: "cpu.idle", Func: "all(#1)", Operator: "<", RightValue: right, MaxStep: 3, Tpl: &model.Template{Id: 7, ActionId: 9}}
-		two := *one
-		two.Tpl = &model.Template{Id: 8, ActionId: 10}
-		b := rulebook.New()
-		b.Add("h1", []*model.Strategy{one, &two})
-		return filter.New(b)
-	}
-	s := NewSeries("h1", "cpu.idle", "", model.Gauge)
-	feed(&s, index(5), expr.Point{Ts: 60, Value: 1})
-	edited := index(4)
-	s.Close(nil, edited, settings, 100, 100)
-	got := s.Close(nil, edited, settings, 160, 160)
-	if len(got) != 2 || got[0].ActionId() == got[1].ActionId() || s.Open() {
-		t.Errorf("closed %+v", got)
 	}
 }

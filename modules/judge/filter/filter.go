@@ -320,19 +320,6 @@ func Changed(from, to *Index) (metrics []string, all bool) {
 	return metrics, false
 }
 
-// SameCondition says whether two rules of one key hold for the same values.
-func SameCondition(a, b *Rule) bool {
-	condition := func(r *Rule) (string, string, float64) {
-		if r.Strategy != nil {
-			return r.Strategy.Func, r.Strategy.Operator, r.Strategy.RightValue
-		}
-		return r.Expression.Func, r.Expression.Operator, r.Expression.RightValue
-	}
-	f1, o1, r1 := condition(a)
-	f2, o2, r2 := condition(b)
-	return f1 == f2 && o1 == o2 && r1 == r2 && sameText(a.Strategy, b.Strategy)
-}
-
 // same says whether two rules watch the same series.
 func same(a, b *Rule) bool {
 	tags := func(r *Rule) map[string]string {

@@ -34,12 +34,3 @@ func (ix *Index) TextRules(dst []*Rule, endpoint, metric string, tags map[string
 func (ix *Index) WatchedText(endpoint, metric string, tags map[string]string) bool {
 	return ix.anyRule(endpoint, metric, tags, true)
 }
-
-// sameText says whether two strategies compare the same kind of value with the same text.
-// Expressions, which are nil here, compare numbers.
-func sameText(a, b *model.Strategy) bool {
-	if a == nil || b == nil {
-		return true
-	}
-	return a.ValueType == b.ValueType && a.RightString == b.RightString
-}

@@ -34,19 +34,3 @@ func TestRulesOfTexts(t *testing.T) {
 		t.Errorf("set aside %+v", bad)
 	}
 }
-
-// Another text is another rule, another kind of value as well.
-func TestSameConditionOfTexts(t *testing.T) {
-	one := func(change func(*model.Strategy)) *Rule { return textBook(change).Candidates("h1", "app.state")[0] }
-	if !SameCondition(one(nil), one(func(s *model.Strategy) { s.Note, s.MaxStep = "new", 1 })) {
-		t.Error("a new note is another rule")
-	}
-	for _, other := range []*Rule{
-		one(func(s *model.Strategy) { s.RightString = "fine" }),
-		one(func(s *model.Strategy) { s.ValueType, s.RightString = "", "" }),
-	} {
-		if SameCondition(one(nil), other) {
-			t.Errorf("%+v is the same rule", *other.Strategy)
-		}
-	}
-}
