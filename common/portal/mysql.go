@@ -7,11 +7,15 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
+
+	"falcon/common/dialer"
 )
 
 // openMySQL prepares a pool for dsn without dialling.
@@ -36,11 +40,26 @@ func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
 	my.ReadTimeout = cmp.Or(my.ReadTimeout, 60*time.Second)
 	my.WriteTimeout = cmp.Or(my.WriteTimeout, 60*time.Second)
 
+	var db *sqlx.DB
+	if my.Net == "tcp" {
+		d := dialer.New(my.Timeout)
+		my.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := d.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return watched{c.(*net.TCPConn), func() {
+				db.SetMaxIdleConns(0) // which closes them
+				db.SetMaxIdleConns(cfg.MaxIdle)
+			}}, nil
+		}
+	}
+
 	conn, err := mysql.NewConnector(my)
 	if err != nil {
 		return nil, err
 	}
-	db := sqlx.NewDb(sql.OpenDB(readCommitted{conn}), "mysql")
+	db = sqlx.NewDb(sql.OpenDB(readCommitted{conn}), "mysql")
 	db.SetMaxOpenConns(max(cfg.MaxConns, 2)) // a migration needs two
 	db.SetMaxIdleConns(cfg.MaxIdle)
 	// Shorter than what load balancers and wait_timeout allow.
@@ -52,6 +71,22 @@ func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
 		name: name, schema: my.DBName, dialect: mysqlDialect, read: db, write: db,
 		create: func(ctx context.Context) error { return createDatabase(ctx, bare, my.DBName) },
 	}, nil
+}
+
+// watched is a connection that says when its server turns out to be gone without a word. The
+// unused ones beside it are as dead then, and a statement on each would take its time to
+// notice.
+type watched struct {
+	*net.TCPConn
+	gone func()
+}
+
+func (c watched) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if errors.Is(err, syscall.ETIMEDOUT) {
+		c.gone()
+	}
+	return n, err
 }
 
 // createDatabase makes a database as stock's scripts do.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/gomodule/redigo/redis"
 
 	"falcon/common/conf"
 	"falcon/common/testkit"
@@ -500,4 +501,34 @@ func TestDefectF11AnOrphanedLock(t *testing.T) {
 			t.Errorf("%d hold the lock, want 1", holders)
 		}
 	})
+}
+
+// Redis is gone without a word, and its address leads to another one. The first connection
+// that is tried finds out, and those that were unused as long are not tried.
+func TestUnusedConnectionsDieTogether(t *testing.T) {
+	t.Parallel()
+	line := testkit.NewLine(t, "unix", testkit.Redis(t).Socket)
+	n := openPool(t, line.Addr).single
+	used := time.Now().Add(-time.Minute)
+	var conns []redis.Conn
+	for range 4 {
+		c := n.pool.Get()
+		defer c.Close()
+		if err := n.test(c, used); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	line.Die()
+	if err := n.test(conns[0], used); err == nil || errors.Is(err, errSilent) {
+		t.Errorf("a dead connection is tried: %v", err)
+	}
+	for _, c := range conns[1:] {
+		if err := n.test(c, used); !errors.Is(err, errSilent) {
+			t.Errorf("the next one is tried: %v", err)
+		}
+	}
+	if _, err := n.do(t.Context(), "PING"); err != nil {
+		t.Error(err)
+	}
 }

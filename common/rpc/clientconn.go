@@ -9,7 +9,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
+
+	"falcon/common/dialer"
 )
 
 // A ClientConn is one connection to a peer, with any number of calls in flight.
@@ -287,8 +288,6 @@ func (c *ClientConn) failPending() {
 	}
 }
 
-// defaultDial is net's, with keepalive.
 func defaultDial(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{KeepAlive: 30 * time.Second}
-	return d.DialContext(ctx, "tcp", addr)
+	return dialer.New(0).DialContext(ctx, "tcp", addr)
 }

@@ -52,6 +52,9 @@ func MariaDB(t testing.TB) *MariaDBServer {
 	return s
 }
 
+// Addr is where it listens.
+func (s *MariaDBServer) Addr() string { return s.at }
+
 func whoami(t testing.TB) string {
 	u, err := user.Current()
 	if err != nil {

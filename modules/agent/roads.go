@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"falcon/common/dialer"
 	"falcon/common/run"
 )
 
@@ -50,7 +51,7 @@ func (r *road) Close() error {
 func newRoads(deps Deps) *roads {
 	r := &roads{log: deps.Log, dial: deps.Dial, lookup: deps.Lookup, open: map[*road]bool{}}
 	if r.dial == nil {
-		d := net.Dialer{KeepAlive: 30 * time.Second}
+		d := dialer.New(0)
 		r.dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	}
 	if r.lookup == nil {

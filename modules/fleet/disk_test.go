@@ -16,9 +16,9 @@ import (
 func TestDisksAreFull(t *testing.T) {
 	t.Parallel()
 	disks := map[string]*testkit.Disk{}
-	k := newKillChainOn(t, 2, func(dir string) {
+	k := newKillChain(t, func(k *killChain) {
 		for name, size := range map[string]string{"graph": "96m", "judge": "64m", "transfer": "64m", "agent": "64m"} {
-			disks[name] = testkit.SmallDisk(t, filepath.Join(dir, name), size)
+			disks[name] = testkit.SmallDisk(t, filepath.Join(k.dir, name), size)
 		}
 	})
 	k.works("alarm")

@@ -258,7 +258,7 @@ func TestJudgeCutOffFromOneTransfer(t *testing.T) {
 	c := newCluster(t, values{"addr": testkit.Redis(t).Addr()})
 	who.connect(c.root, c.addr["alarm-0.http"], c.addr["alarm-1.http"])
 	c.addr["transfer-1.rpc"], c.addr["transfer-1.http"] = testkit.FreeAddr(t), testkit.FreeAddr(t)
-	way := newLine(t, "tcp", c.addr["judge-1.rpc"])
+	way := testkit.NewLine(t, "tcp", c.addr["judge-1.rpc"])
 	c.again("transfer-0", func(v values) {
 		v["judge"].(values)["failover"] = "10s"
 		other := values{}
@@ -268,7 +268,7 @@ func TestJudgeCutOffFromOneTransfer(t *testing.T) {
 		other["rpc"], other["http"] = values{"enabled": true, "listen": c.addr["transfer-1.rpc"]}, values{"enabled": true, "listen": c.addr["transfer-1.http"]}
 		other["spool"] = values{"dir": "spool-1"}
 		c.conf["transfer-1"] = other
-		v["judge"] = values{"enabled": true, "failover": "10s", "cluster": values{"judge-0": c.addr["judge-0.rpc"], "judge-1": way.addr}}
+		v["judge"] = values{"enabled": true, "failover": "10s", "cluster": values{"judge-0": c.addr["judge-0.rpc"], "judge-1": way.Addr}}
 	})
 	c.start("transfer-1")
 	both := []string{"transfer-0", "transfer-1"}
@@ -292,7 +292,7 @@ func TestJudgeCutOffFromOneTransfer(t *testing.T) {
 		c.tells(who, stories)
 	}
 	tell(40, "PR", a)
-	way.set(true)
+	way.Cut(true)
 	testkit.Eventually(t, 40*time.Second, func() error {
 		c.pointAt(40, both, a)
 		if said := c.health("transfer-0"); !strings.HasSuffix(said, "judged by judge-0") || strings.Contains(said, "about to be") {
@@ -307,7 +307,7 @@ func TestJudgeCutOffFromOneTransfer(t *testing.T) {
 	tell(20, "OK", a)
 	tell(20, "OK", b)
 	tell(40, "PR", a, b)
-	way.set(false)
+	way.Cut(false)
 	testkit.Eventually(t, 60*time.Second, func() error {
 		c.pointAt(40, both, a, b)
 		if said := c.health("transfer-0"); said != "ok" {

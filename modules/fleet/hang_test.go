@@ -18,7 +18,7 @@ import (
 // form.
 func TestEachHangs(t *testing.T) {
 	t.Parallel()
-	k := newKillChainOn(t, 32, func(string) {}) // a minute of points for judge is more than the other tests spool
+	k := newKillChain(t, func(k *killChain) { k.spool = 32 }) // a minute of points for judge is more than the other tests spool
 	least := 2 * time.Second
 	if os.Getenv("FALCON_SOAK") != "" {
 		least = time.Minute
@@ -72,6 +72,90 @@ func TestEachHangs(t *testing.T) {
 		resume()
 		for _, daemon := range killDaemons {
 			k.healthy(daemon)
+		}
+	}
+	k.verify()
+}
+
+// halfOpen are the lines of the chain. What goes over one shows in a counter, or else in
+// that a rule is edited.
+var halfOpen = []struct{ line, name, counter string }{
+	{"agent-0 transfer-0", "agent-0", "SendCnt"},
+	{"transfer-0 graph-0", "graph-0", "TakenCnt"},
+	{"transfer-0 judge-0", "judge-0", "recv"},
+	{"judge-0 plus_judge-0", "plus_judge-0", "member.event"},
+	{"judge-0 redis", "judge-0", "event.pushed"},
+	{"plus_judge-0 redis", "plus_judge-0", "event.pushed"},
+	{"alarm-0 redis", "alarm-0", "told"},
+	{"alarm-0 mariadb", "alarm-0", "told"},
+	{"judge-0 hbs-0", "", ""},
+	{"judge-0 hbs-1", "", ""},
+	{"hbs-0 redis", "", ""},
+	{"hbs-1 redis", "", ""},
+	{"hbs-0 mariadb", "", ""},
+	{"hbs-1 mariadb", "", ""},
+}
+
+// The connections of the chain die without a word, as when the machine at their other end is
+// gone and another one has its address: they are open, what is sent is not acknowledged, and
+// new ones are good. Whoever dialled gives them up, though nobody says so, and nothing is
+// lost. The long form does so with each of them, and with all again and again.
+func TestHalfOpen(t *testing.T) {
+	t.Parallel()
+	k := newKillChain(t, func(k *killChain) { k.spool, k.lined = 32, true })
+	// die has some lines die, and waits until all goes on.
+	die := func(what string, lines ...string) {
+		t.Helper()
+		k.works("alarm")
+		counts := func() map[string]float64 {
+			all := map[string]float64{}
+			for _, h := range halfOpen {
+				if h.name == "" {
+					continue
+				}
+				var err error
+				if all[h.line], err = k.counter(h.name, h.counter); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return all
+		}
+		began, rounds, made := time.Now(), k.rounds(), map[string]int{}
+		for _, l := range lines {
+			made[l] = k.lines[l].Die()
+		}
+		before := counts()
+		if err := k.edit(); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, 90*time.Second, func() error {
+			if r := k.rounds(); r < rounds+30 {
+				return fmt.Errorf("%d rounds are taken since the connection of %s died", r-rounds, what)
+			}
+			for l, n := range counts() {
+				if n < before[l]+10 {
+					return fmt.Errorf("what goes over %s has grown by %v since the connection of %s died", l, n-before[l], what)
+				}
+				if was, died := made[l]; died && k.lines[l].Dials() == was {
+					return fmt.Errorf("%s holds on to a dead connection", l)
+				}
+			}
+			return k.inForce("kill-marker", "kill.marker", -float64(k.serial.Load()))
+		})
+		testkit.Outcome(t, "%s: all goes on %v after the connections died", what, time.Since(began).Round(100*time.Millisecond))
+	}
+	var all []string
+	for _, h := range halfOpen {
+		all = append(all, h.line)
+	}
+	if os.Getenv("FALCON_SOAK") == "" {
+		die("all", all...)
+	} else {
+		for _, l := range all {
+			die(l, l)
+		}
+		for range 5 {
+			die("all", all...)
 		}
 	}
 	k.verify()

@@ -72,8 +72,10 @@ type killChain struct {
 	pool    *redisx.Pool
 	mariadb *testkit.MariaDBServer
 	db      *sql.DB
-	prefix  string // of the databases
-	spool   int    // MB
+	prefix  string                   // of the databases
+	spool   int                      // MB
+	lined   bool                     // the programs reach each other, and the stores, by lines
+	lines   map[string]*testkit.Line // by who dials and whom, such as "judge-0 redis"
 	sink    *killSink
 
 	mu   sync.Mutex
@@ -164,20 +166,20 @@ func (s *killSink) count() int {
 
 func killEvent(host, status string, at int64) string { return fmt.Sprint(host, " ", status, " ", at) }
 
-func newKillChain(t *testing.T) *killChain { return newKillChainOn(t, 2, func(string) {}) }
-
-// newKillChainOn is newKillChain with spools of so many MB, in a folder that prepare was given
-// before.
-func newKillChainOn(t *testing.T, spool int, prepare func(dir string)) *killChain {
+// newKillChain starts a chain under load. What each set says of it, such as spool and lined,
+// is said before anything of it is there but its folder.
+func newKillChain(t *testing.T, set ...func(k *killChain)) *killChain {
 	k := &killChain{
-		spool: spool,
-		t:     t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
+		spool: 2, lines: map[string]*testkit.Line{},
+		t: t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
 		rng: rand.New(rand.NewPCG(testkit.Seed(t), 1)), sink: &killSink{told: map[string]*killTold{}, order: map[string][]string{}}, stop: make(chan struct{}), prefix: "kill_",
 		// While a fsync takes long, everysec puts the writes off for two seconds. A judge pushes again
 		// the last event of each series, and here a series may begin and end within them.
 		redis: testkit.Redis(t, "--appendonly", "yes", "--appendfsync", "no"), mariadb: testkit.MariaDB(t),
 	}
-	prepare(k.dir)
+	for _, s := range set {
+		s(k)
+	}
 	k.bin = testkit.Failpoints(t, "hbs", "graph", "plus_judge", "judge", "transfer", "alarm", "agent")
 	// The times of points run faster than the clock, from as long ago as graph opens hours
 	// for: in the long form it seals some.
@@ -228,37 +230,58 @@ func (k *killChain) dsn(name string) string {
 	return k.mariadb.DSN + k.prefix + name + "?loc=Local&parseTime=true"
 }
 
+// way is where a program reaches another one, or a store, that listens at addr, or at
+// unix: and a path.
+func (k *killChain) way(from, to, addr string) string {
+	if !k.lined {
+		return addr
+	}
+	name := from + " " + to
+	if k.lines[name] == nil {
+		network := "tcp"
+		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+			network, addr = "unix", path
+		}
+		k.lines[name] = testkit.NewLine(k.t, network, addr)
+	}
+	return k.lines[name].Addr
+}
+
 func (k *killChain) configure(sink string) map[string]values {
 	listen := func(addr string) values { return values{"enabled": true, "listen": addr} }
-	redis := values{"enabled": true, "addr": k.redis.Addr()}
+	peer := func(from, to string) string { return k.way(from, to, k.addr[to+".rpc"]) }
+	redis := func(from string) string { return k.way(from, "redis", k.redis.Addr()) }
+	mariadb := func(from, name string) string {
+		return strings.Replace(k.dsn(name), k.mariadb.Addr(), k.way(from, "mariadb", k.mariadb.Addr()), 1)
+	}
 	// A spool's file ends after a few seconds, and a journal turns each second.
 	all := map[string]values{
-		"graph-0": {"data": "graph", "db": values{"dsn": k.dsn("graph")}},
+		"graph-0": {"data": "graph", "db": values{"dsn": mariadb("graph-0", "graph")}},
 		"judge-0": {
-			"data": "judge", "hbs": values{"servers": []string{k.addr["hbs-0.rpc"], k.addr["hbs-1.rpc"]}}, "journal": values{"every": "1s"},
-			"alarm":         values{"enabled": true, "minInterval": 0, "redis": values{"addr": k.redis.Addr()}},
-			"union_judge_s": values{"cluster": values{"plus-00": k.addr["plus_judge-0.rpc"]}},
+			"data": "judge", "hbs": values{"servers": []string{peer("judge-0", "hbs-0"), peer("judge-0", "hbs-1")}}, "journal": values{"every": "1s"},
+			"alarm":         values{"enabled": true, "minInterval": 0, "redis": values{"addr": redis("judge-0")}},
+			"union_judge_s": values{"cluster": values{"plus-00": peer("judge-0", "plus_judge-0")}},
 		},
 		"plus_judge-0": {
-			"data": "plus_judge", "hbs": values{"servers": []string{k.addr["hbs-0.rpc"]}}, "journal": values{"every": "1s"},
-			"alarm": values{"enabled": true, "minInterval": 0, "redis": values{"addr": k.redis.Addr()}},
+			"data": "plus_judge", "hbs": values{"servers": []string{peer("plus_judge-0", "hbs-0")}}, "journal": values{"every": "1s"},
+			"alarm": values{"enabled": true, "minInterval": 0, "redis": values{"addr": redis("plus_judge-0")}},
 		},
 		"transfer-0": {
 			"socket": values{"enabled": false}, "minStep": 1, "spool": values{"dir": "transfer", "maxSize": k.spool},
-			"graph": values{"enabled": true, "cluster": values{"graph-0": k.addr["graph-0.rpc"]}},
-			"judge": values{"enabled": true, "cluster": values{"judge-0": k.addr["judge-0.rpc"]}},
+			"graph": values{"enabled": true, "cluster": values{"graph-0": peer("transfer-0", "graph-0")}},
+			"judge": values{"enabled": true, "cluster": values{"judge-0": peer("transfer-0", "judge-0")}},
 		},
 		"alarm-0": {
-			"redis": values{"addr": k.redis.Addr()}, "api": values{"im": sink + "/im"}, "timezone": "UTC",
-			"falcon_portal": values{"addr": k.dsn("alarms")}, "db": values{"falcon_portal": k.dsn("falcon_portal"), "uic": k.dsn("uic"), "patience": "1s"},
+			"redis": values{"addr": redis("alarm-0")}, "api": values{"im": sink + "/im"}, "timezone": "UTC",
+			"falcon_portal": values{"addr": mariadb("alarm-0", "alarms")}, "db": values{"falcon_portal": mariadb("alarm-0", "falcon_portal"), "uic": mariadb("alarm-0", "uic"), "patience": "1s"},
 		},
 		"agent-0": {
 			"hostname": "kill-agent", "heartbeat": values{"enabled": false}, "spool": values{"dir": "agent", "maxSize": k.spool},
-			"transfer": values{"enabled": true, "addrs": []string{k.addr["transfer-0.rpc"]}, "interval": 3600},
+			"transfer": values{"enabled": true, "addrs": []string{peer("agent-0", "transfer-0")}, "interval": 3600},
 		},
 	}
 	for _, name := range []string{"hbs-0", "hbs-1"} {
-		all[name] = values{"listen": k.addr[name+".rpc"], "database": k.dsn("falcon_portal"), "redis": redis, "liveness": values{"enabled": false}}
+		all[name] = values{"listen": k.addr[name+".rpc"], "database": mariadb(name, "falcon_portal"), "redis": values{"enabled": true, "addr": redis(name)}, "liveness": values{"enabled": false}}
 	}
 	for name, cfg := range all {
 		cfg["http"] = listen(k.addr[name+".http"])

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,58 +23,6 @@ import (
 	"falcon/common/rulebook"
 	"falcon/common/testkit"
 )
-
-// A line leads to a server, until it is cut.
-type line struct {
-	addr string
-	cut  atomic.Bool
-	mu   sync.Mutex
-	open []net.Conn
-}
-
-func newLine(t *testing.T, network, to string) *line {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	l := &line{addr: ln.Addr().String()}
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s, err := net.Dial(network, to)
-			if err != nil || l.cut.Load() {
-				c.Close()
-				continue
-			}
-			l.mu.Lock()
-			l.open = append(l.open, c, s)
-			l.mu.Unlock()
-			for _, p := range [][2]net.Conn{{c, s}, {s, c}} {
-				go func() {
-					_, _ = io.Copy(p[0], p[1]) // one of them was closed
-					p[0].Close()
-					p[1].Close()
-				}()
-			}
-		}
-	}()
-	return l
-}
-
-// set cuts the line, or mends it.
-func (l *line) set(cut bool) {
-	l.cut.Store(cut)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.open {
-		c.Close()
-	}
-	l.open = nil
-}
 
 // Three hbs: one reads the database for all. It is paused, cut off from Redis and killed
 // again and again while a rule is changed five times a second: nobody serves half a book,
@@ -107,7 +54,7 @@ func TestLeaderOfThree(t *testing.T) {
 	type instance struct {
 		*testkit.Process
 		addr, pages, file string
-		redis             *line
+		redis             *testkit.Line
 		since             atomic.Int64 // the threshold that it served last
 	}
 	hbs := make([]*instance, 3)
@@ -119,10 +66,10 @@ func TestLeaderOfThree(t *testing.T) {
 	for i := range hbs {
 		user := userOf(schema, i)
 		run(fmt.Sprintf("CREATE USER '%s'@'%%'; GRANT ALL ON *.* TO '%[1]s'@'%%'", user))
-		h := &instance{addr: testkit.FreeAddr(t), pages: testkit.FreeAddr(t), file: filepath.Join(dir, fmt.Sprint(i, ".json")), redis: newLine(t, "unix", redis.Socket)}
+		h := &instance{addr: testkit.FreeAddr(t), pages: testkit.FreeAddr(t), file: filepath.Join(dir, fmt.Sprint(i, ".json")), redis: testkit.NewLine(t, "unix", redis.Socket)}
 		cfg, err := json.Marshal(values{
 			"listen": h.addr, "http": values{"enabled": true, "listen": h.pages}, "database": user + "@" + rest + schema + "?loc=Local&parseTime=true",
-			"redis": values{"enabled": true, "addr": h.redis.addr, "readTimeout": "1s"}, "interval": "2s", "liveness": values{"enabled": false},
+			"redis": values{"enabled": true, "addr": h.redis.Addr, "readTimeout": "1s"}, "interval": "2s", "liveness": values{"enabled": false},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -261,8 +208,8 @@ func TestLeaderOfThree(t *testing.T) {
 		case 0:
 			what, undo = "is paused", h.Pause()
 		case 1:
-			h.redis.set(true)
-			what, undo = "is cut off from Redis", func() { h.redis.set(false) }
+			h.redis.Cut(true)
+			what, undo = "is cut off from Redis", func() { h.redis.Cut(false) }
 		case 2:
 			h.Kill()
 			what, undo = "is killed", func() { start(who) }
