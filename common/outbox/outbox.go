@@ -6,10 +6,11 @@
 //	Tell ──> journal ──> Put ──> Run ──> Redis event:pN ──> Options.Pushed ──> journal
 //
 // Redis takes an event once, however often it is pushed (redisx.PushOnce). So what it may
-// have lost is simply pushed again: at start and after each time that it was away the
-// events of the last minute, since an append-only file may be two seconds behind; and when
-// its memory is another one (the key falcon:epoch says so), each open problem and all that
-// is younger than an hour.
+// have lost is simply pushed again. After a restart its append-only file may be two seconds
+// behind, so all events that it took in the last seconds before it was away go again, in
+// order, and at the start of a run those of the last minute of the run before. When its
+// memory is another one (the key falcon:epoch says so), it gets the last event of each rule
+// and series that is an open problem or younger than an hour.
 package outbox
 
 import (
@@ -39,8 +40,11 @@ type Told struct {
 	Event *model.Event `json:"event"`
 	// Pushed says that Redis has it; in snapshots only, else a record of its own does.
 	Pushed bool `json:"pushed,omitempty"`
+	// Recent says of one that was pushed that Redis took it lately and may lose it.
+	Recent bool `json:"recent,omitempty"`
 
-	written bool // the journal had its say: it may go out; the lock of the Box guards it
+	written bool      // the journal had its say: it may go out; the lock of the Box guards it
+	taken   time.Time // when Redis took it in this run; guarded by the same
 }
 
 // Key names what an event is the last one of: its id and its action.
@@ -73,8 +77,10 @@ type Box struct {
 	seq   uint64
 	last  map[string]*Told
 	queue []*Told // from the moment they are told
-	epoch string  // the memory of Redis that has the events so far
-	away  error   // why Redis takes nothing; nil while it does
+	// recent are the events that Redis has and may lose, as it took them.
+	recent []*Told
+	epoch  string // the memory of Redis that has the events so far
+	away   error  // why Redis takes nothing; nil while it does
 
 	recovered, repeated, pushed, lost int64 // events, since the start: see Count
 }
@@ -137,6 +143,7 @@ func (b *Box) Release(end *model.Event, typ string) *Told {
 	b.seq++
 	t := &Told{Seq: b.seq, Type: typ, Event: end, Pushed: true, written: true}
 	delete(b.last, t.Key())
+	b.leave(t)
 	return t
 }
 
@@ -220,29 +227,47 @@ func (b *Box) Forget() {
 func (b *Box) State() (events []*Told, epoch string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waits := b.waits()
 	for _, t := range b.queue {
 		waiting := *t
 		waiting.Pushed = false
 		events = append(events, &waiting)
 	}
-	for _, t := range b.last {
-		if !waits[t.Seq] {
-			pushed := *t
-			pushed.Pushed = true
-			events = append(events, &pushed)
-		}
+	recent := make(map[uint64]bool, len(b.recent))
+	for _, t := range b.recent {
+		recent[t.Seq] = true
+	}
+	for _, t := range b.others(func(*Told) bool { return true }) {
+		pushed := *t
+		pushed.Pushed, pushed.Recent = true, recent[t.Seq]
+		events = append(events, &pushed)
 	}
 	slices.SortFunc(events, bySeq)
 	return events, b.epoch
 }
 
-func (b *Box) waits() map[uint64]bool {
-	waits := make(map[uint64]bool, len(b.queue))
+// others returns the events that do not wait, in order: the recent ones, and those of the last
+// of each key for which last says so.
+func (b *Box) others(last func(*Told) bool) (all []*Told) {
+	seen := make(map[uint64]bool, len(b.queue))
 	for _, t := range b.queue {
-		waits[t.Seq] = true
+		seen[t.Seq] = true
 	}
-	return waits
+	add := func(t *Told) {
+		if !seen[t.Seq] {
+			seen[t.Seq] = true
+			all = append(all, t)
+		}
+	}
+	for _, t := range b.recent {
+		add(t)
+	}
+	for _, t := range b.last {
+		if last(t) {
+			add(t)
+		}
+	}
+	slices.SortFunc(all, bySeq)
+	return all
 }
 
 func bySeq(a, b *Told) int { return cmp.Compare(a.Seq, b.Seq) }
@@ -257,7 +282,15 @@ func (b *Box) Recover(t *Told) (news bool) {
 		b.last[t.Key()] = t
 		news = true
 	}
-	if t.written = true; t.Pushed || b.Closed() {
+	if t.written = true; b.Closed() {
+		return news
+	}
+	switch {
+	case t.Pushed && t.Recent:
+		b.recall(t)
+		return news
+	case t.Pushed: // long ago, or by another one
+		b.leave(t)
 		return news
 	}
 	i := len(b.queue)
@@ -277,14 +310,28 @@ func (b *Box) RecoverPushed(seqs ...uint64) {
 	defer b.mu.Unlock()
 	for _, seq := range seqs {
 		// They were pushed in order: it is at or near the front.
-		if len(b.queue) > 0 && b.queue[0].Seq == seq {
-			b.queue = b.queue[1:]
-			b.recovered--
-		} else if i := slices.IndexFunc(b.queue, func(t *Told) bool { return t.Seq == seq }); i >= 0 {
+		if i := slices.IndexFunc(b.queue, func(t *Told) bool { return t.Seq == seq }); i >= 0 {
+			b.recall(b.queue[i])
 			b.queue = slices.Delete(b.queue, i, i+1)
 			b.recovered--
 		}
 	}
+}
+
+// leave forgets recent events of a rule and series that another one has gone on with at t.
+func (b *Box) leave(t *Told) {
+	b.recent = slices.DeleteFunc(b.recent, func(r *Told) bool { return r.Seq < t.Seq && r.Key() == t.Key() })
+}
+
+// recall keeps an event that Redis had in the last run, and of those before it the ones of a
+// minute: what was last is what Redis may lack, however long nobody ran.
+func (b *Box) recall(t *Told) {
+	b.recent = append(b.recent, t)
+	old := 0
+	for old < len(b.recent) && b.recent[old].At < t.At-60 {
+		old++
+	}
+	b.recent = b.recent[old:]
 }
 
 // RecoverMet takes the memory of Redis that had the events in the last run.
@@ -305,14 +352,33 @@ func (b *Box) front(n int) []*Told {
 	return slices.Clone(b.queue[:n])
 }
 
-// drop removes the first n events; Redis has them all but for those that are lost.
-func (b *Box) drop(n, lost int) {
+// drop removes the first n events, of which Redis has taken some; the others are lost.
+func (b *Box) drop(n int, taken []*Told) {
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.queue[:n])
 	b.queue = b.queue[n:]
-	b.pushed += int64(n - lost)
-	b.lost += int64(lost)
+	b.pushed += int64(len(taken))
+	b.lost += int64(n - len(taken))
+	for _, t := range taken {
+		t.taken = now
+	}
+	b.recent = append(b.recent, taken...)
+}
+
+// keeps says that Redis still has the memory that it had, so what it took long enough ago is
+// in its file.
+func (b *Box) keeps() {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := 0
+	for old < len(b.recent) && now.Sub(b.recent[old].taken) > behind {
+		old++
+	}
+	clear(b.recent[:old])
+	b.recent = b.recent[old:]
 }
 
 // again puts events before the others that Redis may have lost; fresh says that its memory
@@ -321,21 +387,21 @@ func (b *Box) again(fresh bool) {
 	now := b.opts.Now().Unix()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waits := b.waits()
-	var first []*Told
-	for _, t := range b.last {
-		lost := now-t.At <= 60 || fresh && (t.Event.Status == model.StatusProblem || now-t.At <= 3600)
-		if lost && !waits[t.Seq] {
-			first = append(first, t)
-		}
-	}
-	slices.SortFunc(first, bySeq)
+	// Whoever takes events out knows for a day which it had.
+	b.recent = slices.DeleteFunc(b.recent, func(t *Told) bool { return now-t.At > int64(seenTTL/time.Second)/2 })
+	first := b.others(func(t *Told) bool {
+		return now-t.At <= 60 || fresh && (t.Event.Status == model.StatusProblem || now-t.At <= 3600)
+	})
+	b.recent = nil
 	b.queue = append(first, b.queue...)
 	b.repeated += int64(len(first))
 }
 
 const (
 	seenTTL = 24 * time.Hour
+	// behind is more than Redis' file is behind what it has answered for, two seconds with
+	// appendfsync everysec while a disk is slow.
+	behind = 5 * time.Second
 	// pushBatch is how many events are marked as pushed in one record.
 	pushBatch = 100
 )
@@ -344,17 +410,17 @@ const (
 func (b *Box) Run(ctx context.Context) error {
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
-	met := ""             // the memory that was met
+	var met redisx.Memory // the one that was met
 	for away := true; ; { // at start, too, the memory of Redis is looked at
 		if away {
-			epoch, err := b.meet(ctx, met)
+			m, err := b.meet(ctx, met)
 			if err == nil {
-				met, away = epoch, false
+				met, away = m, false
 			}
 			b.setAway(err)
 		}
 		for !away && len(b.front(1)) > 0 {
-			if err := b.push(ctx, met); err != nil {
+			if err := b.push(ctx, met.Epoch); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -364,14 +430,16 @@ func (b *Box) Run(ctx context.Context) error {
 			}
 		}
 		if !away {
-			b.settle(met)
+			b.settle(met.Epoch)
 		}
 		select {
 		case <-b.wake:
 		case <-retry.C:
 			b.Forget()
-			if epoch, _, err := b.opts.Redis.Epoch(ctx); err != nil || epoch != met {
+			if m, err := b.opts.Redis.Memory(ctx); err != nil || m.Epoch != met.Epoch || m.Life != met.Life {
 				away = true // to learn, when it is back, what it has forgotten
+			} else {
+				b.keeps()
 			}
 		case <-ctx.Done():
 			return nil
@@ -381,23 +449,23 @@ func (b *Box) Run(ctx context.Context) error {
 
 // meet looks whether Redis has the memory that it had, and queues what it may have lost.
 // met is the memory that it had when it was met last in this run.
-func (b *Box) meet(ctx context.Context, met string) (epoch string, err error) {
-	epoch, made, err := b.opts.Redis.Epoch(ctx)
+func (b *Box) meet(ctx context.Context, met redisx.Memory) (redisx.Memory, error) {
+	m, err := b.opts.Redis.Memory(ctx)
 	if err == nil {
 		err = b.roomFor(ctx, b.front(1))
 	}
 	if err != nil {
-		return "", err
+		return redisx.Memory{}, err
 	}
 	b.mu.Lock()
 	before := b.epoch
 	b.mu.Unlock()
-	fresh := made || before != "" && before != epoch || met != "" && met != epoch
+	fresh := m.New || before != "" && before != m.Epoch || met.Epoch != "" && met.Epoch != m.Epoch
 	b.again(fresh)
-	if before != epoch {
+	if before != m.Epoch {
 		b.opts.Log.Info("redis takes events", "new_memory", fresh, "waiting", b.Waiting())
 	}
-	return epoch, nil
+	return m, nil
 }
 
 // settle remembers the memory of Redis once it has the events: who is killed before begins
@@ -415,7 +483,7 @@ func (b *Box) settle(epoch string) {
 // push brings the first events into the memory epoch of Redis and marks them.
 func (b *Box) push(ctx context.Context, epoch string) (err error) {
 	var done []uint64
-	lost := 0
+	var taken []*Told
 	events := b.front(pushBatch)
 	if err := b.roomFor(ctx, events); err != nil {
 		return err
@@ -424,14 +492,15 @@ func (b *Box) push(ctx context.Context, epoch string) (err error) {
 		raw, unwritable := json.Marshal(t.Event)
 		if unwritable != nil {
 			b.opts.Log.Error("an event can not be written and is dropped", "id", t.Event.Id, "err", unwritable)
-			lost++
 		} else if err = b.pushOne(ctx, t.Event, raw, epoch); err != nil {
 			break
+		} else {
+			taken = append(taken, t)
 		}
 		done = append(done, t.Seq)
 	}
 	if len(done) > 0 {
-		b.drop(len(done), lost)
+		b.drop(len(done), taken)
 		b.opts.Pushed(done)
 		failpoint.Reached("outbox.marked")
 	}

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -50,7 +51,7 @@ func newWorld(t *testing.T) *world {
 // restart makes the outbox of another run, which knows nothing yet.
 func (w *world) restart() {
 	w.Box = New(Options{
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now }, Redis: w.pool, QueuePattern: "event:p%v",
+		Log: slog.New(slog.DiscardHandler), Now: w.clock, Redis: w.pool, QueuePattern: "event:p%v",
 		Pushed: func(seqs []uint64) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -62,6 +63,19 @@ func (w *world) restart() {
 			w.met = append(w.met, epoch)
 		},
 	})
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// epochMet returns the last memory that the journal was told of.
+func (w *world) epochMet() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.met[len(w.met)-1]
 }
 
 // run lets events out until the test, or stop, ends it.
@@ -248,6 +262,83 @@ func TestRedisForgets(t *testing.T) {
 	})
 }
 
+// losesTheLast has Redis come back, after so long, without what it was given last, but with its
+// name: as with an append-only file that was behind.
+func (w *world) losesTheLast(away time.Duration) {
+	w.t.Helper()
+	epoch, err := w.r.Get(redisx.Epoch)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.r.SetError("LOADING")
+	testkit.Eventually(w.t, 10*time.Second, func() error {
+		if len(w.Notes()) == 0 {
+			return errors.New("nobody notices that Redis is away")
+		}
+		return nil
+	})
+	w.r.FlushAll()
+	if err := w.r.Set(redisx.Epoch, epoch); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.now = w.now.Add(away)
+	w.mu.Unlock()
+	w.r.SetError("")
+}
+
+// Redis was killed and its file was behind: a problem and its end are lost together, of which
+// the end alone is the last event. Both go again, also when Redis was away for long, and when
+// the one who told them was killed meanwhile.
+func TestRedisLosesTheLast(t *testing.T) {
+	for _, away := range []time.Duration{time.Second, time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			w := newWorld(t)
+			w.run()
+			problem, end := w.Tell(event(1, model.StatusProblem, 60), ""), w.Tell(event(1, model.StatusOK, 120), "")
+			w.Put([]*Told{problem, end})
+			w.waitList("s_1 PROBLEM", "s_1 OK")
+			w.losesTheLast(away)
+			w.waitList("s_1 PROBLEM", "s_1 OK")
+		})
+		t.Run(away.String()+", killed", func(t *testing.T) {
+			w := newWorld(t)
+			stop := w.run()
+			w.Put([]*Told{w.Tell(event(1, model.StatusProblem, 60), ""), w.Tell(event(1, model.StatusOK, 120), "")})
+			w.waitList("s_1 PROBLEM", "s_1 OK")
+			var events []*Told
+			testkit.Eventually(t, 10*time.Second, func() error {
+				if events, _ = w.State(); seqs(events) != "1+ 2+" {
+					return fmt.Errorf("the state is %q", seqs(events))
+				}
+				return nil
+			})
+			epoch := w.epochMet()
+			w.losesTheLast(away)
+			stop()
+			w.restart()
+			for _, e := range events {
+				w.Recover(e)
+			}
+			w.RecoverMet(epoch)
+			w.run()
+			w.waitList("s_1 PROBLEM", "s_1 OK")
+		})
+	}
+}
+
+// What Redis has had for a while is in its file: it does not go again.
+func TestRedisKeeps(t *testing.T) {
+	w := newWorld(t)
+	for _, ago := range []time.Duration{time.Minute, behind + time.Second, behind - time.Second} {
+		w.recent = append(w.recent, &Told{Seq: uint64(len(w.recent) + 1), Event: event(1, model.StatusOK, 1), taken: time.Now().Add(-ago)})
+	}
+	w.keeps()
+	if got := seqs(w.recent); got != "3" {
+		t.Errorf("%q may be lost, want 3", got)
+	}
+}
+
 // The books balance: what was told, left by the last run or repeated is with Redis, lost with
 // a word, or waits.
 func TestCount(t *testing.T) {
@@ -293,7 +384,7 @@ func TestKilledBeforeItWasTold(t *testing.T) {
 	open := &Told{Seq: 1, At: w.now.Unix() - 7200, Event: event(1, model.StatusProblem, 60), Pushed: true}
 	w.Recover(open)
 	w.RecoverMet("before")
-	met, err := w.meet(t.Context(), "")
+	met, err := w.meet(t.Context(), redisx.Memory{})
 	if err != nil || w.Waiting() != 1 {
 		t.Fatal(err, w.Waiting())
 	}
@@ -308,8 +399,8 @@ func TestKilledBeforeItWasTold(t *testing.T) {
 	w.run()
 	w.waitList("s_1 PROBLEM")
 	testkit.Eventually(t, 5*time.Second, func() error {
-		if _, epoch := w.State(); epoch != met {
-			return fmt.Errorf("the memory is %q, want %q", epoch, met)
+		if _, epoch := w.State(); epoch != met.Epoch {
+			return fmt.Errorf("the memory is %q, want %q", epoch, met.Epoch)
 		}
 		return nil
 	})

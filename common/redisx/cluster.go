@@ -421,21 +421,19 @@ func (cl *cluster) ping(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// memory names the memories of all masters: another one when a master was started
-// again, or has another node in its place, which may lack what was written last.
-func (cl *cluster) memory(ctx context.Context) (string, error) {
+// life names the lives of all masters: another name when a master was started again, or
+// has another node in its place, which may lack what was written last.
+func (cl *cluster) life(ctx context.Context) (string, error) {
 	if err := cl.load(ctx, cl.mastersNow() == nil); err != nil {
 		return "", fmt.Errorf("redis cluster: %w", err)
 	}
 	h := sha256.New()
 	for _, m := range cl.mastersNow() {
-		info, err := redis.String(m.do(ctx, "INFO", "server"))
+		id, err := m.life(ctx)
 		if err != nil {
 			cl.stale.Store(true)
-			return "", named(m.addr, "INFO", nil, err)
+			return "", err
 		}
-		_, rest, _ := strings.Cut(info, "run_id:")
-		id, _, _ := strings.Cut(rest, "\r\n")
 		fmt.Fprintf(h, "%s %s\n", m.id, id)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8]), nil

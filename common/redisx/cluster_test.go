@@ -190,12 +190,12 @@ func TestMasterDies(t *testing.T) {
 	if err := p.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before, made, err := p.Epoch(t.Context())
-	if err != nil || !made {
-		t.Fatal(before, made, err)
+	before, err := p.Memory(t.Context())
+	if err != nil || !before.New {
+		t.Fatal(before, err)
 	}
-	if again, made, err := p.Epoch(t.Context()); err != nil || made || again != before {
-		t.Fatalf("%q %v %v, want %q", again, made, err, before)
+	if again, err := p.Memory(t.Context()); err != nil || again.New || again.Epoch != before.Epoch {
+		t.Fatalf("%+v %v, want %+v", again, err, before)
 	}
 	keys := map[*testkit.RedisNode]string{} // one of each master
 	for i := 0; len(keys) < 3; i++ {
@@ -237,9 +237,9 @@ func TestMasterDies(t *testing.T) {
 		}
 		return p.Ping(t.Context())
 	})
-	after, made, err := p.Epoch(t.Context())
-	if err != nil || made || after == before {
-		t.Errorf("the memory is %q (new %v), was %q, %v", after, made, before, err)
+	after, err := p.Memory(t.Context())
+	if err != nil || after.New || after.Epoch == before.Epoch {
+		t.Errorf("the memory is %+v, was %+v, %v", after, before, err)
 	}
 	<-stands
 	if _, err := p.Do(t.Context(), "PUBLISH", "c", "hello"); err != nil {
@@ -250,7 +250,7 @@ func TestMasterDies(t *testing.T) {
 	}
 
 	// What was seen before counts no more: an element may be lost beside it.
-	for epoch, want := range map[string]bool{before: true, after: true} {
+	for epoch, want := range map[string]bool{before.Epoch: true, after.Epoch: true} {
 		for i, want := range []bool{want, false} {
 			if did, err := p.PushOnce(t.Context(), Event(1), EventSeen(Event(1), "s_1", "OK", 1, 1, 1), epoch, time.Minute, []byte("e")); err != nil || did != want {
 				t.Errorf("push %d: %v, %v", i, did, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,20 @@ func (n *node) test(c redis.Conn, used time.Time) error {
 		n.silent.Store(time.Now().UnixNano())
 	}
 	return err
+}
+
+// life names the process; empty when it does not say.
+func (n *node) life(ctx context.Context) (string, error) {
+	info, err := redis.String(n.do(ctx, "INFO", "server"))
+	if refused := redis.Error(""); errors.As(err, &refused) && !strings.HasPrefix(string(refused), "LOADING") {
+		return "", nil
+	}
+	if err != nil {
+		return "", named(n.addr, "INFO", nil, err)
+	}
+	_, rest, _ := strings.Cut(info, "run_id:")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	return id, nil
 }
 
 // do runs one command on the node itself.

@@ -63,22 +63,35 @@ func (p *Pool) Room(ctx context.Context, list string) error {
 	return nil
 }
 
-// Epoch says which memory Redis has: a name that stays as long as nothing was lost.
-// A Redis without one gets one, and made says so. A cluster has another one, too, when
-// a master was started again or has another node in its place.
-func (p *Pool) Epoch(ctx context.Context) (epoch string, made bool, err error) {
-	epoch = rand.Text()
-	set, err := p.Do(ctx, "SET", Epoch, epoch, "NX")
-	if made = set != nil; err == nil && !made {
-		epoch, err = String(p.Do(ctx, "GET", Epoch))
-	}
-	if err == nil && p.cluster != nil {
-		var memory string
-		memory, err = p.cluster.memory(ctx)
-		epoch += "/" + memory
+// A Memory is what Redis has of what it was given.
+type Memory struct {
+	// Epoch is a name that stays until everything is lost. A cluster has another one, too, when
+	// a master was started again or has another node in its place.
+	Epoch string
+	// Life is another name each time that Redis was started again, when it may have lost what it
+	// was given last: its append-only file is two seconds behind at most. Empty when it does not
+	// say.
+	Life string
+	New  bool // Redis had no epoch before
+}
+
+// Memory says which memory Redis has.
+func (p *Pool) Memory(ctx context.Context) (Memory, error) {
+	m := Memory{Epoch: rand.Text()}
+	set, err := p.Do(ctx, "SET", Epoch, m.Epoch, "NX")
+	if m.New = set != nil; err == nil && !m.New {
+		m.Epoch, err = String(p.Do(ctx, "GET", Epoch))
 	}
 	if err != nil {
-		return "", false, err
+		return Memory{}, err
 	}
-	return epoch, made, nil
+	if p.cluster == nil {
+		m.Life, err = p.single.life(ctx)
+	} else if m.Life, err = p.cluster.life(ctx); err == nil {
+		m.Epoch += "/" + m.Life
+	}
+	if err != nil {
+		return Memory{}, err
+	}
+	return m, nil
 }

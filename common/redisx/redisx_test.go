@@ -129,21 +129,42 @@ func TestPushOnce(t *testing.T) {
 	})
 }
 
-func TestEpoch(t *testing.T) {
+func TestMemory(t *testing.T) {
 	each(t, func(t *testing.T, p *Pool, _ func(time.Duration)) {
-		first, made, err := p.Epoch(t.Context())
-		if err != nil || !made || first == "" {
-			t.Fatalf("%q %v %v", first, made, err)
+		first, err := p.Memory(t.Context())
+		if err != nil || !first.New || first.Epoch == "" {
+			t.Fatalf("%+v %v", first, err)
 		}
-		if again, made, err := p.Epoch(t.Context()); err != nil || made || again != first {
-			t.Errorf("%q %v %v, want %q", again, made, err, first)
+		if again, err := p.Memory(t.Context()); err != nil || again.New || again.Epoch != first.Epoch || again.Life != first.Life {
+			t.Errorf("%+v %v, want %+v", again, err, first)
 		}
 		if _, err := p.Do(t.Context(), "DEL", Epoch); err != nil {
 			t.Fatal(err)
 		}
-		if other, made, err := p.Epoch(t.Context()); err != nil || !made || other == first {
-			t.Errorf("after a loss: %q %v %v", other, made, err)
+		if other, err := p.Memory(t.Context()); err != nil || !other.New || other.Epoch == first.Epoch || other.Life != first.Life {
+			t.Errorf("after a loss: %+v %v, it was %+v", other, err, first)
 		}
+	})
+}
+
+// A Redis that was started again has its memory from its file, and says that it is another
+// one that has it.
+func TestMemoryAfterARestart(t *testing.T) {
+	t.Parallel()
+	r := testkit.Redis(t, "--appendonly", "yes")
+	p := openPool(t, r.Addr())
+	first, err := p.Memory(t.Context())
+	if err != nil || first.Life == "" {
+		t.Fatalf("%+v %v", first, err)
+	}
+	r.Kill()
+	r.Start()
+	testkit.Eventually(t, 10*time.Second, func() error { // a connection may be of the Redis before
+		again, err := p.Memory(t.Context())
+		if err == nil && (again.New || again.Epoch != first.Epoch || again.Life == first.Life) {
+			t.Errorf("%+v, it was %+v", again, first)
+		}
+		return err
 	})
 }
 

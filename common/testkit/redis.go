@@ -89,3 +89,29 @@ func (s *RedisServer) Kill() {
 	s.cmd = nil
 	_ = os.Remove(s.Socket) // it may not have made it
 }
+
+// KillBehind ends the server after d, and with it what it was told meanwhile: its append-only
+// file is behind, as with appendfsync everysec on a slow disk, for two seconds at most.
+func (s *RedisServer) KillBehind(d time.Duration) {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(s.Socket), "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) == 0 {
+		s.t.Fatalf("redis has no append-only file: %v", err)
+	}
+	sizes := map[string]int64{}
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil { // else it was rewritten just now
+			sizes[f] = info.Size()
+		}
+	}
+	<-time.After(d)
+	s.Kill()
+	for f, size := range sizes {
+		if info, err := os.Stat(f); err != nil || info.Size() <= size {
+			continue
+		}
+		if err := os.Truncate(f, size); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}

@@ -173,9 +173,7 @@ func newKillChain(t *testing.T, set ...func(k *killChain)) *killChain {
 		spool: 2, lines: map[string]*testkit.Line{},
 		t: t, dir: t.TempDir(), addr: map[string]string{}, proc: map[string]*testkit.Process{},
 		rng: rand.New(rand.NewPCG(testkit.Seed(t), 1)), sink: &killSink{told: map[string]*killTold{}, order: map[string][]string{}}, stop: make(chan struct{}), prefix: "kill_",
-		// While a fsync takes long, everysec puts the writes off for two seconds. A judge pushes again
-		// the last event of each series, and here a series may begin and end within them.
-		redis: testkit.Redis(t, "--appendonly", "yes", "--appendfsync", "no"), mariadb: testkit.MariaDB(t),
+		redis: testkit.Redis(t, "--appendonly", "yes"), mariadb: testkit.MariaDB(t),
 	}
 	for _, s := range set {
 		s(k)
@@ -663,7 +661,11 @@ func (k *killChain) kill(what string, n int) int {
 		<-time.After(k.between(0, 300)) // where the kill falls is the point of the test
 		switch what {
 		case "redis":
-			k.redis.Kill()
+			if i%2 == 0 {
+				k.redis.Kill()
+			} else { // it loses what it had in the last two seconds
+				k.redis.KillBehind(k.between(0, 2000))
+			}
 			<-time.After(k.between(0, 1000))
 			k.redis.Start()
 		case "mariadb":

@@ -683,7 +683,12 @@ func (s *soak) chaos() {
 		kept := kind == "judge" || kind == "plus_judge"
 		switch {
 		case v.name == "redis":
-			f.redis.Kill()
+			if s.fate.IntN(2) == 0 {
+				f.redis.Kill()
+			} else {
+				f.redis.KillBehind(s.between(0, 2000))
+				s.suffer["redis behind"]++
+			}
 			v.undo, v.dead, v.next = f.redis.Start, true, time.Now().Add(s.between(0, 1500))
 			s.suffer["redis restarted"]++
 		case s.fate.IntN(3) == 0 || s.steady && kind == "plus_judge":
@@ -1149,7 +1154,16 @@ func (s *soak) finish(long bool) {
 		s.until(60*time.Second, f.pushed)
 	}
 	calm, _ := s.events(s.calm)
-	rough, again := s.events(s.rough)
+	var rough map[string]int
+	var again int
+	// A judge that has nothing to push notices within a second or two that Redis was killed.
+	ended := time.Now()
+	s.until(time.Minute, func() error {
+		if rough, again = s.events(s.rough); len(onlyOne(calm, rough)) > 0 && time.Since(ended) < 20*time.Second {
+			return fmt.Errorf("what was told differs")
+		}
+		return nil
+	})
 	for _, e := range slices.Sorted(maps.Keys(calm)) {
 		if rough[e] == 0 {
 			s.differs("only without restarts", e)
@@ -1163,7 +1177,6 @@ func (s *soak) finish(long bool) {
 	if long {
 		// Rules that are gone close their problems by the clock, a minute after a judge
 		// saw that they are gone.
-		ended := time.Now()
 		defer func() {
 			if t.Failed() {
 				for _, key := range onlyOne(s.closed(s.calm), s.closed(s.rough)) {
@@ -1295,6 +1308,10 @@ func (s *soak) differs(what, event string) {
 	switch s.differences++; {
 	case s.differences <= 20:
 		s.t.Errorf("%s: %s", what, event)
+		var e model.Event
+		if err := json.Unmarshal([]byte(event[1:]), &e); err == nil && s.differences <= 3 {
+			s.explain(e.Id)
+		}
 	case s.differences == 21:
 		s.t.Error("and so on")
 	}

@@ -275,7 +275,7 @@ func TestKilledWhileTellingAFreshRedis(t *testing.T) {
 	if err := j.recover(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := j.redis.Epoch(t.Context()); err != nil { // it has met the new memory
+	if _, err := j.redis.Memory(t.Context()); err != nil { // it has met the new memory
 		t.Fatal(err)
 	}
 	if err := errors.Join(j.journal.Close(), j.redis.Close()); err != nil { // killed

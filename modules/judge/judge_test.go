@@ -178,7 +178,7 @@ func (w *world) waitTold(want ...string) {
 }
 
 // A problem is told once, also by a judge that was restarted in the middle and whose
-// Redis was away, and its end once more when Redis has lost everything.
+// Redis was away, and once more with its end when Redis has lost everything right after.
 func TestRestart(t *testing.T) {
 	w := newWorld(t, book("h1"))
 	w.start()
@@ -202,7 +202,7 @@ func TestRestart(t *testing.T) {
 	w.stop()
 	w.r.FlushAll()
 	w.start()
-	w.waitTold("OK 1") // the problem is over: only its end matters
+	w.waitTold("PROBLEM 1", "OK 1")
 }
 
 // Another judge met the empty Redis first: this one still sees that the memory is not
@@ -221,7 +221,7 @@ func TestRedisForgotWhileJudgeWasDown(t *testing.T) {
 	}
 	w.stop()
 	w.r.FlushAll()
-	if _, _, err := w.redis.Epoch(t.Context()); err == nil {
+	if _, err := w.redis.Memory(t.Context()); err == nil {
 		t.Fatal("the pool of a judge that has ended is open")
 	}
 	if err := w.r.Set("falcon:epoch", "made by another judge"); err != nil {

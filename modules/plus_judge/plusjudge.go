@@ -198,7 +198,7 @@ func (p *PlusJudge) replay(r *record, now int64) {
 	case r.Series != nil:
 		p.core.Restore(r.Series, r.At, now)
 	case r.Told != nil:
-		if p.out.Recover(&outbox.Told{Seq: r.Seq, At: r.At, Event: r.Told, Pushed: r.Done}) {
+		if p.out.Recover(&outbox.Told{Seq: r.Seq, At: r.At, Event: r.Told, Pushed: r.Done, Recent: r.Recent}) {
 			p.core.RestoreTold(r.Told, r.acked(), r.At, now)
 		}
 	case len(r.Pushed) > 0:
@@ -412,7 +412,7 @@ func (p *PlusJudge) snapshot(emit func([]byte) error) error {
 	p.mu.Lock()
 	var records []*record
 	for _, t := range events {
-		r := &record{Told: t.Event, Seq: t.Seq, At: t.At, Done: t.Pushed}
+		r := &record{Told: t.Event, Seq: t.Seq, At: t.At, Done: t.Pushed, Recent: t.Recent}
 		if by := p.core.Acked(t.Event); by != nil && t.Event.Status == model.StatusProblem {
 			r.Acked, r.By, r.AckedAt = true, by.By, by.At
 		}

@@ -22,6 +22,7 @@ type record struct {
 	At     int64        `json:"at,omitempty"` // Unix seconds
 	// Done says of a told event that Redis has it, in snapshots.
 	Done   bool     `json:"done,omitempty"`
+	Recent bool     `json:"recent,omitempty"` // and may lose it
 	Pushed []uint64 `json:"pushed,omitempty"`
 	Ack    string   `json:"ack,omitempty"`
 	Undo   bool     `json:"undo,omitempty"` // it is told again
