@@ -3,7 +3,8 @@ package testkit
 import (
 	"errors"
 	"net"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Deafen has the kernel throw away whatever arrives on a TCP connection, unacknowledged: to
@@ -13,7 +14,9 @@ func Deafen(c *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
-	nothing := []syscall.SockFilter{*syscall.LsfStmt(syscall.BPF_RET|syscall.BPF_K, 0)}
-	closed := raw.Control(func(fd uintptr) { err = syscall.AttachLsf(int(fd), nothing) })
+	nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}} // keep 0 bytes of a packet
+	closed := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(nothing)), Filter: &nothing[0]})
+	})
 	return errors.Join(closed, err)
 }
