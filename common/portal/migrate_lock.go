@@ -21,6 +21,9 @@ func (h *Handle) lockMigrations(ctx context.Context) (unlock func(), err error) 
 	if err != nil {
 		return nil, err
 	}
+	if _, err := conn.ExecContext(ctx, "SET SESSION wait_timeout = 28800"); err != nil { // it is idle while others migrate
+		return nil, errors.Join(err, conn.Close())
+	}
 	name := "falcon.migrate." + h.schema
 	name = name[:min(len(name), 64)] // MySQL's limit
 	for {

@@ -10,10 +10,9 @@ import (
 	"falcon/common/testkit"
 )
 
-// A server is gone without a word, and its address leads to another one. Of several
-// connections one statement finds out, and those after it have new ones.
-func TestServerIsGone(t *testing.T) {
-	t.Parallel()
+// behindALine opens a database that is reached by a line.
+func behindALine(t *testing.T) (*Handle, *testkit.Line) {
+	t.Helper()
 	cfg := testMySQL(t)
 	my, err := mysql.ParseDSN(cfg.UICDSN)
 	if err != nil {
@@ -21,7 +20,41 @@ func TestServerIsGone(t *testing.T) {
 	}
 	line := testkit.NewLine(t, "tcp", my.Addr)
 	cfg.UICDSN, cfg.Only = strings.Replace(cfg.UICDSN, my.Addr, line.Addr, 1), []string{UIC}
-	h := openTest(t, cfg).UIC
+	return openTest(t, cfg).UIC, line
+}
+
+// A client is gone without a word, in the middle of a transaction. The server does not know,
+// and its locks are let go of all the same, before those who wait for them give up.
+func TestClientIsGone(t *testing.T) {
+	t.Parallel()
+	h, line := behindALine(t)
+	execSQL(t, h, "CREATE TABLE gone (id INT PRIMARY KEY, n INT)")
+	execSQL(t, h, "INSERT INTO gone VALUES (1, 1)")
+	tx, err := h.write.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("UPDATE gone SET n = 2"); err != nil {
+		t.Fatal(err)
+	}
+	line.Die()
+	if _, err := h.write.Exec("UPDATE gone SET n = 3 WHERE n = 1"); err != nil {
+		_, err = h.write.Exec("UPDATE gone SET n = 3 WHERE n = 1") // the first one may have had a dead connection
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count(t, h, "gone WHERE n = 3"); n != 1 {
+		t.Error("the transaction of the client that is gone came before")
+	}
+	_ = tx.Rollback()
+}
+
+// A server is gone without a word, and its address leads to another one. Of several
+// connections one statement finds out, and those after it have new ones.
+func TestServerIsGone(t *testing.T) {
+	t.Parallel()
+	h, line := behindALine(t)
 	var conns []*sql.Conn
 	for range 4 {
 		c, err := h.write.Conn(t.Context())
