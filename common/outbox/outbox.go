@@ -310,11 +310,14 @@ func (b *Box) RecoverPushed(seqs ...uint64) {
 	defer b.mu.Unlock()
 	for _, seq := range seqs {
 		// They were pushed in order: it is at or near the front.
-		if i := slices.IndexFunc(b.queue, func(t *Told) bool { return t.Seq == seq }); i >= 0 {
-			b.recall(b.queue[i])
-			b.queue = slices.Delete(b.queue, i, i+1)
-			b.recovered--
+		i := slices.IndexFunc(b.queue, func(t *Told) bool { return t.Seq == seq })
+		if i < 0 {
+			continue
 		}
+		b.recall(b.queue[i])
+		copy(b.queue[1:i+1], b.queue[:i])
+		b.queue = b.queue[1:]
+		b.recovered--
 	}
 }
 
