@@ -3,7 +3,8 @@
 // not acknowledged, and a caller waits as long as it would for a slow answer, or the kernel
 // sends again for a quarter of an hour. A connection of this package ends ten seconds after
 // something was sent that no machine has acknowledged, and about 35 s after the last sign of
-// life when nothing was sent. How long a peer that lives takes to answer makes no difference.
+// life when nothing was sent. How long a peer that lives takes to answer makes no difference,
+// unless it does not even read for ten seconds what more is sent than its machine has room for.
 package dialer
 
 import (
