@@ -75,7 +75,7 @@ const inherited = [
 const action = { id: 1, uic: "ops", url: "", callback: 0, before_callback_sms: 0, before_callback_mail: 0, after_callback_sms: 0, after_callback_mail: 0, channels: "" };
 const groups = [{ id: 1, grp_name: "all", create_user: "root" }, { id: 2, grp_name: "shop.web", create_user: "anna" }];
 const host = (id: number, alive: boolean) => ({
-  id, hostname: `web-00${id}.bj`, ip: "10.1.0." + id, agent_version: "0.1.0", plugin_version: "", alive, last_seen: alive ? now - 7 : now - 4000,
+  id, hostname: `web-00${id}.bj`, ip: "10.1.0." + id, agent_version: "0.1.0", plugin_version: "", alive, last_seen: alive ? now - 99 : now - 4000,
   maintain_begin: id === 3 ? now - 60 : 0, maintain_end: id === 3 ? now + 7200 : 0, groups: [{ id: 2, grp_name: "shop.web" }],
   env: id === 1 ? "prod" : "", disabled_until: id === 2 ? now + 1800 : 0,
 });

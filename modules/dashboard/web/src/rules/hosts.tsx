@@ -80,7 +80,7 @@ export function Hosts() {
             <tr>
               <th class="tight"><input type="checkbox" aria-label={t("all")} checked={every} onChange={() => toggle(rows.map((h) => h.id), !every)} /></th>
               <th scope="col">{t("host")}</th><th scope="col" class="num">{t("host.seen")}</th><th scope="col" class="wide-only">IP</th>
-              <th scope="col" class="wide-only">{t("host.agent")}</th><th scope="col" class="wide-only">{t("plugins")}</th><th scope="col" class="wide-only">{t("env")}</th><th scope="col" class="wide-only">{t("hostgroups")}</th>
+              <th scope="col" class="wide-only">{t("host.agent")}</th><th scope="col" class="wide-only roomy-only">{t("plugins")}</th><th scope="col" class="wide-only">{t("env")}</th><th scope="col" class="wide-only">{t("hostgroups")}</th>
             </tr>
           </thead>
           <tbody>
@@ -91,7 +91,7 @@ export function Hosts() {
                 <td class={"num" + (h.alive ? " sub" : " bad-text")}>{h.last_seen === 0 ? <span class="sub">{t("host.never")}</span> : <Ago ts={h.last_seen} />}</td>
                 <td class="mono sub wide-only">{h.ip}</td>
                 <td class="mono sub wide-only">{h.agent_version}{h.upgrade_error ? <span class="bad-text" title={h.upgrade_error} role="img" aria-label={h.upgrade_error}> ⚠</span> : null}</td>
-                <td class="mono sub wide-only">{h.plugin_version}</td>
+                <td class="mono sub wide-only roomy-only">{h.plugin_version}</td>
                 <td class="wide-only sub">{h.env ? envName(h.env) : ""}</td>
                 <td class="wide-only"><span class="chips">{(h.groups ?? []).map((g) => <Link key={g.id} href={"/hostgroups/" + g.id} class="chip">{g.grp_name}</Link>)}</span></td>
               </tr>
