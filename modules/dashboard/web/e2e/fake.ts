@@ -34,6 +34,8 @@ export interface Fake {
 
 const token = "a-token-of-the-session";
 const now = Math.floor(Date.now() / 1000);
+/** A time that is said with its day, the longest that it gets. */
+const later = now + 2 * 86400;
 const iso = (ago: number) => new Date((now - ago) * 1000).toISOString();
 
 const oneCase = (id: string, endpoint: string, metric: string, func: string, cond: string, priority: number, ago: number, step: number, note: string, status = "PROBLEM") => ({
@@ -76,12 +78,12 @@ const action = { id: 1, uic: "ops", url: "", callback: 0, before_callback_sms: 0
 const groups = [{ id: 1, grp_name: "all", create_user: "root" }, { id: 2, grp_name: "shop.web", create_user: "anna" }];
 const host = (id: number, alive: boolean) => ({
   id, hostname: `web-00${id}.bj`, ip: "10.1.0." + id, agent_version: "0.1.0", plugin_version: "", alive, last_seen: alive ? now - 99 : now - 4000,
-  maintain_begin: id === 3 ? now - 60 : 0, maintain_end: id === 3 ? now + 7200 : 0, groups: [{ id: 2, grp_name: "shop.web" }],
-  env: id === 1 ? "prod" : "", disabled_until: id === 2 ? now + 1800 : 0,
+  maintain_begin: id === 3 ? now - 60 : 0, maintain_end: id === 3 ? later : 0, groups: [{ id: 2, grp_name: "shop.web" }],
+  env: id === 1 ? "prod" : "", disabled_until: id === 2 ? later : 0,
 });
 const hosts = [host(1, true), host(2, false), host(3, true)];
 const disabling = (id: number, type: number, names: object) => ({
-  id, type, host_id: 0, tpl_id: 0, strategy_id: 0, grp_id: 0, begin_ts: now - 60, end_ts: now + 1800 * id, duration: "30m", reason: "disk is swapped", operator: "anna",
+  id, type, host_id: 0, tpl_id: 0, strategy_id: 0, grp_id: 0, begin_ts: now - 60, end_ts: later + 1800 * id, duration: "30m", reason: "disk is swapped", operator: "anna",
   cancel_ts: 0, cancel_user: "", hostname: "", tpl_name: "", metric: "", note: "", grp_name: "", ...names,
 });
 const disables = [
@@ -276,7 +278,7 @@ export async function useFake(p: Page): Promise<Fake> {
       const rule = (s: (typeof inherited)[number]["strategy"], owner: object, overridden: object[]) => ({
         strategy: { id: s.id, metric: s.metric, tags: { mount: "/" }, func: s.func, operator: s.op, rightValue: Number(s.right_value), maxStep: 3, priority: s.priority, note: "", actionId: 1, tpl: null },
         owner_tpl: owner, leaf_tpl: leaf, chain: [root, leaf], action: { id: 1, uic: "ops" }, groups: [{ id: 2, name: "shop.web", env: s.id === 41 ? "prod" : "" }], in_window: s.id !== 2, overridden,
-        disabled: s.id === 41 && m[1] === "3" ? { type: 4, until: now + 3600, id: 2, reason: "disk is swapped", operator: "anna" } : null,
+        disabled: s.id === 41 && m[1] === "3" ? { type: 4, until: later, id: 2, reason: "disk is swapped", operator: "anna" } : null,
       });
       return {
         host: { id: h.id, hostname: h.hostname, env: h.env, maintain: h.maintain_end > 0, disabled: h.disabled_until > 0 ? { type: 1, until: h.disabled_until, id: 1, reason: "", operator: "anna" } : null }, expressions: [],

@@ -100,7 +100,7 @@ export function HostPage() {
         {rules.data?.host.disabled ? <div class="note warn">{t("host.disabled")}</div> : null}
         {all.length > 0 ? (
           <table class="grid blocks">
-            <Head columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("host.chain")], [t("hostgroups"), "wide-only"], [t("action")]]} tools />
+            <Head columns={[[t("metric")], [t("condition")], [t("priority.short")], [t("host.chain")], [t("hostgroups"), "roomy-only"], [t("action")]]} tools />
             <tbody>
               {all.map((r) => {
                 const s = r.strategy;
@@ -125,7 +125,7 @@ export function HostPage() {
                         ))}
                       </span>
                     </td>
-                    <td class="wide-only"><span class="chips">{r.groups.map((g) => <Link key={g.id + g.env} href={"/hostgroups/" + g.id} class="chip">{g.env ? `${g.name} · ${envName(g.env)}` : g.name}</Link>)}</span></td>
+                    <td class="roomy-only"><span class="chips">{r.groups.map((g) => <Link key={g.id + g.env} href={"/hostgroups/" + g.id} class="chip">{g.env ? `${g.name} · ${envName(g.env)}` : g.name}</Link>)}</span></td>
                     <td>{parts(r.action.uic).join(", ") || <span class="warn-text">{t("action.nobody")}</span>}</td>
                     <td class="tools-col">
                       {r.disabled ? null : (
