@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 )
 
 // openMySQL prepares a pool for dsn without dialling.
-func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
+func openMySQL(name, dsn string, cfg Config, log *slog.Logger) (*Handle, error) {
 	my, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("%w: write user:password@tcp(host:3306)/%s?loc=Local&parseTime=true", err, name)
@@ -39,6 +40,7 @@ func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
 	my.Timeout = cmp.Or(my.Timeout, 5*time.Second)
 	my.ReadTimeout = cmp.Or(my.ReadTimeout, 60*time.Second)
 	my.WriteTimeout = cmp.Or(my.WriteTimeout, 60*time.Second)
+	my.Logger = driverLog{log.With("database", name)}
 
 	var db *sqlx.DB
 	if my.Net == "tcp" {
@@ -72,6 +74,15 @@ func openMySQL(name, dsn string, cfg Config) (*Handle, error) {
 		name: name, schema: my.DBName, dialect: mysqlDialect, read: db, write: db,
 		create: func(ctx context.Context) error { return createDatabase(ctx, bare, my.DBName) },
 	}, nil
+}
+
+// driverLog has in our log what the driver says of a connection: the statement that fails by it
+// says no more than that it was invalid.
+type driverLog struct{ *slog.Logger }
+
+// Print implements mysql.Logger.
+func (l driverLog) Print(v ...any) {
+	l.Info("a connection to MySQL is of no use any more", "reason", strings.TrimSpace(fmt.Sprint(v...)))
 }
 
 // watched is a connection that says when its server turns out to be gone without a word. The

@@ -1,7 +1,9 @@
 package portal
 
 import (
+	"bytes"
 	"database/sql"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -77,5 +79,35 @@ func TestServerIsGone(t *testing.T) {
 	}
 	if n := line.Dials(); n != made+1 {
 		t.Errorf("%d connections were made to the new server, want 1", n-made)
+	}
+}
+
+// Why a connection is of no use is in the log, with the database.
+func TestDriverLog(t *testing.T) {
+	t.Parallel()
+	cfg := testMySQL(t)
+	cfg.Only = []string{UIC}
+	openTest(t, cfg) // which creates it
+	var said bytes.Buffer
+	db, err := Open(t.Context(), cfg, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c, err := db.UIC.write.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var id int
+	if err := c.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	execSQL(t, db.UIC, "KILL ?", id)
+	if _, err := c.ExecContext(t.Context(), "DO 1"); err == nil {
+		t.Error("a connection that was killed is of use")
+	}
+	if text := said.String(); !strings.Contains(text, "a connection to MySQL is of no use any more") || !strings.Contains(text, "database=uic") {
+		t.Errorf("the log says %q", text)
 	}
 }

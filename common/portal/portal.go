@@ -83,7 +83,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		if (d.name == Alarms || d.name == Dashboard) && len(cfg.Only) == 0 && d.dsn == "" && cfg.Dir == "" {
 			continue
 		}
-		h, err := open(ctx, d.name, d.dsn, cfg)
+		h, err := open(ctx, d.name, d.dsn, cfg, log)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open database %s: %w", d.name, err), db.Close())
 		}
@@ -92,9 +92,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	return db, nil
 }
 
-func open(ctx context.Context, name, dsn string, cfg Config) (*Handle, error) {
+func open(ctx context.Context, name, dsn string, cfg Config, log *slog.Logger) (*Handle, error) {
 	if dsn != "" {
-		return openMySQL(name, dsn, cfg)
+		return openMySQL(name, dsn, cfg, log)
 	}
 	if cfg.Dir == "" {
 		return nil, errors.New("a database without a DSN needs Dir, the folder of the SQLite files")
