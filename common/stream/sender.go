@@ -115,6 +115,8 @@ var (
 	// ErrAway: the peer could not be reached; it is tried again after a pause,
 	// which WaitRetry waits for.
 	ErrAway = errors.New("peer is away")
+	// ErrUnwanted: the owner no longer wanted the batch to be sent.
+	ErrUnwanted = errors.New("the batch is no longer to be sent")
 )
 
 // A Sender streams batches of points to one peer. Its owner calls Define for each
@@ -160,6 +162,7 @@ func (s State) String() string {
 // A batch is what one call of Send has handed over.
 type batch struct {
 	points   []Point
+	wanted   func() bool // nil for always
 	done     func(Result)
 	result   Result
 	open     int // flights without an answer
@@ -274,6 +277,14 @@ func (s *Sender) Err() error {
 // done must not wait, and must not call Send. A batch of a few thousand points is a
 // good size; one that is too large for a push travels in several.
 func (s *Sender) Send(ctx context.Context, points []Point, done func(Result)) error {
+	return s.SendIf(ctx, points, nil, done)
+}
+
+// SendIf is Send for a batch that its owner may want to keep back while it waits here, for
+// which wanted is asked right before it leaves, on Run's goroutine as done, and after done was
+// called for all batches before it that came back. An owner that keeps those elsewhere says no:
+// this one would be there before them. Then it comes back with ErrUnwanted.
+func (s *Sender) SendIf(ctx context.Context, points []Point, wanted func() bool, done func(Result)) error {
 	for {
 		s.mu.Lock()
 		if s.stopped {
@@ -282,7 +293,7 @@ func (s *Sender) Send(ctx context.Context, points []Point, done func(Result)) er
 		}
 		if s.open < s.opts.Queue {
 			s.open++
-			s.queue = append(s.queue, &batch{points: points, done: done})
+			s.queue = append(s.queue, &batch{points: points, wanted: wanted, done: done})
 			s.mu.Unlock()
 			s.poke()
 			return nil

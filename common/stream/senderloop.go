@@ -82,6 +82,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		}
 		s.settle()
 		s.checkAcks()
+		s.release() // owners know what came back before more is sent
 		s.send(work)
 		s.release()
 		if !deadline.IsZero() && (s.finished() || !time.Now().Before(deadline)) {
@@ -166,12 +167,18 @@ func (s *Sender) drop() {
 	s.handBack(fmt.Errorf("stream to %s ended: %w", s.opts.Addr, err))
 }
 
-// handBack gives the queued batches back.
+// handBack gives the queued batches back, and has their owner know at once: what is accepted
+// from now on is behind them.
 func (s *Sender) handBack(err error) {
 	for b := s.next(); b != nil; b = s.next() {
-		b.result = Result{Err: err}
-		b.finished = true
+		b.giveBack(err)
 	}
+	s.release()
+}
+
+func (b *batch) giveBack(err error) {
+	b.result = Result{Err: err}
+	b.finished = true
 }
 
 // next takes the oldest batch from the queue and puts it into the order in which
@@ -188,11 +195,24 @@ func (s *Sender) next() *batch {
 	return b
 }
 
-// queued reports whether a batch waits.
+// queued reports whether a batch waits that its owner wants to be sent. Those before it that
+// it does not want go back.
 func (s *Sender) queued() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.queue) > 0
+	for {
+		s.mu.Lock()
+		var head *batch
+		if len(s.queue) > 0 {
+			head = s.queue[0]
+		}
+		s.mu.Unlock()
+		if head == nil {
+			return false
+		}
+		if head.wanted == nil || head.wanted() {
+			return true
+		}
+		s.next().giveBack(ErrUnwanted)
+	}
 }
 
 // release finishes batches in order.

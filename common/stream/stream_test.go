@@ -561,6 +561,52 @@ func TestConnectionEnds(t *testing.T) {
 	})
 }
 
+// What waits while a peer hangs does not overtake what comes back: its owner is asked
+// before it leaves.
+func TestUnwantedBatchesComeBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		deaf := true
+		b := newBench(t, SenderOptions{Queue: 2, CallTimeout: 5 * time.Second}, ServeOptions{}, nil)
+		var late []func(*Ack, error)
+		b.prepare = func(k *sink) {
+			if deaf {
+				k.answer = func(_ int, _ *Points, done func(*Ack, error)) { late = append(late, done) }
+			}
+			deaf = false
+		}
+		defer b.stop()
+		cpu := b.snd.Define(metric("cpu"))
+		failed := false
+		var came []string
+		send := func(n int64) {
+			err := b.snd.SendIf(t.Context(), []Point{{Handle: cpu, Time: n}}, func() bool { return !failed }, func(r Result) {
+				failed = failed || r.Err != nil
+				came = append(came, fmt.Sprint(n, " ", r.Sent, " ", errors.Is(r.Err, ErrUnwanted)))
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		send(1)
+		send(2)
+		go send(3) // it waits until there is room
+		<-time.After(6 * time.Second)
+		synctest.Wait()
+		if want := []string{"1 true false", "2 true false", "3 false true"}; !slices.Equal(came, want) {
+			t.Errorf("came back %q, want %q", came, want)
+		}
+		if r := b.send(Point{Handle: cpu, Time: 1}); r.Err != nil {
+			t.Errorf("the first one again: %+v", r)
+		}
+		if got := b.sinks[len(b.sinks)-1].points(); got != "cpu@1=0" {
+			t.Errorf("the new stream has %q", got)
+		}
+		for _, done := range late {
+			done(nil, nil)
+		}
+	})
+}
+
 // No ack within the call timeout: the batch comes back at that moment.
 func TestAckTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

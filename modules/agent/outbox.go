@@ -248,10 +248,19 @@ func (o *outbox) feed(ctx context.Context) error {
 		if f == nil {
 			continue
 		}
-		if err := o.senders[at].Send(ctx, points, func(r stream.Result) { o.answer(f, round, r) }); err != nil {
+		// It may wait in the sender until something before it has come back.
+		wanted := func() bool { return o.inRound(round) }
+		if err := o.senders[at].SendIf(ctx, points, wanted, func(r stream.Result) { o.answer(f, round, r) }); err != nil {
 			return nil // ctx has ended
 		}
 	}
+}
+
+// inRound says whether a round is not over.
+func (o *outbox) inRound(round uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return round == o.round
 }
 
 // pause returns how long the next batch has to wait, 0 for not at all and -1 for until

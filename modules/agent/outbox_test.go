@@ -54,6 +54,47 @@ func TestOutboxKeepsOrder(t *testing.T) {
 	})
 }
 
+// A transfer hangs while more waits for it than a connection carries, and new connections to
+// it are good. What waited does not come before what was on its way.
+func TestOutboxKeepsOrderWhenATransferHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testConfig("t:1"))
+		defer w.end()
+		tr := w.transfers["t:1"]
+		tr.set(func(tr *transfer) { tr.up = true })
+		n := int64(0)
+		push := func() {
+			var items []*model.MetricValue // a whole batch
+			for i := range batchSize {
+				items = append(items, &model.MetricValue{Endpoint: "here", Metric: fmt.Sprint("m", i), Value: 1.0, Step: 60, Type: model.Gauge, Timestamp: 1000 + n})
+			}
+			points, _ := w.a.points(items)
+			w.a.out.add(points, nil)
+			n++
+			after(10 * time.Millisecond)
+		}
+		push()
+		tr.hang()
+		for range 12 {
+			push()
+		}
+		after(2 * ackTimeout)
+		push()
+		after(10 * time.Second)
+		var got []string
+		for _, p := range tr.seen() {
+			if strings.HasPrefix(p, "m7@") {
+				got = append(got, p)
+			}
+		}
+		if want := list("m7", 1000, n); join(got) != join(want) {
+			t.Errorf("arrived %s\nwant    %s", join(got), join(want))
+		}
+		balance(t, w.a.out)
+		tr.kill()
+	})
+}
+
 // What a transfer has not acknowledged when it dies goes to the other one, from the
 // oldest on.
 func TestOutboxGoesToTheOtherTransfer(t *testing.T) {

@@ -148,6 +148,7 @@ type transfer struct {
 	deaf   bool  // what is taken is not acknowledged
 	refuse error // what a push is answered with
 	conns  []net.Conn
+	sinks  []*sink       // one a stream
 	held   []func(error) // answers that were not given
 	pushes int
 	got    []string // "metric@time" in the order of arrival
@@ -157,7 +158,9 @@ type transfer struct {
 func newTransfer(name string) *transfer {
 	tr := &transfer{name: name, s: rpc.NewServer(rpc.ServerOptions{})}
 	stream.Serve(tr.s, stream.ServeOptions{}, func(*rpc.Conn, stream.Hello) (stream.Receiver, error) {
-		return &sink{tr: tr, series: map[uint32]*model.Series{}}, nil
+		k := &sink{tr: tr, series: map[uint32]*model.Series{}}
+		tr.set(func(tr *transfer) { tr.sinks = append(tr.sinks, k) })
+		return k, nil
 	})
 	return tr
 }
@@ -204,9 +207,19 @@ func (tr *transfer) seen() []string {
 	return slices.Clone(tr.got)
 }
 
+// hang has the streams that are open take nothing more, and answer nothing; new ones do.
+func (tr *transfer) hang() {
+	tr.set(func(tr *transfer) {
+		for _, k := range tr.sinks {
+			k.hangs = true
+		}
+	})
+}
+
 type sink struct {
 	tr     *transfer
 	series map[uint32]*model.Series
+	hangs  bool
 }
 
 func (k *sink) Define(ref uint32, s *model.Series) string { k.series[ref] = s; return "" }
@@ -239,7 +252,7 @@ func (k *sink) Push(p *stream.Points, done func(*stream.Ack, error)) {
 			tr.items = append(tr.items, fmt.Sprintf("%s %s{%s} %s %d %d %v", s.Endpoint, s.Metric, s.Tags, s.Type, s.Step, p.Times[i], v))
 		}
 	}
-	if tr.hold {
+	if tr.hold || k.hangs {
 		tr.held = append(tr.held, func(err error) { done(nil, err) })
 		return
 	}

@@ -433,7 +433,7 @@ func TestRefusals(t *testing.T) {
 		edit(func(p *model.JudgeItem) { p.Metric = strings.Repeat("m", 70_000) }),
 		edit(func(p *model.JudgeItem) { p.JudgeType = "" }),
 		edit(func(p *model.JudgeItem) { p.Timestamp = -5 }),
-		edit(func(p *model.JudgeItem) { p.Timestamp = now + 301 }),
+		edit(func(p *model.JudgeItem) { p.Timestamp = now + 360 }),
 		edit(func(p *model.JudgeItem) { p.Value = nan }),
 		point(now-60, 7), point(now, 1))
 	want := map[string]int64{

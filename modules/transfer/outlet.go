@@ -329,7 +329,7 @@ func (o *outlet) feed(ctx context.Context) {
 			}
 			pause = min(2*pause, retryMost)
 		case c != nil:
-			if err := o.snd.Send(ctx, c.points, func(r stream.Result) { o.answer(c, r) }); err != nil {
+			if err := o.snd.SendIf(ctx, c.points, func() bool { return o.wants(c) }, func(r stream.Result) { o.answer(c, r) }); err != nil {
 				return // ctx has ended; what is live is spooled
 			}
 		default:
@@ -360,6 +360,14 @@ func (o *outlet) next() (c *chunk, spooling bool) {
 	c.sent = true
 	o.sent++
 	return c, false
+}
+
+// wants says whether a chunk may still be sent. One that was spooled while it waited comes
+// with those before it.
+func (o *outlet) wants(c *chunk) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !c.answered
 }
 
 // answer takes what became of a live chunk. Chunks come back in the order of sending.
@@ -515,7 +523,7 @@ func (o *outlet) send(ctx context.Context, d *draining, l *load) {
 		return
 	}
 	d.n.Add(1)
-	err := o.snd.Send(ctx, l.points, func(r stream.Result) {
+	err := o.snd.SendIf(ctx, l.points, func() bool { return !d.failed.Load() }, func(r stream.Result) {
 		if r.Err != nil || d.failed.Load() || !o.commit(l, r) {
 			o.failed(d, r.Err)
 		}

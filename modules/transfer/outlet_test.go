@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -134,6 +135,39 @@ func TestOrderHoldsWhilePeerComesAndGoes(t *testing.T) {
 		if b := w.books("g:1"); b.Delivered != int64(2*n) || b.Spooled+b.InFlight != 0 {
 			t.Errorf("books %+v, want %d delivered", b, 2*n)
 		}
+	})
+}
+
+// A peer hangs while more waits for it than a connection carries. What waited does not come
+// before what was on its way, when there is a new connection.
+func TestOrderHoldsWhenAPeerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testConfig(t, "g:1"))
+		defer w.end()
+		g := w.peers["g:1"]
+		g.set(func(p *peer) { p.up, p.deaf = true, true })
+		n := 0
+		push := func() {
+			var many []*item // a whole chunk
+			for i := range fullChunk {
+				many = append(many, gauge(fmt.Sprint("m", i), t0+int64(n)*30))
+			}
+			w.offer(many...)
+			n++
+			after(10 * time.Millisecond)
+		}
+		for range 14 {
+			push()
+		}
+		after(2 * time.Second) // it is spooled
+		push()
+		g.set(func(p *peer) { p.deaf = false })
+		after(20 * time.Second)
+		push()
+		after(time.Second)
+		g.wants("m0", every(t0, n, 30))
+		g.wants("m7", every(t0, n, 30))
+		g.release()
 	})
 }
 

@@ -29,7 +29,7 @@ type sender interface {
 	Release(h stream.Handle)
 	Series(h stream.Handle) *model.Series
 	Muted(h stream.Handle) bool
-	Send(ctx context.Context, points []stream.Point, done func(stream.Result)) error
+	SendIf(ctx context.Context, points []stream.Point, wanted func() bool, done func(stream.Result)) error
 	WaitRetry(ctx context.Context) error
 	State() stream.State
 }
@@ -124,22 +124,25 @@ func (r *relay) using(i int) bool {
 	return r.at == i
 }
 
-// Send is stream.Sender's. A batch that comes back may be sent at once again: it goes
+// SendIf is stream.Sender's. A batch that comes back may be sent at once again: it goes
 // to another transfer, if there is one.
-func (r *relay) Send(ctx context.Context, points []stream.Point, done func(stream.Result)) error {
+func (r *relay) SendIf(ctx context.Context, points []stream.Point, wanted func() bool, done func(stream.Result)) error {
 	l, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
-	err = l.Send(ctx, points, func(res stream.Result) {
+	err = l.SendIf(ctx, points, wanted, func(res stream.Result) {
+		unsent := errors.Is(res.Err, stream.ErrUnwanted) // which says nothing of the transfer
 		switch {
 		case res.Err == nil:
 			l.delivered.Add(res.Taken)
-		case !errors.Is(res.Err, stream.ErrStopped):
+		case !unsent && !errors.Is(res.Err, stream.ErrStopped):
 			l.failed.Add(len(points))
 			res.Err = fmt.Errorf("%w: %w", stream.ErrAway, res.Err)
 		}
-		r.note(l, res.Err)
+		if !unsent {
+			r.note(l, res.Err)
+		}
 		done(res)
 		r.end() // behind done, so that nothing sent elsewhere is answered before it
 	})

@@ -170,6 +170,7 @@ type peer struct {
 	delay   time.Duration      // before an ack
 	hold    bool               // acks wait until released
 	held    []func()
+	deaf    bool  // new streams take nothing, and answer nothing
 	refuse  error // what a push is answered with
 	acks    int   // when positive: after so many the connection breaks
 	mute    bool
@@ -201,9 +202,9 @@ func (p *peer) server() *rpc.Server {
 		return reply, nil
 	})
 	stream.Serve(s, stream.ServeOptions{}, func(c *rpc.Conn, _ stream.Hello) (stream.Receiver, error) {
-		k := &sink{p: p, c: c, series: map[uint32]*model.Series{}}
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		k := &sink{p: p, c: c, series: map[uint32]*model.Series{}, deaf: p.deaf}
 		p.streams = append(p.streams, k)
 		return k, nil
 	})
@@ -290,6 +291,7 @@ type sink struct {
 	p      *peer
 	c      *rpc.Conn
 	series map[uint32]*model.Series
+	deaf   bool
 }
 
 func (k *sink) Define(ref uint32, s *model.Series) string { k.series[ref] = s; return "" }
@@ -307,6 +309,11 @@ func (k *sink) Push(pts *stream.Points, done func(*stream.Ack, error)) {
 	if p.refuse != nil {
 		p.mu.Unlock()
 		done(nil, p.refuse)
+		return
+	}
+	if k.deaf {
+		p.held = append(p.held, func() { done(nil, nil) })
+		p.mu.Unlock()
 		return
 	}
 	ack := &stream.Ack{Taken: pts.Len()}
