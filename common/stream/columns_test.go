@@ -205,7 +205,7 @@ func FuzzPush(f *testing.F) {
 	tab.connect()
 	a, b := tab.define(series(0, false)), tab.define(series(1, true))
 	var p push
-	p.seq = 1
+	p.seq, p.after = 8, 7
 	tab.fill(&p, []Point{{Handle: a, Time: 100, Value: 1}, {Handle: b, Time: 90, Text: "x"}}, 0)
 	p.forget = []uint32{1}
 	f.Add(p.AppendMsgpack(nil))

@@ -27,6 +27,10 @@
 // of the pushes. Unknown fields and capabilities are ignored, an unknown version is
 // refused in words.
 //
+// A sender with the capability "after" says in each push which refused push it knew of.
+// What it had on its way behind a refused one is refused, too, so that it is not there
+// before it.
+//
 // # Use
 //
 // The receiving daemon registers the two methods with its rpc server:

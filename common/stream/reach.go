@@ -31,7 +31,7 @@ func (s *Sender) reach(ctx context.Context) bool {
 	conn, w, err := s.openStream(ctx)
 	switch {
 	case err == nil:
-		l.conn, l.seq = conn, 0
+		l.conn, l.seq, l.refused = conn, 0, 0
 		l.window, l.windowBytes = w.Window, w.WindowBytes
 		def(&l.window, 8)
 		def(&l.windowBytes, 4<<20)
@@ -69,7 +69,7 @@ func (s *Sender) openStream(ctx context.Context) (*rpc.ClientConn, *welcome, err
 	defer cancel()
 	w := &welcome{}
 	err = conn.Call(ctx, methodOpen, &Hello{
-		Version: Version, Capabilities: s.opts.Capabilities, Kind: s.opts.Kind, Sender: s.opts.Sender, Ring: s.opts.Ring, Token: s.opts.Token,
+		Version: Version, Capabilities: append([]string{capAfter}, s.opts.Capabilities...), Kind: s.opts.Kind, Sender: s.opts.Sender, Ring: s.opts.Ring, Token: s.opts.Token,
 	}, w)
 	if err == nil && w.Version != Version {
 		err = fmt.Errorf("peer answers with stream version %d, this program speaks version %d", w.Version, Version)

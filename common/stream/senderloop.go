@@ -17,6 +17,7 @@ type loop struct {
 	window      int             // pushes
 	windowBytes int
 	seq         uint64
+	refused     uint64    // the last push that was, of those with an answer
 	flights     []*flight // pushed and not answered, oldest first
 	bytes       int       // their columns
 	todo        []*flight // to be sent next: points to be defined again, parts of a large batch
@@ -279,6 +280,7 @@ func (s *Sender) answered(a answer) {
 		var refused rpc.ServerError
 		taken := !errors.As(a.err, &refused) // or perhaps taken: nobody can say
 		if !taken {
+			l.refused = max(l.refused, f.seq)
 			s.table.lost(f.defined)
 		} else if l.cause != nil {
 			a.err = l.cause
@@ -372,6 +374,7 @@ func (s *Sender) send(ctx context.Context) {
 		}
 		if l.conn == nil {
 			s.sendStock(ctx)
+			s.release() // those behind it must not go before it, when it was refused
 			continue
 		}
 		if len(l.flights) >= l.window {
@@ -432,7 +435,7 @@ func (s *Sender) push(f *flight) {
 		}
 	}
 	l.seq++
-	p.seq = l.seq
+	p.seq, p.after = l.seq, l.refused
 	f.seq, f.bytes, f.sent = l.seq, p.cols.size(), now
 	f.defined = f.defined[:0]
 	for _, d := range p.define {

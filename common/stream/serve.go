@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -65,7 +66,8 @@ type Receiver interface {
 	//
 	// The ack's Taken, Refused, Redefine, Mute and Unmute are the receiver's to
 	// fill; with a nil ack everything was taken. An error says that nothing was
-	// taken: its text reaches the sender, which keeps the batch.
+	// taken: its text reaches the sender, which keeps the batch. What the sender had
+	// on its way behind it never reaches Push, so that it does not overtake it.
 	Push(p *Points, done func(ack *Ack, err error))
 	// Close ends the stream, after the last done or when the server no longer
 	// waits for it. It is called once.
@@ -113,7 +115,7 @@ func (v *service) open(_ context.Context, c *rpc.Conn, h *Hello) (*welcome, erro
 	if err != nil {
 		return nil, err
 	}
-	ses := &session{v: v, conn: c, recv: r, dict: make([]refState, 1)}
+	ses := &session{v: v, conn: c, recv: r, dict: make([]refState, 1), orderly: slices.Contains(h.Capabilities, capAfter)}
 	c.SetValue(sessionKey{}, ses)
 	v.opts.Stats.Opened.Add(1)
 	v.opts.Stats.Open.Add(1)
@@ -150,6 +152,8 @@ type session struct {
 	conn *rpc.Conn
 	recv Receiver
 
+	orderly bool // the sender says which refusal it knows of
+
 	// Touched by the connection's goroutine only.
 	seq     uint64
 	dead    bool       // the protocol was broken
@@ -159,6 +163,8 @@ type session struct {
 	mu        sync.Mutex
 	waiting   []*waiting // pushes without an ack, oldest first
 	bytes     int        // their columns
+	refused   uint64     // the last push that the receiver has not taken
+	refusal   error      // why
 	releasing bool
 }
 
@@ -231,9 +237,17 @@ func (s *session) push(p *push, done func(*Ack, error)) {
 	s.mu.Lock()
 	s.waiting = append(s.waiting, w)
 	s.bytes += size
+	var behind error
+	if s.orderly && s.refused > p.after {
+		behind = fmt.Errorf("push %d, before this one, was refused: %w", s.refused, s.refusal)
+	}
 	s.mu.Unlock()
 
-	s.give(w)
+	if behind != nil {
+		s.finish(w, nil, behind)
+	} else {
+		s.give(w)
+	}
 	// Refs are forgotten behind the points of the push that forgets them.
 	for _, ref := range p.forget {
 		if int(ref) < len(s.dict) && s.dict[ref] != refForgotten {
@@ -253,6 +267,11 @@ func (s *session) give(w *waiting) {
 	var once atomic.Bool
 	done := func(ack *Ack, err error) {
 		if once.CompareAndSwap(false, true) {
+			if err != nil {
+				s.mu.Lock()
+				s.refused, s.refusal = max(s.refused, w.seq), err
+				s.mu.Unlock()
+			}
 			s.finish(w, ack, err)
 		}
 	}

@@ -182,6 +182,42 @@ func sendOne(t *testing.T, s *Sender, points ...Point) Result {
 	return <-result
 }
 
+// What waits behind a batch that a stock peer refuses is not sent before it.
+func TestNothingOvertakesARefusalOfAStockPeer(t *testing.T) {
+	p := &stockPeer{}
+	a := newAddress(t, serveGob(p))
+	s := toStock(t, a.addr(), rpc.Gob)
+	cpu := s.Define(metric("cpu"))
+	if r := sendOne(t, s, Point{Handle: cpu, Time: 0}); r.Err != nil || !r.Stock {
+		t.Fatalf("result %+v", r)
+	}
+	p.mu.Lock()
+	p.fail = errors.New("no room")
+	p.mu.Unlock()
+	var failed atomic.Bool
+	results := make(chan Result, 3)
+	for i := range int64(3) {
+		err := s.SendIf(t.Context(), []Point{{Handle: cpu, Time: 1 + i}}, func() bool { return !failed.Load() }, func(r Result) {
+			if failed.Swap(true); r.Err == nil || errors.Is(r.Err, ErrUnwanted) != (i > 0) {
+				t.Errorf("batch %d: %+v", i, r)
+			}
+			p.mu.Lock()
+			p.fail = nil // from now on it has room
+			p.mu.Unlock()
+			results <- r
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		<-results
+	}
+	if p.got() != "[cpu@0=0 cpu@1=0]" { // it notes what it refuses, too
+		t.Errorf("stock got %s", p.got())
+	}
+}
+
 // Real stock servers are found out and served by their own calls; when one is
 // replaced by ours, the next connection streams, and back again.
 func TestStockPeers(t *testing.T) {

@@ -255,7 +255,7 @@ func TestSeriesAreNamedOnce(t *testing.T) {
 		if want := "cpu@0=1 mem@0=2.5 state@0=up cpu@1=1 mem@1=2.5 state@1=up cpu@2=1 mem@2=2.5 state@2=up"; k.points() != want {
 			t.Errorf("got %s\nwant %s", k.points(), want)
 		}
-		if h := b.hello; h.Version != 1 || h.Kind != "graph" || h.Sender != "transfer-1" || h.Ring != "abc" || h.Token != "t" || len(h.Capabilities) != 1 {
+		if h := b.hello; h.Version != 1 || h.Kind != "graph" || h.Sender != "transfer-1" || h.Ring != "abc" || h.Token != "t" || fmt.Sprint(h.Capabilities) != "[after new]" {
 			t.Errorf("hello %+v", h)
 		}
 		if b.snd.State() != Streaming {
@@ -510,6 +510,51 @@ func TestBusy(t *testing.T) {
 		}
 		if k := b.sinks[0]; len(b.sinks) != 1 || fmt.Sprint(k.defined) != "[cpu cpu]" || k.points() != "cpu@1=0" {
 			t.Errorf("%d streams, defined %v, points %s", len(b.sinks), k.defined, k.points())
+		}
+	})
+}
+
+// What is on its way behind a batch that the receiver could not take comes back with it, and
+// all of it arrives in order when it is sent again.
+func TestNothingOvertakesARefusal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t, SenderOptions{Queue: 8, IdlePing: time.Hour}, ServeOptions{}, nil)
+		b.prepare = func(k *sink) {
+			k.answer = func(n int, p *Points, done func(*Ack, error)) {
+				if n == 2 {
+					<-time.After(time.Second) // the others are on their way
+					done(nil, errors.New("busy"))
+					return
+				}
+				k.keep(p)
+				done(nil, nil)
+			}
+		}
+		defer b.stop()
+		cpu := b.snd.Define(metric("cpu"))
+		for i := range int64(6) {
+			b.start(Point{Handle: cpu, Time: i})
+		}
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if len(b.results) != 6 {
+			t.Fatalf("%d batches finished, want 6", len(b.results))
+		}
+		for i, r := range b.results {
+			if (r.Err == nil) != (i == 0) || r.Sent {
+				t.Errorf("batch %d: %+v", i, r)
+			}
+		}
+		if err := b.results[5].Err; err == nil || !strings.Contains(err.Error(), "push 2, before this one, was refused: busy") {
+			t.Errorf("the last one: %v", err)
+		}
+		for i := range int64(5) {
+			if r := b.send(Point{Handle: cpu, Time: 1 + i}); r.Err != nil {
+				t.Errorf("batch %d again: %+v", 1+i, r)
+			}
+		}
+		if k := b.sinks[0]; len(b.sinks) != 1 || k.points() != "cpu@0=0 cpu@1=0 cpu@2=0 cpu@3=0 cpu@4=0 cpu@5=0" {
+			t.Errorf("%d streams, points %s", len(b.sinks), k.points())
 		}
 	})
 }

@@ -93,10 +93,14 @@ func summary(all []model.Refusal) (list []model.Refusal, more int) {
 
 var errPush = errors.New("broken push")
 
+// capAfter is the capability of a sender whose pushes say which refusal they know of.
+const capAfter = "after"
+
 // A push is a Stream.Push as it is sent and received. When received, its byte
 // slices lie in the connection's buffer.
 type push struct {
 	seq    uint64
+	after  uint64 // the last refused push that the sender knew of; 0 for none
 	define []definition
 	forget []uint32
 	cols   columns
@@ -110,13 +114,16 @@ type definition struct {
 // AppendMsgpack writes the push; what is empty is left out.
 func (p *push) AppendMsgpack(dst []byte) []byte {
 	fields := 1
-	for _, there := range [...]bool{len(p.define) > 0, len(p.forget) > 0, p.cols.base != 0, len(p.cols.refs) > 0, len(p.cols.times) > 0, len(p.cols.values) > 0, len(p.cols.texts) > 0} {
+	for _, there := range [...]bool{p.after > 0, len(p.define) > 0, len(p.forget) > 0, p.cols.base != 0, len(p.cols.refs) > 0, len(p.cols.times) > 0, len(p.cols.values) > 0, len(p.cols.texts) > 0} {
 		if there {
 			fields++
 		}
 	}
 	dst = rpc.AppendMsgpackMap(dst, fields)
 	dst = appendInt(dst, "seq", int64(p.seq))
+	if p.after > 0 {
+		dst = appendInt(dst, "after", int64(p.after))
+	}
 	if len(p.define) > 0 {
 		dst = rpc.AppendMsgpackArray(rpc.AppendMsgpackString(dst, "define"), len(p.define))
 		for _, d := range p.define {
@@ -240,6 +247,9 @@ func (p *push) DecodeMsgpack(b []byte) error {
 		case "seq":
 			v, b, err = rpc.MsgpackInt(b)
 			p.seq = uint64(v)
+		case "after":
+			v, b, err = rpc.MsgpackInt(b)
+			p.after = uint64(v)
 		case "define":
 			b, err = p.decodeDefine(b)
 		case "forget":
