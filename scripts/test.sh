@@ -58,7 +58,7 @@ fi
 # printed at the end.
 timeout=20m
 if [ -n "${FALCON_SOAK:-}" ]; then
-	timeout=60m
+	timeout=90m
 	export FALCON_OUTCOMES=$work/outcomes
 fi
 
