@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/rpc/jsonrpc"
@@ -243,7 +244,7 @@ func TestOneProcess(t *testing.T) {
 // and each series is on the node where stock would put it, and only there.
 func TestSeparateProgramsOnMariaDB(t *testing.T) {
 	prefix := testkit.MySQL(t)
-	suffix := fmt.Sprintf("_e2e_%d", os.Getpid())
+	suffix := fmt.Sprintf("_e2e_%08x", rand.Uint32())
 	dsn := func(db string) string { return prefix + db + suffix + "?loc=Local&parseTime=true" }
 	dir := t.TempDir()
 	addr := map[string]string{}
