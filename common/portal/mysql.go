@@ -82,7 +82,7 @@ type driverLog struct{ *slog.Logger }
 
 // Print implements mysql.Logger.
 func (l driverLog) Print(v ...any) {
-	l.Info("a connection to MySQL is of no use any more", "reason", strings.TrimSpace(fmt.Sprint(v...)))
+	l.Info("the MySQL driver says of a connection", "text", strings.TrimSpace(fmt.Sprint(v...)))
 }
 
 // watched is a connection that says when its server turns out to be gone without a word. The

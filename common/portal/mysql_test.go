@@ -107,7 +107,7 @@ func TestDriverLog(t *testing.T) {
 	if _, err := c.ExecContext(t.Context(), "DO 1"); err == nil {
 		t.Error("a connection that was killed is of use")
 	}
-	if text := said.String(); !strings.Contains(text, "a connection to MySQL is of no use any more") || !strings.Contains(text, "database=uic") {
+	if text := said.String(); !strings.Contains(text, "the MySQL driver says of a connection") || !strings.Contains(text, "database=uic") {
 		t.Errorf("the log says %q", text)
 	}
 }

@@ -66,8 +66,8 @@ type Receiver interface {
 	//
 	// The ack's Taken, Refused, Redefine, Mute and Unmute are the receiver's to
 	// fill; with a nil ack everything was taken. An error says that nothing was
-	// taken: its text reaches the sender, which keeps the batch. What the sender had
-	// on its way behind it never reaches Push, so that it does not overtake it.
+	// taken: its text reaches the sender, which keeps the batch. What comes from then
+	// on, and was sent before the sender knew, never reaches Push: it would overtake it.
 	Push(p *Points, done func(ack *Ack, err error))
 	// Close ends the stream, after the last done or when the server no longer
 	// waits for it. It is called once.
