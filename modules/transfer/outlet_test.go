@@ -89,10 +89,15 @@ func TestSlowPeerIsSpooledFor(t *testing.T) {
 		if b := w.books("g:1"); b.Delivered != 6 || b.Spooled != 0 {
 			t.Errorf("books %+v, want 6 delivered", b)
 		}
-		if f := w.offer(gauge("m", t0+180)); f.kept() {
+		g.set(func(p *peer) { p.hold = true })
+		last := w.offer(gauge("m", t0+180))
+		if settle(); last.kept() {
 			t.Error("behind an empty spool a point is answered before the peer has it")
 		}
-		settle()
+		g.release()
+		if settle(); !last.kept() {
+			t.Errorf("a point that the peer has is %v", last)
+		}
 		g.wants("m", every(t0, 7, 30))
 	})
 }
@@ -355,31 +360,38 @@ func TestFullSpoolRefuses(t *testing.T) {
 	})
 }
 
-// Each address of a node gets every point, and one that is dead stalls nobody for
-// longer than After, once.
-func TestTwoAddresses(t *testing.T) {
+// Each address of a node gets every point, and neither one that is dead nor one that
+// hangs stalls anybody for longer than After, once.
+func TestThreeAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, testConfig(t, "g:1, g:2"))
+		w := newWorld(t, testConfig(t, "g:1, g:2, g:3"))
 		defer w.end()
-		w.peers["g:1"].start()
-		if f := w.offer(gauge("m", t0)); f.kept() {
-			t.Fatal("answered before both addresses vouch for the point")
+		well, dead, hanging := w.peers["g:1"], w.peers["g:2"], w.peers["g:3"]
+		well.start()
+		hanging.set(func(p *peer) { p.up, p.hold = true, true })
+		f := w.offer(gauge("m", t0))
+		if settle(); f.kept() {
+			t.Fatal("answered before all addresses vouch for the point")
 		}
 		after(700 * time.Millisecond)
-		w.peers["g:1"].wants("m", every(t0, 1, 30))
+		if !f.kept() {
+			t.Fatalf("the first offer waits for the address that hangs: %v", f)
+		}
+		well.wants("m", every(t0, 1, 30))
 		for i := range 9 {
 			f := w.offer(gauge("m", t0+30+int64(i)*30))
 			settle()
 			if !f.kept() {
-				t.Fatalf("offer %d waits for the dead address: %v", i, f)
+				t.Fatalf("offer %d waits for the addresses that are away: %v", i, f)
 			}
 		}
-		w.peers["g:2"].start()
+		dead.start()
+		hanging.release()
 		after(10 * time.Second)
-		for _, addr := range []string{"g:1", "g:2"} {
-			w.peers[addr].wants("m", every(t0, 10, 30))
+		for addr, p := range w.peers {
+			p.wants("m", every(t0, 10, 30))
 			if b := w.books(addr); b.Delivered != 10 || b.Spooled != 0 {
-				t.Errorf("books %+v, want 10 delivered", b)
+				t.Errorf("books of %s %+v, want 10 delivered", addr, b)
 			}
 		}
 	})
