@@ -217,11 +217,7 @@ func TestMasterDies(t *testing.T) {
 	for _, m := range p.cluster.mastersNow()[:1] {
 		victim = c.Nodes[slices.IndexFunc(c.Nodes, func(n *testkit.RedisNode) bool { return n.Addr == m.addr })]
 	}
-	// What it was told has reached its replica: otherwise it is lost, as it would be.
-	testkit.Eventually(t, 10*time.Second, func() error {
-		_, err := victim.Do("WAIT", "1", "1000")
-		return err
-	})
+	victim.Replicated() // otherwise what the replica has not is lost, as it would be
 	victim.Kill()
 	if _, err := p.Do(t.Context(), "GET", keys[victim]); err == nil || !strings.Contains(err.Error(), victim.Addr) {
 		t.Errorf("error %v does not name the node", err)

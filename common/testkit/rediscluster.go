@@ -74,15 +74,52 @@ func NewRedisCluster(t testing.TB, masters int, replicas bool, at ...string) *Re
 			if err == nil && !(strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", len(c.Nodes)))) {
 				err = fmt.Errorf("%s is not ready: %s", n.Addr, info)
 			}
-			if err == nil && i >= masters {
-				if info, err = n.Do("INFO", "replication"); err == nil && !strings.Contains(info, "master_link_status:up") {
-					err = fmt.Errorf("%s does not follow yet: %s", n.Addr, info)
-				}
+			if err == nil && replicas && i < masters {
+				_, err = n.replicated()
 			}
 			return err
 		})
 	}
 	return c
+}
+
+// Replicated waits until the replica of a master has all that the master was told.
+func (n *RedisNode) Replicated() {
+	n.t.Helper()
+	Eventually(n.t, 20*time.Second, func() error {
+		all, err := n.replicated()
+		if err == nil && !all {
+			err = fmt.Errorf("the replica of %s lags behind", n.Addr)
+		}
+		return err
+	})
+}
+
+// replicated reports whether the replica of a master has all that the master was told. It
+// is an error when there is none that is told each thing at once: one may have taken what
+// there was, and be sent the rest only after it has said so.
+func (n *RedisNode) replicated() (all bool, err error) {
+	info, err := n.Do("INFO", "replication")
+	if err != nil {
+		return false, err
+	}
+	var has, told int
+	for line := range strings.Lines(info) {
+		line = strings.TrimSpace(line)
+		if _, rest, ok := strings.Cut(line, "state=online,offset="); ok {
+			at, _, _ := strings.Cut(rest, ",")
+			has, err = strconv.Atoi(at)
+		} else if rest, ok := strings.CutPrefix(line, "master_repl_offset:"); ok {
+			told, err = strconv.Atoi(rest)
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s on replication: %w", n.Addr, err)
+		}
+	}
+	if !strings.Contains(info, "state=online,offset=") {
+		return false, fmt.Errorf("%s has no replica that follows: %s", n.Addr, info)
+	}
+	return has >= told, nil
 }
 
 // startRedisNode starts an empty server, at an address of its own unless one is given.
