@@ -151,8 +151,6 @@ func TestDropOldestMakesRoom(t *testing.T) {
 	balance(t, s)
 }
 
-// Whatever a crash leaves of the last record, all before it is intact and the
-// spool goes on.
 // A disk that takes its time to sync holds up nobody, also while a file is full.
 func TestSlowDiskHoldsUpNobody(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 10_000, FileBytes: 100})
@@ -202,6 +200,8 @@ func TestTooLargeRecordMakesNoRoom(t *testing.T) {
 	}
 }
 
+// Whatever a crash leaves of the last record, all before it is intact and the
+// spool goes on.
 func TestTornTail(t *testing.T) {
 	whole := t.TempDir()
 	s := open(t, Options{Dir: whole})
