@@ -20,6 +20,7 @@ func eachStore(t *testing.T, test func(t *testing.T, db *DB)) {
 	})
 	t.Run("mysql", func(t *testing.T) {
 		needMySQL(t)
+		shared = true
 		db := openTest(t, mysqlConfig(sharedPrefix))
 		for _, h := range db.handles() {
 			var tables []string
@@ -36,12 +37,16 @@ func eachStore(t *testing.T, test func(t *testing.T, db *DB)) {
 
 const mysqlEnv = "FALCON_TEST_MYSQL"
 
-// sharedPrefix begins the names of the databases that eachStore uses.
-var sharedPrefix = fmt.Sprintf("falcon_test_%08x_", rand.Uint32())
+// sharedPrefix begins the names of the databases that eachStore uses, and shared says that
+// there are some.
+var (
+	sharedPrefix = fmt.Sprintf("falcon_test_%08x_", rand.Uint32())
+	shared       bool
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if os.Getenv(mysqlEnv) != "" && os.Getenv(writersEnv) == "" {
+	if shared {
 		if err := dropDatabases(sharedPrefix); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
