@@ -483,8 +483,7 @@ func TestStopBeside(t *testing.T) {
 	w.sink.Hold()
 	w.push(event("s_1", action, 1, "PROBLEM", time.Now().Unix()-1000, 0))
 	w.eventually(w.posts(2))
-	time.AfterFunc(2200*time.Millisecond, w.sink.Release) // soft ends after 1.8 s, hard after 2.7 s
-	r.stop()
+	w.stopWhileHeld(r)
 	w.start()
 	w.eventually(w.empty)
 	if got := w.contents("/im"); len(got) != 2 || strings.Contains(fmt.Sprint(got), "repeat") {

@@ -473,7 +473,7 @@ func TestStoppedWithoutRows(t *testing.T) {
 		action := w.action(portal.Action{UIC: "ops"})
 		at := time.Now().Unix() - 5000
 		set := w.set
-		w.set = func(c *Config) { set(c); c.Worker.IM = 1; c.Drain = conf.Duration(2 * time.Second) }
+		w.set = func(c *Config) { set(c); c.Worker.IM = 1 }
 		r := w.start()
 		w.push(event("s_0", action, 1, "PROBLEM", at, 0))
 		w.eventually(w.posts(1))
@@ -490,8 +490,7 @@ func TestStoppedWithoutRows(t *testing.T) {
 			}
 			return nil
 		})
-		time.AfterFunc(1500*time.Millisecond, w.sink.Release) // no call begins any more, and the one under way ends well
-		r.stop()
+		w.stopWhileHeld(r)
 		road.open()
 		w.start()
 		within(t, 30*time.Second, w.paid)

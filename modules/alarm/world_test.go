@@ -227,6 +227,15 @@ func (w *world) start() *running {
 	return r
 }
 
+// stopWhileHeld stops an alarm whose calls the sink holds, and lets them go when none begins
+// any more, after six tenths of the drain, and one that is under way may end well still, as it
+// may until nine tenths. The drain is long, for a machine that is busy.
+func (w *world) stopWhileHeld(r *running) {
+	r.cfg.Drain = conf.Duration(10 * time.Second)
+	time.AfterFunc(r.cfg.Drain.D()*3/4, w.sink.Release)
+	r.stop()
+}
+
 // way is a way to a socket that can be cut.
 type way struct {
 	socket string
