@@ -106,3 +106,13 @@ func isReplacement(s string) bool {
 
 // gone says whether the caller no longer waits.
 func gone(ctx context.Context) bool { return ctx.Err() != nil }
+
+// because names the end of ctx where err tells only what that led to: a transaction that is
+// over already, a connection that was closed. Who asks whether he was the one who ended it
+// finds context.Canceled then.
+func because(ctx context.Context, err error) error {
+	if err == nil || !gone(ctx) || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
+}

@@ -50,12 +50,13 @@ const maxTries = 15
 // Tx runs fn in a transaction and commits it. When the transaction loses against
 // another one (a deadlock, a lock that was held too long, a busy file) it is
 // rolled back and fn runs again, so fn must not leave anything behind but its
-// statements. An error of fn rolls back and is returned as it is.
+// statements. An error of fn rolls back and is returned as it is, with ctx's when that
+// has ended.
 func (h *Handle) Tx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	for try := 1; ; try++ {
 		err := h.tx(ctx, fn)
 		if err == nil || !isCollision(err) || gone(ctx) {
-			return err
+			return because(ctx, err)
 		}
 		if try == maxTries {
 			return fmt.Errorf("after %d tries: %w", try, err)
@@ -66,7 +67,7 @@ func (h *Handle) Tx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			return err
+			return because(ctx, err)
 		}
 	}
 }

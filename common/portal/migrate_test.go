@@ -1,9 +1,12 @@
 package portal
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -350,6 +353,29 @@ func TestMigrateFromSeveralAtOnce(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) { migrate(t, Config{Dir: t.TempDir()}) })
 	t.Run("mysql", func(t *testing.T) { migrate(t, testMySQL(t)) })
+}
+
+// A start that is stopped anywhere says that it was, and the next one goes on from there.
+func TestStoppedWhileMigrating(t *testing.T) {
+	for range 40 {
+		cfg := Config{Dir: t.TempDir()}
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := time.AfterFunc(rand.N(50*time.Millisecond), cancel) // where it is stopped is the point of the test
+		db, err := Open(ctx, cfg, nil)
+		if err == nil {
+			err = db.Migrate(ctx)
+			for err == nil {
+				_, err = db.RuleRows(ctx)
+			}
+			err = errors.Join(err, db.Close())
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("stopped: %v, want that its context was cancelled", err)
+		}
+		stop.Stop()
+		cancel()
+		openTest(t, cfg)
+	}
 }
 
 // A release adds migrations whose numbers are lower than the last one of the release

@@ -85,7 +85,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		}
 		h, err := open(ctx, d.name, d.dsn, cfg, log)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open database %s: %w", d.name, err), db.Close())
+			return nil, errors.Join(fmt.Errorf("open database %s: %w", d.name, because(ctx, err)), db.Close())
 		}
 		*d.to = h
 	}
@@ -144,7 +144,7 @@ func (db *DB) PingAlarms(ctx context.Context) error {
 func (db *DB) Migrate(ctx context.Context) error {
 	for _, h := range db.handles() {
 		if err := h.migrate(ctx, db.log); err != nil {
-			return fmt.Errorf("migrate database %s: %w", h.name, err)
+			return fmt.Errorf("migrate database %s: %w", h.name, because(ctx, err))
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -218,6 +219,24 @@ func TestTxRunsAgainAfterACollision(t *testing.T) {
 		})
 		if err == nil || tries != 1 {
 			t.Errorf("Tx whose caller left: err %v after %d tries, want an error after 1", err, tries)
+		}
+	})
+}
+
+// A transaction whose context ends says so, also where the driver only tells that it is over.
+func TestTxSaysThatItsContextEnded(t *testing.T) {
+	eachStore(t, func(t *testing.T, db *DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.UIC.Tx(ctx, func(tx *sqlxTx) error {
+			cancel()
+			for n := 0; ; n++ {
+				if _, err := tx.Exec("INSERT INTO team (name) VALUES (?)", fmt.Sprint(n)); err != nil {
+					return err
+				}
+			}
+		})
+		if !errors.Is(err, sql.ErrTxDone) || !errors.Is(err, context.Canceled) || count(t, db.UIC, "team") != 0 {
+			t.Errorf("Tx: err %v with %d rows, want the end of the transaction and of the context, 0", err, count(t, db.UIC, "team"))
 		}
 	})
 }

@@ -147,7 +147,7 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 	}
 	tx, err := db.Portal.read.BeginTxx(ctx, opts)
 	if err != nil {
-		return nil, fmt.Errorf("read rules: %w", err)
+		return nil, fmt.Errorf("read rules: %w", because(ctx, err))
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	r := &RuleRows{}
@@ -173,7 +173,7 @@ func (db *DB) RuleRows(ctx context.Context) (*RuleRows, error) {
 			" WHERE cancel_ts = 0 AND end_ts > %d ORDER BY id", time.Now().Add(-24*time.Hour).Unix())},
 	} {
 		if err := sqlx.SelectContext(ctx, tx, q.to, "SELECT "+q.what); err != nil {
-			return nil, fmt.Errorf("read rules: %w", err)
+			return nil, fmt.Errorf("read rules: %w", because(ctx, err))
 		}
 	}
 	for i := range r.Strategies {
