@@ -152,7 +152,7 @@ func TestOrder(t *testing.T) {
 	w.waitList("s_1 PROBLEM", "s_2 PROBLEM")
 	w.Put([]*Told{c})
 	w.waitList("s_1 PROBLEM", "s_2 PROBLEM", "s_1 OK")
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if !slices.Equal(w.pushed, []uint64{1, 2, 3}) || len(w.met) != 1 || w.met[0] == "" {
@@ -251,7 +251,7 @@ func TestRedisForgets(t *testing.T) {
 		}
 		return nil
 	})
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		_, epoch := w.State()
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -398,7 +398,7 @@ func TestKilledBeforeItWasTold(t *testing.T) {
 	w.RecoverMet("before")
 	w.run()
 	w.waitList("s_1 PROBLEM")
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if _, epoch := w.State(); epoch != met.Epoch {
 			return fmt.Errorf("the memory is %q, want %q", epoch, met.Epoch)
 		}

@@ -447,7 +447,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("error %v does not name the Redis", err)
 	}
 	r.Start()
-	testkit.Eventually(t, 5*time.Second, func() error { return p.Ping(t.Context()) })
+	testkit.Eventually(t, 20*time.Second, func() error { return p.Ping(t.Context()) })
 }
 
 func TestConfig(t *testing.T) {

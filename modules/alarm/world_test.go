@@ -307,7 +307,7 @@ func (w *world) push(events ...*model.Event) {
 	w.t.Helper()
 	for _, e := range events {
 		raw := mustJSON(w.t, e)
-		testkit.Eventually(w.t, 5*time.Second, func() error { // redis may just have been restarted
+		testkit.Eventually(w.t, 20*time.Second, func() error { // redis may just have been restarted
 			_, err := w.pool.Do(w.t.Context(), "LPUSH", redisx.Event(e.Priority()), raw)
 			return err
 		})

@@ -80,7 +80,7 @@ func TestAcknowledgedFromAMessage(t *testing.T) {
 	}
 	acked := func(want string) {
 		t.Helper()
-		testkit.Eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			c, err := root.eventCase(host)
 			if err == nil && fmt.Sprint(c["acked_by"], c["process_status"]) != want {
 				err = fmt.Errorf("the case is %v, want %s", c, want)

@@ -436,7 +436,7 @@ func TestBadInputAtEachReceiver(t *testing.T) {
 	var books []struct {
 		Received, Missing int64
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		resp, err := http.Get("http://" + at["transfer.http.listen"] + "/debug/accounting")
 		if err != nil {
 			return err

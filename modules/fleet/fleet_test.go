@@ -176,7 +176,7 @@ func TestLinksSpeakTLS(t *testing.T) {
 	}
 	push(t, s.Push+"?wait=1", []values{item("demo", "hello", "GAUGE", "", time.Now().Unix(), 1)})
 	root := login(t, strings.TrimSuffix(s.URL, "/"), "root", s.Password)
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		got, err := root.history("demo", "hello", time.Now().Unix()-120, time.Now().Unix()+60)
 		if err == nil && len(got) == 0 {
 			err = errors.New("the pushed point is not there")

@@ -83,7 +83,7 @@ func TestTexts(t *testing.T) {
 	}
 	wantCase := func(status, cond string) {
 		t.Helper()
-		testkit.Eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			var all []map[string]any
 			if err := root.call("POST", "/api/v1/alarm/eventcases", values{"endpoints": []string{host}, "startTime": 1, "endTime": time.Now().Unix() + 3600}, &all); err != nil {
 				return err

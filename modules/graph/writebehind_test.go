@@ -62,7 +62,7 @@ func rows(t *testing.T, db *portal.DB, endpoint string) string {
 func wantRows(t *testing.T, db *portal.DB, endpoint, want string) {
 	t.Helper()
 	const now = captureTime - captureTime%60
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		got := strings.ReplaceAll(rows(t, db, endpoint), fmt.Sprintf("@%d", captureTime), fmt.Sprintf("@%d", now))
 		if got != want {
 			return fmt.Errorf("rows of %s are %q, want %q", endpoint, got, want)

@@ -234,7 +234,7 @@ func TestTwoAddressesOfANode(t *testing.T) {
 	a.mustSend(point(now, 50))
 	b.mustSend(point(now, 50))
 	for _, w := range []*world{a, b} {
-		testkit.Eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			if n := w.out.Waiting(); n > 0 {
 				return fmt.Errorf("%d events wait", n)
 			}

@@ -56,12 +56,12 @@ func TestPointsWaitForRedis(t *testing.T) {
 
 	w.r.SetError("")
 	w.waitTold("PROBLEM 1", "OK 1")
-	testkit.Eventually(t, 5*time.Second, w.health)
+	testkit.Eventually(t, 20*time.Second, w.health)
 	if r := s.push(stream.Point{Handle: h1, Time: now - 120, Value: 1}, stream.Point{Handle: h1, Time: now - 60, Value: 1}); r.Err != nil {
 		t.Error(r.Err)
 	}
 	w.waitTold("PROBLEM 1", "OK 1", "PROBLEM 1")
-	testkit.Eventually(t, 5*time.Second, w.health)
+	testkit.Eventually(t, 20*time.Second, w.health)
 }
 
 // A judge that no hbs has told any rules keeps the points of as many series as it may, and

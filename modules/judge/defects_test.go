@@ -89,7 +89,7 @@ func TestDefectJ01NothingEndsTheProcess(t *testing.T) {
 	now := time.Now().Unix()
 	bad := []*model.JudgeItem{nil, {}, {Endpoint: "h1"}, {Endpoint: "h1", Metric: "cpu.idle", Timestamp: now}, {Endpoint: "h1", Metric: "cpu.idle", JudgeType: "?", Timestamp: now - 300, Value: math.Inf(-1)}}
 	w.mustSend(append(bad, point(now-60, 1), point(now, 1))...)
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if list, _ := w.r.List("event:p0"); len(list) != 2 { // of 1 and 30
 			return fmt.Errorf("%d events, want 2", len(list))
 		}

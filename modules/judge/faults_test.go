@@ -43,7 +43,7 @@ func (w *world) killAndStart() {
 // are pushed again.
 func (w *world) meets() {
 	w.t.Helper()
-	testkit.Eventually(w.t, 5*time.Second, func() error {
+	testkit.Eventually(w.t, 20*time.Second, func() error {
 		if _, epoch := w.out.state(); epoch == "" {
 			return errors.New("redis was not met yet")
 		}
@@ -425,7 +425,7 @@ func TestAListThatIsNone(t *testing.T) {
 	}
 	now := time.Now().Unix()
 	w.mustSend(point(now-60, 1), point(now, 1))
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if n := w.out.Waiting(); n != 1 {
 			return fmt.Errorf("%d events wait, want 1", n)
 		}

@@ -160,7 +160,7 @@ func (w *world) mustSend(items ...*model.JudgeItem) {
 // waitTold waits until Redis has the events, oldest first.
 func (w *world) waitTold(want ...string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 5*time.Second, func() error {
+	testkit.Eventually(w.t, 20*time.Second, func() error {
 		list, _ := w.r.List("event:p0") // an error: it is empty
 		var got []string
 		for _, raw := range list {

@@ -229,7 +229,7 @@ func TestStoryInvertedTag(t *testing.T) {
 			want[fmt.Sprint(rule, " ", series.tags)] = true
 		}
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		events, _ := w.out.state()
 		got := map[string]bool{}
 		for _, e := range events {

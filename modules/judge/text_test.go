@@ -46,7 +46,7 @@ func (w *world) sendTexts(codec rpc.Codec, items ...*model.StringItem) {
 // and the number.
 func (w *world) waitTexts(want ...string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 5*time.Second, func() error {
+	testkit.Eventually(w.t, 20*time.Second, func() error {
 		list, _ := w.r.List("event:p0") // an error: it is empty
 		var got []string
 		for _, raw := range list {
@@ -215,7 +215,7 @@ func TestEntryFillsItsSizeClass(t *testing.T) {
 func TestTextsAreAdopted(t *testing.T) {
 	w := newWorld(t, textBook())
 	w.start()
-	testkit.Eventually(t, 5*time.Second, func() error { // an empty Redis is told of open problems
+	testkit.Eventually(t, 20*time.Second, func() error { // an empty Redis is told of open problems
 		if _, epoch := w.out.state(); epoch == "" {
 			return errors.New("the judge has not met its Redis")
 		}

@@ -86,7 +86,7 @@ func TestConditionsAreForwarded(t *testing.T) {
 	w.start()
 	sees := func(want ...string) {
 		t.Helper()
-		testkit.Eventually(t, 5*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			if got := p.seen(); !slices.Equal(got, want) {
 				return fmt.Errorf("sent %q, want %q", got, want)
 			}
@@ -109,7 +109,7 @@ func TestConditionsAreForwarded(t *testing.T) {
 	// What the plus_judge does not take is sent until it does.
 	p.failing(true)
 	w.mustSend(point(now-120, 50))
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if w.union.retried.Get() == 0 {
 			return errors.New("not tried yet")
 		}
@@ -155,7 +155,7 @@ func TestConditionsAtStart(t *testing.T) {
 			w.change = func(cfg *Config) { cfg.Union.Cluster = map[string]string{"plus-00": p.addr} }
 			w.skew.Store(int64(tc.down))
 			w.start()
-			testkit.Eventually(t, 5*time.Second, func() error {
+			testkit.Eventually(t, 20*time.Second, func() error {
 				got := p.seen()
 				slices.Sort(got)
 				want := slices.Sorted(slices.Values(tc.want))
@@ -192,7 +192,7 @@ func TestEndsComeFirstAtStart(t *testing.T) {
 	}
 	w.change = func(cfg *Config) { cfg.Union.Cluster = map[string]string{"plus-00": p.addr} }
 	w.start()
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		var statuses []string
 		for _, e := range p.seen() {
 			status, _, _ := strings.Cut(e, " ")

@@ -92,7 +92,7 @@ func TestOneOfTwoSends(t *testing.T) {
 	}
 	minute(600, a, b)
 	minute(660, a, b)
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if got := a.posted(); got != "10 11" {
 			return fmt.Errorf("the first posted %q", got)
 		}
@@ -115,7 +115,7 @@ func TestOneOfTwoSends(t *testing.T) {
 		return nil
 	})
 	minute(780, a, b)
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if got := b.posted(); got != "11 12 13" {
 			return fmt.Errorf("the second posted %q", got)
 		}
@@ -139,7 +139,7 @@ func TestOneOfTwoSends(t *testing.T) {
 func TestTheLockIsLeftInOrder(t *testing.T) {
 	server := testkit.Redis(t)
 	a := startInstance(t, server.Addr())
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if !a.sends.Load() {
 			return errors.New("it does not send")
 		}
@@ -172,7 +172,7 @@ func TestTheLockIsLeftInOrder(t *testing.T) {
 func TestWhoKnowsNothingLeavesTheLock(t *testing.T) {
 	server := testkit.Redis(t)
 	a := startInstance(t, server.Addr())
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if !a.sends.Load() {
 			return errors.New("it does not send")
 		}

@@ -246,10 +246,10 @@ func TestEventsWaitForRedis(t *testing.T) {
 	w.r.SetError("")
 	w.waitTold("PROBLEM 1")
 	w.later(time.Second)
-	testkit.Eventually(t, 5*time.Second, w.health)
+	testkit.Eventually(t, 20*time.Second, w.health)
 	w.ceases(3)
 	w.waitTold("PROBLEM 1", "OK 1")
-	testkit.Eventually(t, 5*time.Second, w.health)
+	testkit.Eventually(t, 20*time.Second, w.health)
 }
 
 func TestPages(t *testing.T) {

@@ -124,7 +124,7 @@ func (w *world) list() (all []*model.Event) {
 // waitTold waits until Redis has the events, oldest first.
 func (w *world) waitTold(want ...string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 5*time.Second, func() error {
+	testkit.Eventually(w.t, 20*time.Second, func() error {
 		var got []string
 		for _, e := range w.list() {
 			got = append(got, strings.TrimSpace(fmt.Sprintf("%s %d %s", e.Status, e.CurrentStep, e.Closed)))

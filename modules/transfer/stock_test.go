@@ -268,7 +268,7 @@ func TestStockJudgeGetsStockItems(t *testing.T) {
 			if _, err := tr.wait(t.Context(), items); err != nil {
 				t.Fatal(err)
 			}
-			testkit.Eventually(t, 5*time.Second, func() error {
+			testkit.Eventually(t, 20*time.Second, func() error {
 				j.mu.Lock()
 				defer j.mu.Unlock()
 				if !reflect.DeepEqual(j.items, want) {

@@ -121,7 +121,7 @@ func TestStringJudgeOfItsOwn(t *testing.T) {
 	if _, err := tr.wait(t.Context(), update{it, text("number", t0, "12.5")}); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		far.mu.Lock()
 		defer far.mu.Unlock()
 		want := []*model.StringItem{{Endpoint: "h", Metric: "state", Value: "down", Timestamp: t0 + 7 - (t0+7)%30, Tags: map[string]string{"a": "1", "b": "2"}}}

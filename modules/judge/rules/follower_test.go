@@ -132,7 +132,7 @@ func TestFollow(t *testing.T) {
 	h.answers <- func(*rulebook.Request) (*rulebook.Reply, error) {
 		return &rulebook.Reply{Kind: rulebook.Full, Version: one.Version().String(), Body: four.Encode()}, nil
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if _, err := f.Heard(); !errors.Is(err, rulebook.ErrMismatch) {
 			return errors.New("no complaint about the wrong body")
 		}
@@ -155,13 +155,13 @@ func TestAway(t *testing.T) {
 	want := book(1, "h1")
 	h.answers <- full(want)
 	<-got
-	testkit.Eventually(t, 5*time.Second, func() error { _, err := os.Stat(filepath.Join(dir, file)); return err })
+	testkit.Eventually(t, 20*time.Second, func() error { _, err := os.Stat(filepath.Join(dir, file)); return err })
 	stop()
 	f, got := follow(t, dir, dead, addr)
 	if b := <-got; b.Version() != want.Version() {
 		t.Errorf("from disk %v", b.Version())
 	}
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if _, err := f.Heard(); err == nil {
 			return errors.New("no complaint that no hbs answers")
 		}
@@ -243,7 +243,7 @@ func TestStock(t *testing.T) {
 		t.Errorf("book %+v", b)
 	}
 	stock.set()
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if _, err := f.Heard(); err == nil {
 			return errors.New("an empty list was believed")
 		}
