@@ -287,11 +287,12 @@ func (s *Sink) Refuse(n int) {
 	s.refuse = n
 }
 
-// Hold makes requests wait until Release.
-func (s *Sink) Hold() {
+// Hold makes requests wait until Release, and returns how many were taken before.
+func (s *Sink) Hold() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hold = make(chan struct{})
+	return len(s.posts)
 }
 
 // Release ends Hold.
